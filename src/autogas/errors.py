@@ -1,0 +1,27 @@
+"""The one exception that users meet for bad input."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: one line that says what was given and what is accepted.
+
+    The command line prints the line and exits with code 2; in Python it is an ordinary ``ValueError``.
+    """
+
+
+def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
+    """Error for a name that no registry knows, with the nearest accepted names.
+
+    Example:
+        >>> print(unknown("space", "transnas-makro", ["transnas-macro", "transnas-micro"]))
+        unknown space 'transnas-makro': did you mean 'transnas-macro' or 'transnas-micro'?
+    """
+    accepted = sorted(accepted)
+    near = difflib.get_close_matches(given, accepted, n=2, cutoff=0.6)
+    if near:
+        return InputError(f"unknown {kind} {given!r}: did you mean {' or '.join(map(repr, near))}?")
+    return InputError(f"unknown {kind} {given!r}: accepted are {', '.join(accepted) or 'none'}")

@@ -1,0 +1,76 @@
+"""Map a function over items in parallel, with a progress bar and errors as values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Failure:
+    """What an item's function raised."""
+
+    def __init__(self, error: Exception) -> None:
+        self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+class _SingleThreaded(Generic[T, R]):
+    """Run a function with one torch thread: sums then run in one order, whatever the number of workers."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self.function = function
+
+    def __call__(self, item: T) -> tuple[T, R | Failure]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return item, self.function(item)
+        except Exception as error:  # noqa: BLE001 - one bad item must not stop the others; the reason is kept
+            return item, Failure(error)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def progress(items: Iterable[T], total: int, description: str) -> Iterator[T]:
+    """Pass items through, showing rate and remaining time when stderr is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(description, total=total, rate="")
+        for item in items:
+            yield item
+            speed = bar.tasks[task].speed
+            bar.update(task, advance=1, rate=f"{speed:.2f}/s" if speed else "")
+
+
+def parallel_map(
+    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str = ""
+) -> Iterator[tuple[T, R | Failure]]:
+    """Pairs of item and result, as they become available (in no fixed order when ``jobs`` is above 1).
+
+    Args:
+        function: a picklable function of one item.
+        items: its arguments.
+        jobs: processes; 1 stays in this process. A joblib backend set by the caller (Dask, for one) is used.
+        description: label of the progress bar.
+    """
+    work = _SingleThreaded(function)
+    if jobs == 1:
+        results: Iterable[tuple[T, R | Failure]] = map(work, items)
+    else:
+        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(item) for item in items)
+    return progress(results, len(items), description)

@@ -1,0 +1,120 @@
+"""What every search space offers: genotypes to work with and networks to build from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autogas.errors import InputError
+from autogas.seeding import torch_generator
+
+A = TypeVar("A", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of one network for one input sample.
+
+    Attributes:
+        params: trainable parameters.
+        macs: multiply-accumulate operations of convolutions and matrix products (transposed convolutions at
+            their true cost; bias, normalisation and activations count nothing).
+    """
+
+    params: int
+    macs: int
+
+
+class Space(ABC, Generic[A]):
+    """A search space: architectures are frozen, hashable, and ``str(arch)`` parses back to the same architecture.
+
+    Subclasses give the genotype operators and the network; weights depend on ``(seed, arch)`` only.
+    """
+
+    name: str
+    image_size: int
+    input_channels: int = 3
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, object]:
+        """Every setting that changes a network or its input; ``get_space(name, **settings)`` is the same space."""
+
+    @abstractmethod
+    def parse(self, text: str) -> A:
+        """Read an architecture string; raises ``InputError`` for one outside the space."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> A:
+        """Draw an architecture uniformly."""
+
+    def sample_distinct(self, count: int, rng: np.random.Generator) -> list[A]:
+        """Draw ``count`` different architectures; raises ``InputError`` when the space holds fewer."""
+        if count > len(self):
+            raise InputError(f"{count} architectures asked of space {self.name}, which holds {len(self)}")
+        drawn: dict[A, None] = {}
+        while len(drawn) < count:
+            drawn[self.sample(rng)] = None
+        return list(drawn)
+
+    @abstractmethod
+    def mutate(self, arch: A, rng: np.random.Generator) -> A:
+        """A neighbour of ``arch``, never ``arch`` itself."""
+
+    @abstractmethod
+    def crossover(self, first: A, second: A, rng: np.random.Generator) -> A:
+        """A child whose genes all come from one of two parents."""
+
+    @abstractmethod
+    def enumerate(self) -> Iterator[A]:
+        """Every architecture once, in a fixed order."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of architectures."""
+
+    @abstractmethod
+    def network(self, arch: A) -> nn.Module:
+        """The network with uninitialised weights, on whatever device is the default."""
+
+    @abstractmethod
+    def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Fill every parameter and buffer of :meth:`network` in place, as the benchmark's authors do."""
+
+    def traits(self, arch: A) -> Mapping[str, float]:  # noqa: ARG002 - a space without countable traits has none
+        """Counts read off the genotype (the trivial scorers): name to value."""
+        return {}
+
+    def build(self, arch: A, *, seed: int = 0) -> nn.Module:
+        """The network of ``arch`` on the CPU, in training mode, deterministic in ``(arch, seed)``.
+
+        Every weight is written once: the skeleton is made on the meta device, then filled.
+        """
+        with torch.device("meta"):
+            model = self.network(arch)
+        model.to_empty(device="cpu")
+        with torch.no_grad():
+            self.initialise(model, torch_generator("weights", seed, self.name, arch))
+        return model
+
+    def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        """Standard-normal noise images ``[batch_size, channels, image_size, image_size]``, as a tuple for ``model(*x)``."""
+        shape = (batch_size, self.input_channels, self.image_size, self.image_size)
+        return (torch.randn(shape, generator=torch_generator("inputs", seed)),)
+
+    def cost(self, arch: A) -> Cost:
+        """Parameters and MACs for one sample, counted on the meta device (no memory, no arithmetic)."""
+        with torch.device("meta"), torch.no_grad():
+            model = self.network(arch).eval()
+            params = sum(p.numel() for p in model.parameters())
+            sample = torch.empty(1, self.input_channels, self.image_size, self.image_size)
+            with FlopCounterMode(display=False) as counter:
+                model(sample)
+        return Cost(params=params, macs=counter.get_total_flops() // 2)

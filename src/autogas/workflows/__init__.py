@@ -1,0 +1,1 @@
+"""The workflows: each reads top to bottom like the paper."""

@@ -1,0 +1,125 @@
+"""Build a benchmark: sample architectures, really train each, measure it on held-out images."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from autogas.datasets import Images, load_images
+from autogas.errors import InputError
+from autogas.runs import Failure, Run, parallel_map
+from autogas.seeding import numpy_generator
+from autogas.spaces import get_space
+from autogas.training.autoencoder import AutoencoderRecipe, fit_autoencoder
+
+
+class BuildSettings(BaseModel):
+    """What determines a built benchmark."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str = "transnas"
+    space_settings: dict[str, Any] = Field(default_factory=dict)
+    count: int = Field(300, ge=1, description="architectures, sampled uniformly")
+    repeats: int = Field(30, ge=0, description="how many of them are trained with three seeds, for the noise ceiling")
+    images: str = Field("cifar10", description="training images: cifar10, stl10, a folder, or a Parquet file")
+    held_out: str | None = Field(None, description="measured images; None: the test split, or the same source's tail")
+    train_images: int = Field(50_000, ge=1)
+    held_out_images: int = Field(512, ge=2)
+    recipe: AutoencoderRecipe = AutoencoderRecipe()
+    seed: int = 0
+    device: str = "cpu"
+
+
+REPEAT_SEEDS = (0, 1, 2)
+
+
+@functools.lru_cache(maxsize=1)
+def image_sets(settings_json: str) -> tuple[Images, Images]:
+    """Training and held-out images, loaded once in each process."""
+    s = BuildSettings.model_validate_json(settings_json)
+    size = get_space(s.space, **s.space_settings).image_size
+    if s.held_out is not None:
+        held_out = load_images(s.held_out, size=size, limit=s.held_out_images, train=False)
+        return load_images(s.images, size=size, limit=s.train_images), held_out
+    if s.images in ("cifar10", "stl10"):
+        held_out = load_images(s.images, size=size, limit=s.held_out_images, train=False)
+        return load_images(s.images, size=size, limit=s.train_images), held_out
+    both = load_images(s.images, size=size, limit=s.train_images + s.held_out_images)
+    if len(both) < 2 * s.held_out_images:
+        raise InputError(f"images {s.images!r}: {len(both)} images are too few to hold out {s.held_out_images}")
+    cut = len(both) - s.held_out_images
+    return Images(both.pixels[:cut], both.source), Images(both.pixels[cut:], both.source)
+
+
+def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
+    """Train one architecture with one seed; the unit of work that the record keeps."""
+    s = BuildSettings.model_validate_json(settings_json)
+    text, seed = item
+    space = get_space(s.space, **s.space_settings)
+    train, held_out = image_sets(settings_json)
+    model = space.build(space.parse(text), seed=seed)
+    return fit_autoencoder(model, train, held_out, s.recipe, seed=seed, device=s.device).model_dump()
+
+
+def build(run: Run, *, jobs: int = 1) -> pd.DataFrame:
+    """Train what the run has not trained yet; returns one row for each architecture and seed.
+
+    Columns: ``arch``, ``seed``, then the fields of :class:`~autogas.training.autoencoder.AutoencoderResult`.
+    """
+    settings = BuildSettings.model_validate(run.settings)
+    settings_json = settings.model_dump_json()
+    image_sets(settings_json)  # a bad image source is said before any worker starts
+    space = get_space(settings.space, **settings.space_settings)
+    archs = [str(arch) for arch in space.sample_distinct(settings.count, numpy_generator("build", settings.seed))]
+    work = [(arch, 0) for arch in archs]
+    work += [(arch, seed) for arch in archs[: settings.repeats] for seed in REPEAT_SEEDS[1:]]
+    todo = [item for item in work if "ssim" not in run.record.get(_key(item), {})]
+
+    start = time.perf_counter()
+    task = functools.partial(train_one, settings_json=settings_json)
+    for item, result in parallel_map(task, todo, jobs=jobs, description="training"):
+        value = {"error": result.reason} if isinstance(result, Failure) else result
+        run.record.put([(_key(item), value)])
+
+    rows, failed = [], {}
+    for item in work:
+        value = run.record[_key(item)]
+        if "error" in value:
+            failed[_key(item)] = value["error"]
+        else:
+            rows.append({"arch": item[0], "seed": item[1], **value})
+    table = pd.DataFrame(rows)
+    run.write_table("trained", table)
+    run.write_costs({"seconds_this_time": time.perf_counter() - start, "train_seconds": table["train_seconds"].sum()})
+    run.finish({"trained": len(rows), "failed": failed, "provenance": provenance(settings)})
+    return table
+
+
+def _key(item: tuple[str, int]) -> str:
+    return f"{item[0]}/seed{item[1]}"
+
+
+def provenance(settings: BuildSettings) -> dict[str, Any]:
+    """How a benchmark came to be: settings, versions, hardware, commit."""
+    here = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    shown = settings.model_dump(mode="json")
+    for source in ("images", "held_out"):
+        shown[source] = shown[source] and Path(shown[source]).name
+    return {
+        "settings": shown,
+        "versions": {name: version(name) for name in ("torch", "torchvision", "torchmetrics", "numpy")}
+        | {"python": platform.python_version()},
+        "machine": f"{platform.machine()}, one thread a training, torch {torch.backends.cpu.get_cpu_capability()}",
+        "commit": commit.stdout.strip() or None,
+    }
