@@ -1,0 +1,193 @@
+"""The feature bank: sufficient statistics on disk, so that a network is built and run once for all proxies."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+
+from autogas.proxies.expression import Prefix, parse_proxy
+from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.statistics import Statistics, measure
+from autogas.runs import Failure, parallel_map, replacing
+from autogas.spaces import Space, get_space
+
+FORMAT = 1
+"""Raise when statistics of the same network change meaning."""
+
+
+def home() -> Path:
+    """The user's data folder: ``AUTOGAS_HOME``, or the platform's own place."""
+    return Path(os.environ.get("AUTOGAS_HOME") or platformdirs.user_data_dir("autogas"))
+
+
+class FeatureBank:
+    """Statistics of the architectures of one space, with one input and one set of prefixes.
+
+    Args:
+        space: where architectures come from; its settings are part of the key.
+        prefixes: what is kept of each layer (canonical). The default is all of the default grammar.
+        batch_size: samples of noise.
+        seed: of weights and noise.
+        device: where networks run; part of the key, since devices round differently.
+        root: folder of all banks; default ``<home>/features``.
+    """
+
+    def __init__(
+        self,
+        space: Space[Any],
+        *,
+        prefixes: Sequence[Prefix] | None = None,
+        batch_size: int = 16,
+        seed: int = 0,
+        device: str = "cpu",
+        root: Path | None = None,
+    ) -> None:
+        self.space = space
+        self.prefixes = tuple(prefixes) if prefixes is not None else default_prefixes()
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        self.root = root or home() / "features"
+        self.key = {
+            "space": space.name,
+            "settings": dict(space.settings),
+            "prefixes": [str(prefix) for prefix in self.prefixes],
+            "batch_size": batch_size,
+            "seed": seed,
+            "device": torch.device(device).type,
+            "torch": torch.__version__,
+            "format": FORMAT,
+        }
+        digest = hashlib.blake2b(json.dumps(self.key, sort_keys=True).encode(), digest_size=8).hexdigest()
+        self.folder = self.root / f"{space.name}-{digest}"
+
+    def path(self, arch: Hashable) -> Path:
+        """File of one architecture."""
+        name = str(arch)
+        if len(name) > 100 or not name.replace("-", "").replace("_", "").isalnum():
+            name = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        return self.folder / f"{name}.npz"
+
+    def load(self, arch: Hashable) -> Statistics | None:
+        """The statistics of one architecture, or None when they are not banked (or the file is damaged)."""
+        try:
+            return _read(self.path(arch))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def measure(self, arch: Hashable) -> Statistics:
+        """Build and run one network; nothing is stored."""
+        start = time.perf_counter()
+        model = self.space.build(arch, seed=self.seed)
+        inputs = self.space.inputs(batch_size=self.batch_size, seed=self.seed)
+        if self.device != "cpu":
+            model, inputs = model.to(self.device), tuple(x.to(self.device) for x in inputs)
+        build = time.perf_counter() - start
+        statistics = measure(model, inputs, self.prefixes)
+        return Statistics(**{**vars(statistics), "seconds": {"build": build, **statistics.seconds}})
+
+    def fill(self, archs: Sequence[Hashable], *, jobs: int = 1) -> dict[str, str]:
+        """Measure what is missing, in parallel; returns the architectures that could not be measured, with reasons."""
+        missing = [str(arch) for arch in archs if not self.path(arch).exists()]
+        if not missing:
+            return {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / "key.json") as temporary:
+            temporary.write_text(json.dumps(self.key, indent=1))
+        task = functools.partial(_measure_and_store, bank=self._specification())
+        failed = {}
+        for arch, result in parallel_map(task, missing, jobs=jobs, description="features"):
+            if isinstance(result, Failure):
+                failed[arch] = result.reason
+        return failed
+
+    def load_all(self, archs: Sequence[Hashable], *, jobs: int = 1) -> list[Statistics]:
+        """Statistics of all ``archs`` in order, measuring what is missing; a network that fails has none but a reason."""
+        failed = self.fill(archs, jobs=jobs)
+        out = []
+        for arch in archs:
+            found = None if str(arch) in failed else self.load(arch)
+            if found is None and str(arch) not in failed:  # a damaged file
+                self.path(arch).unlink(missing_ok=True)
+                failed |= self.fill([arch])
+                found = self.load(arch)
+            out.append(found or _failed(failed.get(str(arch), "the feature bank could not be read"), self.prefixes))
+        return out
+
+    def _specification(self) -> dict[str, Any]:
+        return {
+            "space": (self.space.name, dict(self.space.settings)),
+            "prefixes": self.prefixes,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "device": self.device,
+            "root": self.root,
+        }
+
+
+@functools.lru_cache(maxsize=4)
+def _space(name: str, settings: str) -> Space[Any]:
+    return get_space(name, **json.loads(settings))
+
+
+def _measure_and_store(text: str, bank: dict[str, Any]) -> None:
+    name, settings = bank["space"]
+    opened = FeatureBank(_space(name, json.dumps(settings)), **{k: v for k, v in bank.items() if k != "space"})
+    arch = opened.space.parse(text)
+    _write(opened.path(arch), opened.measure(arch))
+
+
+def _failed(reason: str, prefixes: Sequence[Prefix]) -> Statistics:
+    layers = {prefix.layers for prefix in prefixes}
+    return Statistics({}, {}, {}, {word: np.zeros(0, dtype=bool) for word in layers}, reason, {})
+
+
+def _write(path: Path, statistics: Statistics) -> None:
+    arrays: dict[str, Any] = {}
+    for prefix, gram in statistics.gram.items():
+        rows, columns = np.triu_indices(gram.shape[1])
+        arrays[f"{prefix}|G"] = gram[:, rows, columns]
+        arrays[f"{prefix}|s"] = statistics.sums[prefix]
+        arrays[f"{prefix}|D"] = statistics.sizes[prefix]
+    for layers, live in statistics.live.items():
+        arrays[f"{layers}|live"] = live
+    arrays["meta"] = np.array(json.dumps({"failure": statistics.failure, "seconds": statistics.seconds}))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(path: Path) -> Statistics:
+    gram, sums, sizes, live = {}, {}, {}, {}
+    with np.load(path, allow_pickle=False) as arrays:
+        meta = json.loads(str(arrays["meta"]))
+        for name in arrays.files:
+            text, _, part = name.rpartition("|")
+            if part == "live":
+                live[text] = arrays[name]
+            elif part == "G":
+                prefix = _prefix(text)
+                packed = arrays[name]
+                sums[prefix], sizes[prefix] = arrays[f"{text}|s"], arrays[f"{text}|D"]
+                n = sums[prefix].shape[1]
+                rows, columns = np.triu_indices(n)
+                full = np.empty((len(packed), n, n), dtype=packed.dtype)
+                full[:, rows, columns] = packed
+                full[:, columns, rows] = packed
+                gram[prefix] = full
+    return Statistics(gram, sums, sizes, live, meta["failure"], meta["seconds"])
+
+
+@functools.lru_cache(maxsize=None)
+def _prefix(text: str) -> Prefix:
+    return parse_proxy(f"{text} > gram > trace").prefix

@@ -1,0 +1,108 @@
+"""Watch the features of a network during a forward pass, without touching the network.
+
+A torch function mode sees every call of an activation or convolution, whether it is a module (``nn.ReLU``) or a plain
+function (``torch.relu``), so no hooks are registered and nothing has to be removed afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from autogas.proxies.primitives.registry import Stage, primitive
+
+ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
+    getattr(owner, name)
+    for owner in (F, torch, torch.Tensor)
+    for name in (
+        "relu relu_ leaky_relu leaky_relu_ rrelu rrelu_ prelu relu6 elu elu_ celu celu_ selu selu_ silu mish gelu "
+        "hardswish"
+    ).split()
+    if hasattr(owner, name)
+)
+CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
+    getattr(owner, name)
+    for owner in (F, torch)
+    for name in "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear".split()
+    if hasattr(owner, name)
+)
+
+
+@primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
+def activations(called: Callable[..., Any], before: Tensor, after: Tensor) -> Tensor | None:  # noqa: ARG001
+    """Input of every rectifier (ReLU family, SiLU, GELU, …), in order of execution: the paper's layers."""
+    return before if called in ACTIVATIONS else None
+
+
+@primitive(Stage.LAYERS, formula=r"C_l", edge="a layer that does not vary over the batch is left out")
+def convolutions(called: Callable[..., Any], before: Tensor, after: Tensor) -> Tensor | None:  # noqa: ARG001
+    """Output of every convolution, transposed convolution and linear layer, in order of execution."""
+    return after if called in CONVOLUTIONS else None
+
+
+WATCHED = ACTIVATIONS | CONVOLUTIONS
+Consumer = Callable[[Tensor], None]
+Selector = Callable[[Callable[..., Any], Tensor, Tensor], "Tensor | None"]
+
+
+class _Watch(TorchFunctionMode):
+    """Hand the selected tensors to their consumers while the network runs."""
+
+    def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
+        super().__init__()
+        self.consumers = consumers
+        self.batch_size = batch_size
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],  # noqa: ARG002
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in WATCHED:
+            return func(*args, **kwargs)
+        before = args[0] if args else kwargs["input"]
+        # An in-place activation overwrites its input, so what comes before must be read before the call.
+        if func in ACTIVATIONS:
+            self._offer(func, before, before)
+            return func(*args, **kwargs)
+        after = func(*args, **kwargs)
+        self._offer(func, before, after)
+        return after
+
+    def _offer(self, func: Callable[..., Any], before: Tensor, after: Tensor) -> None:
+        for selector, consume in self.consumers:
+            feature = selector(func, before, after)
+            if feature is not None and feature.dim() > 1 and len(feature) == self.batch_size:
+                consume(feature)
+
+
+def run(model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]]) -> Any:
+    """One forward pass of ``model(*inputs)`` with consumers watching; returns the network's output.
+
+    Weights, buffers (batch statistics, spectral-norm vectors) and random states are the same afterwards.
+    """
+    with unchanged(model, inputs), torch.no_grad(), _Watch(consumers, len(inputs[0])):
+        return model(*inputs)
+
+
+@contextlib.contextmanager
+def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Put back the buffers of ``model`` and torch's random states when the block ends, however it ends."""
+    saved = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = sorted({x.get_device() for x in inputs if x.is_cuda})
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, old in saved:
+                buffer.copy_(old)

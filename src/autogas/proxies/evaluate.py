@@ -1,0 +1,109 @@
+"""Scores of many expressions on many networks, from sufficient statistics alone; no network is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autogas.errors import InputError
+from autogas.proxies.expression import Prefix, Proxy
+from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.statistics import Statistics
+
+Values = NDArray[np.float64]
+
+
+class Evaluator:
+    """Evaluates expressions on a fixed list of networks, all layers of all networks at once.
+
+    Layers that do not vary over the batch are left out; a network whose output ignores its input, or without any live
+    layer, has no score (NaN) whatever the expression, with the reason in :attr:`failures`.
+
+    Args:
+        statistics: one entry a network, all covering the prefixes that will be asked for.
+    """
+
+    def __init__(self, statistics: Sequence[Statistics]) -> None:
+        self._statistics = statistics
+        self.failures: dict[int, str] = {}
+        for i, network in enumerate(statistics):
+            if network.failure:
+                self.failures[i] = network.failure
+            elif not all(live.any() for live in network.live.values()):
+                self.failures[i] = "no layer varies over the batch"
+        self._networks = [i for i in range(len(statistics)) if i not in self.failures]
+        self._layer_values: dict[tuple[Prefix, str, str], Values] = {}
+        # A kernel and its spectrum serve all reductions; expressions come in no order, so a few are kept.
+        self._kernel = lru_cache(maxsize=8)(self._compute_kernel)
+        self._spectrum = lru_cache(maxsize=8)(self._compute_spectrum)
+        self._offsets = lru_cache(maxsize=None)(self._compute_offsets)
+
+    def scores(self, proxy: Proxy) -> Values:
+        """One score a network, in order; NaN where the network has none, and non-finite where the expression fails."""
+        out = np.full(len(self._statistics), np.nan)
+        if self._networks:
+            with np.errstate(all="ignore"):
+                out[self._networks] = self._score_live(proxy)
+        return out
+
+    def why_failed(self, proxy: Proxy, scores: Values) -> str:
+        """Why ``proxy`` fails on a network that has a score, or the empty text when it is finite on all of them."""
+        bad = [i for i in self._networks if not np.isfinite(scores[i])]
+        if not bad:
+            return ""
+        return f"{scores[bad[0]]} on {len(bad)} of {len(self._statistics)} networks, first on number {bad[0]}: {proxy}"
+
+    def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
+        """Reduction of every live layer of every live network, concatenated."""
+        key = (prefix, kernel, reduction)
+        if key not in self._layer_values:
+            word = REGISTRY[Stage.REDUCTION][reduction]
+            source = self._spectrum if word.needs == "eigenvalues" else self._kernel
+            self._layer_values[key] = word.function(source(prefix, kernel)).numpy()
+        return self._layer_values[key]
+
+    def offsets(self, layers: str) -> NDArray[np.intp]:
+        """Where each live network starts in :meth:`layer_values`."""
+        return self._offsets(layers)
+
+    @property
+    def live_networks(self) -> list[int]:
+        """Numbers of the networks that have a score."""
+        return self._networks
+
+    def _score_live(self, proxy: Proxy) -> Values:
+        values = self.layer_values(proxy.prefix.canonical(), proxy.kernel, proxy.reduction)
+        augments = REGISTRY[Stage.AUGMENT]
+        for word in proxy.augments:
+            values = augments[word].function(values)
+        score: Values = REGISTRY[Stage.AGGREGATE][proxy.aggregate].function(values, self.offsets(proxy.prefix.layers))
+        for word in proxy.after:
+            score = augments[word].function(score)
+        return score
+
+    def _compute_offsets(self, layers: str) -> NDArray[np.intp]:
+        lengths = [int(self._statistics[i].live[layers].sum()) for i in self._networks]
+        return np.cumsum([0, *lengths[:-1]]).astype(np.intp)
+
+    def _compute_kernel(self, prefix: Prefix, kernel: str) -> torch.Tensor:
+        parts: list[tuple[NDArray[np.float32], Values, NDArray[np.int64]]] = []
+        for i in self._networks:
+            network = self._statistics[i]
+            if prefix not in network.gram:
+                raise InputError(f"no statistics for prefix {str(prefix)!r}: they were not kept when features were banked")
+            live = network.live[prefix.layers]
+            parts.append((network.gram[prefix][live], network.sums[prefix][live], network.sizes[prefix][live]))
+        gram, sums, sizes = (torch.from_numpy(np.concatenate(column).astype(np.float64)) for column in zip(*parts, strict=True))
+        matrix: torch.Tensor = REGISTRY[Stage.KERNEL][kernel].function(gram, sums, sizes)
+        return matrix
+
+    def _compute_spectrum(self, prefix: Prefix, kernel: str) -> torch.Tensor:
+        matrix = self._kernel(prefix, kernel)
+        finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
+        spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
+        spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
+        return spectrum

@@ -1,0 +1,210 @@
+"""Proxies as expressions: parse, check, print.
+
+``swish > above_mean > gram > slogdet > pow2`` is read left to right. Kinds flow FEATURE to MATRIX to LAYERS (one value a
+layer) to SCORE. Without a word for the layers, the inputs of all activations are taken; without an aggregate, the mean
+over layers closes the expression: the paper's defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from autogas.errors import InputError, unknown
+from autogas.proxies import capture  # noqa: F401 - registers the words for layers
+from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
+
+SEPARATOR = " > "
+DEFAULT_LAYERS = "activations"
+DEFAULT_AGGREGATE = "mean"
+MAX_TRANSFORMS = 2
+MAX_AUGMENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The part of a proxy that looks at features: what sufficient statistics are kept for."""
+
+    layers: str = DEFAULT_LAYERS
+    transforms: tuple[str, ...] = ()
+    binariser: str | None = None
+
+    def __str__(self) -> str:
+        return SEPARATOR.join((self.layers, *self.transforms, *filter(None, [self.binariser])))
+
+    def canonical(self) -> Prefix:
+        """The simplest prefix with equal statistics (up to rounding of single entries at a threshold).
+
+        Signs survive a transform that keeps them, and a median survives a strictly increasing one.
+        """
+        transforms = list(self.transforms)
+        words = REGISTRY[Stage.TRANSFORM]
+        binariser = self.binariser
+        if binariser in ("above_zero", "sign"):
+            while transforms and words[transforms[-1]].keeps_sign:
+                transforms.pop()
+        elif binariser == "above_mean":
+            while transforms and words[transforms[-1]].affine:
+                transforms.pop()
+        elif binariser == "above_median":
+            while transforms and words[transforms[-1]].increasing:
+                transforms.pop()
+        if binariser in ("above_zero", "sign") and transforms and transforms[-1] in ("relu", "sqrt"):
+            return Prefix(self.layers, tuple(transforms[:-1]), "above_zero").canonical()
+        return Prefix(self.layers, tuple(transforms), binariser)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every entry is known to be one, so that only the size of the layer is left."""
+        words = REGISTRY[Stage.TRANSFORM]
+        above_zero = self.binariser in ("above_zero", "sign")
+        return above_zero and bool(self.transforms) and words[self.transforms[-1]].positive
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A training-free proxy as an expression; hashable, and ``str(proxy)`` parses back to it."""
+
+    prefix: Prefix
+    kernel: str
+    reduction: str
+    augments: tuple[str, ...] = ()
+    aggregate: str = DEFAULT_AGGREGATE
+    after: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        words = [w for w in (self.prefix.layers,) if w != DEFAULT_LAYERS]
+        words += [*self.prefix.transforms, *filter(None, [self.prefix.binariser]), self.kernel, self.reduction]
+        words += self.augments
+        if self.after or self.aggregate != DEFAULT_AGGREGATE:
+            words += [self.aggregate, *self.after]
+        return SEPARATOR.join(words)
+
+    @property
+    def stages(self) -> list[Primitive]:
+        """Every primitive in order, defaults included."""
+        words: list[tuple[Stage, str]] = [(Stage.LAYERS, self.prefix.layers)]
+        words += [(Stage.TRANSFORM, word) for word in self.prefix.transforms]
+        words += [(Stage.BINARISER, word) for word in filter(None, [self.prefix.binariser])]
+        words += [(Stage.KERNEL, self.kernel), (Stage.REDUCTION, self.reduction)]
+        words += [(Stage.AUGMENT, word) for word in self.augments]
+        words += [(Stage.AGGREGATE, self.aggregate)]
+        words += [(Stage.AUGMENT, word) for word in self.after]
+        return [REGISTRY[stage][word] for stage, word in words]
+
+    def canonical(self) -> Proxy:
+        """The simplest expression that ranks alike: equal statistics, and no strictly increasing last step."""
+        augments = _simplify(self.augments)
+        after = self.after
+        while after and REGISTRY[Stage.AUGMENT][after[-1]].increasing:
+            after = after[:-1]
+        if self.aggregate in ("mean", "sum", "last") and augments[-1:] == ("neg",):
+            augments, after = augments[:-1], _simplify(("neg", *after))
+        after = _simplify_score(after)
+        return Proxy(self.prefix.canonical(), self.kernel, self.reduction, augments, self.aggregate, after)
+
+
+# What a pair of augments comes to, where it is one augment or none.
+_PAIRS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("neg", "neg"): (),
+    **{("neg", even): (even,) for even in ("abs", "pow2", "sqrt", "log")},
+    **{("abs", even): (even,) for even in ("abs", "pow2", "sqrt", "log")},
+    ("pow2", "abs"): ("pow2",),
+    ("sqrt", "abs"): ("sqrt",),
+    ("pow2", "sqrt"): ("abs",),
+    ("sqrt", "pow2"): ("abs",),
+    ("neg", "log1p"): ("log1p", "neg"),
+}
+
+
+def _simplify(words: tuple[str, ...]) -> tuple[str, ...]:
+    for i in range(len(words) - 1):
+        pair = (words[i], words[i + 1])
+        if pair in _PAIRS and _PAIRS[pair] != pair:
+            return _simplify(words[:i] + _PAIRS[pair] + words[i + 2 :])
+    return words
+
+
+def _simplify_score(words: tuple[str, ...]) -> tuple[str, ...]:
+    """At the end only the order counts: every function that increases with the magnitude is ``abs``."""
+    words = _simplify(words)
+    if words and words[-1] in ("pow2", "sqrt", "log"):
+        return _simplify((*words[:-1], "abs"))
+    if words[-1:] == ("neg",) and words[:-1] and words[-2] in ("pow2", "sqrt", "log"):
+        return _simplify((*words[:-2], "abs", "neg"))
+    return words
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Read a proxy expression.
+
+    Raises:
+        InputError: an unknown word (with the nearest known one), kinds that do not fit, or too many of a stage.
+
+    Example:
+        >>> str(parse_proxy("swish>above_mean>gram>slogdet>pow2"))
+        'swish > above_mean > gram > slogdet > pow2'
+        >>> parse_proxy("swish > gram > swish")
+        Traceback (most recent call last):
+        ...
+        autogas.errors.InputError: proxy 'swish > gram > swish': 'swish' (transform) cannot follow 'gram': a reduction must
+    """
+    words = [word.strip() for word in text.split(SEPARATOR.strip())]
+    if not all(words):
+        raise InputError(f"proxy {text!r}: an empty stage; accepted is PRIMITIVE > PRIMITIVE > …")
+    found: dict[Stage, list[str]] = {stage: [] for stage in Stage}
+    after: list[str] = []
+    kind = Kind.NETWORK if words[0] in REGISTRY[Stage.LAYERS] else Kind.FEATURE
+    previous = "the start"
+    for word in words:
+        step = words_after(kind).get(word)
+        if step is None:
+            raise _misfit(text, word, previous, kind)
+        if step.needs == "binary" and kind is not Kind.BINARY:
+            raise InputError(
+                f"proxy {text!r}: {word!r} needs a binary feature; put one of "
+                f"{', '.join(REGISTRY[Stage.BINARISER])} before it"
+            )
+        (after if kind is Kind.SCORE else found[step.stage]).append(word)
+        kind = Kind.SCORE if kind is Kind.SCORE else step.stage.gives
+        previous = repr(word)
+    if kind not in (Kind.LAYERS, Kind.SCORE):
+        raise InputError(f"proxy {text!r} ends in a {kind.value}: {_next_stages(kind)} must follow")
+    transforms = found[Stage.TRANSFORM]
+    if len(transforms) > MAX_TRANSFORMS:
+        raise InputError(f"proxy {text!r}: {len(transforms)} transforms; accepted are at most {MAX_TRANSFORMS}")
+    if len(found[Stage.AUGMENT]) + len(after) > MAX_AUGMENTS:
+        raise InputError(
+            f"proxy {text!r}: {len(found[Stage.AUGMENT]) + len(after)} augments; accepted are at most {MAX_AUGMENTS}"
+        )
+    return Proxy(
+        Prefix(
+            (found[Stage.LAYERS] or [DEFAULT_LAYERS])[0],
+            tuple(transforms),
+            found[Stage.BINARISER][0] if found[Stage.BINARISER] else None,
+        ),
+        found[Stage.KERNEL][0],
+        found[Stage.REDUCTION][0],
+        tuple(found[Stage.AUGMENT]),
+        (found[Stage.AGGREGATE] or [DEFAULT_AGGREGATE])[0],
+        tuple(after),
+    )
+
+
+def _next_stages(kind: Kind) -> str:
+    labels = [stage.label for stage in Stage if kind in stage.takes]
+    named = [("an " if label[0] in "aeiou" else "a ") + label for label in labels]
+    return " or ".join(named)
+
+
+def _misfit(text: str, word: str, previous: str, kind: Kind) -> InputError:
+    stages = stages_of(word)
+    if stages:
+        return InputError(
+            f"proxy {text!r}: {word!r} ({stages[0].label}) cannot follow {previous}: {_next_stages(kind)} must"
+        )
+    here = words_after(kind)
+    near = difflib.get_close_matches(word, here, n=1)
+    everywhere = {name for words in REGISTRY.values() for name in words}
+    error = unknown("primitive", word, near or everywhere)
+    return InputError(f"proxy {text!r}: {error}")

@@ -1,0 +1,133 @@
+"""The space of proxies that discovery searches: expressions as genomes, and all of them in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy
+from autogas.proxies.primitives import REGISTRY, Stage
+
+T = TypeVar("T")
+
+# Transforms that discovery combines, each with the binarisers that add something: signs survive most transforms and
+# medians survive monotone ones (Prefix.canonical), and each prefix costs a pass over the features of every network.
+DEFAULT_PREFIXES: dict[tuple[str, ...], tuple[str | None, ...]] = {
+    (): (None, "sign", "above_zero", "above_mean", "above_median"),
+    ("relu",): (None, "above_mean"),
+    ("leaky_relu",): (None, "above_mean"),
+    ("swish",): (None, "above_mean", "above_median"),
+    ("mish",): (None, "above_mean"),
+    ("tanh",): (None, "above_mean"),
+    ("sigmoid",): (None, "above_mean"),
+    ("exp",): (None, "above_mean"),
+    ("abs",): (None, "above_mean"),
+    ("log",): (None, "above_zero"),
+    ("scale",): (None, "above_zero"),
+    ("norm",): (None, "above_mean"),
+    ("softmax",): (None, "above_mean"),
+}
+
+
+def default_prefixes() -> tuple[Prefix, ...]:
+    """The 30 distinct prefixes of the default grammar, in canonical form."""
+    prefixes = (
+        Prefix(transforms=transforms, binariser=binariser).canonical()
+        for transforms, binarisers in DEFAULT_PREFIXES.items()
+        for binariser in binarisers
+    )
+    return tuple(dict.fromkeys(prefixes))
+
+
+class Grammar:
+    """All expressions from a set of prefixes and the words of the later stages, in canonical form.
+
+    Expressions with equal canonical form rank alike by construction and count once.
+    """
+
+    def __init__(self, prefixes: Sequence[Prefix] | None = None) -> None:
+        self.prefixes = tuple(dict.fromkeys(p.canonical() for p in (prefixes or default_prefixes())))
+        self.kernels = tuple(REGISTRY[Stage.KERNEL])
+        self.reductions = tuple(REGISTRY[Stage.REDUCTION])
+        self.tails = self._tails()
+
+    @staticmethod
+    def _tails() -> tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]:
+        """Every distinct way to end: augments a layer, aggregate, augments of the score."""
+        words = tuple(REGISTRY[Stage.AUGMENT])
+        sequences = [s for n in range(MAX_AUGMENTS + 1) for s in itertools.product(words, repeat=n)]
+        tails: dict[tuple[tuple[str, ...], str, tuple[str, ...]], None] = {}
+        for aggregate in REGISTRY[Stage.AGGREGATE]:
+            for sequence in sequences:
+                for cut in range(len(sequence) + 1):
+                    proxy = Proxy(Prefix(), "gram", "trace", sequence[:cut], aggregate, sequence[cut:]).canonical()
+                    if len(proxy.augments) + len(proxy.after) <= MAX_AUGMENTS:
+                        tails[proxy.augments, proxy.aggregate, proxy.after] = None
+        return tuple(tails)
+
+    @cached_property
+    def heads(self) -> tuple[tuple[Prefix, str, str], ...]:
+        """Every prefix, kernel and reduction that fit together."""
+        return tuple(
+            (prefix, kernel, reduction)
+            for prefix in self.prefixes
+            for kernel in self.kernels
+            if self._fits(prefix, kernel)
+            for reduction in self.reductions
+        )
+
+    def __len__(self) -> int:
+        return len(self.heads) * len(self.tails)
+
+    def enumerate(self) -> Iterator[Proxy]:
+        """Every expression once."""
+        for head in self.heads:
+            for augments, aggregate, after in self.tails:
+                yield Proxy(*head, augments, aggregate, after)
+
+    def sample(self, rng: np.random.Generator) -> Proxy:
+        """Stage by stage, uniform in each (so a rare kernel is as likely as a common one)."""
+        prefix = _choose(self.prefixes, rng)
+        kernel = _choose([k for k in self.kernels if self._fits(prefix, k)], rng)
+        return Proxy(prefix, kernel, _choose(self.reductions, rng), *_choose(self.tails, rng))
+
+    def mutate(self, proxy: Proxy, rng: np.random.Generator) -> Proxy:
+        """Redraw one stage: prefix, kernel, reduction, or the way it ends."""
+        while True:
+            prefix, kernel, reduction = proxy.prefix, proxy.kernel, proxy.reduction
+            tail = (proxy.augments, proxy.aggregate, proxy.after)
+            stage = int(rng.integers(4))
+            if stage == 0:
+                prefix = _choose(self.prefixes, rng)
+            elif stage == 1:
+                kernel = _choose(self.kernels, rng)
+            elif stage == 2:
+                reduction = _choose(self.reductions, rng)
+            else:
+                tail = _choose(self.tails, rng)
+            mutant = Proxy(prefix, kernel, reduction, *tail)
+            if mutant != proxy and self._fits(prefix, kernel):
+                return mutant
+
+    def crossover(self, first: Proxy, second: Proxy, rng: np.random.Generator) -> Proxy:
+        """Each stage from either parent; a kernel that does not fit the prefix comes with its own prefix."""
+        a, b = (second, first) if rng.integers(2) else (first, second)
+        prefix = a.prefix
+        kernel = _choose((a, b), rng).kernel
+        if not self._fits(prefix, kernel):
+            kernel = a.kernel
+        tail = _choose((a, b), rng)
+        return Proxy(prefix, kernel, _choose((a, b), rng).reduction, tail.augments, tail.aggregate, tail.after)
+
+    @staticmethod
+    def _fits(prefix: Prefix, kernel: str) -> bool:
+        needs = REGISTRY[Stage.KERNEL][kernel].needs
+        return needs != "binary" or prefix.binariser in ("above_zero", "above_mean", "above_median")
+
+
+def _choose(items: Sequence[T], rng: np.random.Generator) -> T:
+    return items[int(rng.integers(len(items)))]

@@ -1,0 +1,103 @@
+"""Augments: shape the values of the layers ``[L]`` (or the score), and aggregate them over the layers of a network.
+
+Augments are elementwise on numpy float64 arrays. Aggregates take all layers of many networks in one array with the
+offset at which each network starts, as ``numpy.ufunc.reduceat`` does.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogas.proxies.primitives.registry import Stage, primitive
+
+Values: TypeAlias = NDArray[np.float64]
+Offsets: TypeAlias = NDArray[np.intp]
+augment = functools.partial(primitive, Stage.AUGMENT)
+aggregate = functools.partial(primitive, Stage.AGGREGATE, edge="one non-finite layer makes the score non-finite")
+
+
+@augment(formula=r"|x|", edge="finite on finite input")
+def abs_(x: Values) -> Values:
+    """Absolute value."""
+    return np.abs(x)
+
+
+@augment(formula=r"x^2", edge="finite on finite input")
+def pow2(x: Values) -> Values:
+    """Square (``pow`` in the paper)."""
+    return np.square(x)
+
+
+@augment(formula=r"\sqrt{|x|}", edge="the sign is dropped")
+def sqrt(x: Values) -> Values:
+    """Square root of the magnitude."""
+    return np.sqrt(np.abs(x))
+
+
+@augment(formula=r"\ln|x|", edge="zero is not finite")
+def log(x: Values) -> Values:
+    """Natural logarithm of the magnitude."""
+    return np.log(np.abs(x))
+
+
+@augment(formula=r"\mathrm{sgn}(x)\ln(1+|x|)", edge="finite on finite input", increasing=True, keeps_sign=True)
+def log1p(x: Values) -> Values:
+    """Signed logarithm, strictly increasing everywhere."""
+    return np.sign(x) * np.log1p(np.abs(x))
+
+
+@augment(formula=r"-x", edge="finite on finite input")
+def neg(x: Values) -> Values:
+    """Negative: turns the ranking round."""
+    return np.negative(x)
+
+
+@aggregate(formula=r"\tfrac1L\sum_l x_l")
+def mean(x: Values, offsets: Offsets) -> Values:
+    """Mean over layers, the paper's aggregation and the default."""
+    return np.add.reduceat(x, offsets) / _lengths(x, offsets)
+
+
+@aggregate(formula=r"\sum_l x_l")
+def sum_(x: Values, offsets: Offsets) -> Values:
+    """Sum over layers."""
+    return np.add.reduceat(x, offsets)
+
+
+@aggregate(formula=r"\sqrt{\sum_l x_l^2}")
+def l2_norm(x: Values, offsets: Offsets) -> Values:
+    """Euclidean norm over layers."""
+    return np.sqrt(np.add.reduceat(np.square(x), offsets))
+
+
+@aggregate(formula=r"\max_l x_l")
+def max_(x: Values, offsets: Offsets) -> Values:
+    """Largest layer value."""
+    return np.maximum.reduceat(x, offsets)
+
+
+@aggregate(formula=r"\min_l x_l")
+def min_(x: Values, offsets: Offsets) -> Values:
+    """Smallest layer value."""
+    return np.minimum.reduceat(x, offsets)
+
+
+@aggregate(formula=r"\mathrm{std}_l\,x_l")
+def spread(x: Values, offsets: Offsets) -> Values:
+    """Standard deviation over layers."""
+    centred = x - np.repeat(mean(x, offsets), _lengths(x, offsets).astype(np.intp))
+    return np.sqrt(mean(np.square(centred), offsets))
+
+
+@aggregate(formula=r"x_L")
+def last(x: Values, offsets: Offsets) -> Values:
+    """Value of the last layer in order of execution."""
+    return x[np.append(offsets[1:], len(x)) - 1]
+
+
+def _lengths(x: Values, offsets: Offsets) -> Values:
+    return np.diff(np.append(offsets, len(x))).astype(np.float64)

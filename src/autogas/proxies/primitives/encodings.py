@@ -1,0 +1,97 @@
+"""Encodings: at most one binariser (FEATURE to BINARY), then one kernel (to MATRIX).
+
+Binarisers are thresholds that the engine applies; kernels are functions of the sufficient statistics
+``G = B Bᵀ [L, N, N]``, ``s = B 1 [L, N]`` and ``D [L]`` of each layer's flattened feature ``B [N, D]``, all float64.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from autogas.proxies.primitives.registry import Stage, primitive
+
+binariser = functools.partial(primitive, Stage.BINARISER)
+kernel = functools.partial(primitive, Stage.KERNEL)
+
+
+@binariser(formula=r"\mathrm{sgn}(x)", edge="zero stays zero")
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1."""
+    return x.sign()
+
+
+@binariser(formula=r"[x>0]", edge="NaN counts as below")
+def above_zero(x: Tensor) -> Tensor:
+    """1 where positive."""
+    return above(x, 0.0)
+
+
+@binariser(formula=r"[x>\bar x]", edge="a non-finite mean gives zeros")
+def above_mean(x: Tensor) -> Tensor:
+    """1 where above the mean of the whole batch."""
+    return above(x, float(x.mean(dtype=torch.float64)))
+
+
+@binariser(formula=r"[x>\mathrm{med}\,x]", edge="the lower of two middle values is the median")
+def above_median(x: Tensor) -> Tensor:
+    """1 where above the (lower) median of the whole batch."""
+    return above(x, float(x.median()))
+
+
+def above(x: Tensor, threshold: float) -> Tensor:
+    """``x > threshold`` as numbers of ``x``'s own type, in one pass over memory."""
+    return torch.gt(x, threshold, out=torch.empty_like(x))
+
+
+@kernel(formula=r"x x^\top", edge="constant feature gives a matrix of rank one")
+def gram(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803 - kernels share one signature
+    """Gram matrix."""
+    return G
+
+
+@kernel(formula=r"\mathrm{corr}(x)", edge="a sample without variance has correlation 0 with others, 1 with itself")
+def pearson(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+    """Pearson correlation between samples."""
+    return _unit_diagonal(_centred(G, s, D))
+
+
+@kernel(formula=r"\mathrm{cov}(x)", edge="constant feature gives zeros")
+def covariance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+    """Covariance between samples over the D entries (biased)."""
+    return _centred(G, s, D) / D[:, None, None]
+
+
+@kernel(formula=r"\cos(x)", edge="a zero sample has cosine 0 with others, 1 with itself")
+def cosine(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803
+    """Cosine similarity between samples."""
+    return _unit_diagonal(G)
+
+
+@kernel(formula=r"x x^\top+(1-x)(1-x)^\top", edge="constant feature gives a matrix of rank one", needs="binary")
+def hamming(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+    """Number of equal entries, D minus the Hamming distance (NASWOT's kernel); needs 0/1 features."""
+    return 2 * G - s[:, :, None] - s[:, None, :] + D[:, None, None]
+
+
+@kernel(formula=r"\lVert x_i-x_j\rVert^2", edge="equal samples give zero")
+def distance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803
+    """Squared Euclidean distance between samples."""
+    squares = G.diagonal(dim1=1, dim2=2)
+    return squares[:, :, None] + squares[:, None, :] - 2 * G
+
+
+def _centred(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+    return G - s[:, :, None] * s[:, None, :] / D[:, None, None]
+
+
+def _unit_diagonal(K: Tensor) -> Tensor:  # noqa: N803
+    variance = K.diagonal(dim1=1, dim2=2)
+    # Rounding leaves a tiny variance, possibly negative, where there is none.
+    live = variance > 1e-6 * variance.amax(dim=1, keepdim=True).clamp_min(1e-300)
+    root = torch.where(live, variance, 1.0).sqrt()
+    scaled = torch.where(live[:, :, None] & live[:, None, :], K / (root[:, :, None] * root[:, None, :]), 0.0)
+    scaled.diagonal(dim1=1, dim2=2).fill_(1.0)
+    return scaled

@@ -1,0 +1,66 @@
+"""Score any network with any proxy, in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from autogas.errors import InputError
+from autogas.proxies.evaluate import Evaluator
+from autogas.proxies.expression import Proxy
+from autogas.proxies.named import Scorer, get_proxy
+from autogas.proxies.statistics import measure
+
+Inputs = torch.Tensor | Sequence[torch.Tensor]
+
+
+def score(model: nn.Module, inputs: Inputs, proxy: str | Proxy | Scorer = "autogas") -> float:
+    """Score one network; bigger means predicted to become better.
+
+    Args:
+        model: any module, in the mode in which it is to be measured; weights, buffers, mode and random state stay.
+        inputs: what ``model`` takes, a tensor ``[N, …]`` or a tuple of them; N at least 2 for expressions.
+        proxy: a name, an expression as text, or what :func:`get_proxy` and :func:`parse_proxy` return.
+
+    Raises:
+        InputError: an unknown proxy, a scorer that needs an architecture instead of a module, or a score that is not
+            finite, with the reason.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> images = torch.randn(8, 3, 16, 16, generator=generator)
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        >>> score(net, images, "params")
+        224.0
+    """
+    return next(iter(score_many(model, inputs, [proxy]).values()))
+
+
+def score_many(
+    model: nn.Module, inputs: Inputs, proxies: Sequence[str | Proxy | Scorer]
+) -> dict[str, float]:
+    """Scores of one network by the text or name of each proxy; all expressions share one forward pass.
+
+    Raises:
+        InputError: as :func:`score`.
+    """
+    tensors = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    named = {str(p): get_proxy(p) if isinstance(p, str) else p for p in proxies}
+    expressions = {name: p for name, p in named.items() if isinstance(p, Proxy)}
+    out: dict[str, float] = {}
+    if expressions:
+        prefixes = list(dict.fromkeys(p.prefix.canonical() for p in expressions.values()))
+        evaluator = Evaluator([measure(model, tensors, prefixes)])
+        for reason in evaluator.failures.values():
+            raise InputError(f"the network has no score: {reason}")
+    for name, proxy in named.items():
+        if isinstance(proxy, Proxy):
+            out[name] = float(evaluator.scores(proxy)[0])
+        else:
+            out[name] = proxy.of_network(model, tensors)
+        if not math.isfinite(out[name]):
+            raise InputError(f"proxy {name!r} gives {out[name]} on this network, which is no score")
+    return out
