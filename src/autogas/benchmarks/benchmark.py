@@ -1,0 +1,125 @@
+"""A benchmark: architectures of one space with the quality that each reached after real training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autogas.errors import InputError
+from autogas.seeding import numpy_generator
+from autogas.spaces import Space
+
+VALIDATION_SHARE = 4 / 7
+"""The paper splits a benchmark 4:3 into validation and test."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint positions in a benchmark: what discovery may see, and what it is judged on."""
+
+    validation: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Architectures with measured quality.
+
+    Attributes:
+        name: how it is loaded.
+        space: the search space, with the settings at which proxies are scored.
+        archs: architectures, distinct, in the order of the table.
+        quality: measured quality as recorded, ``[len(archs)]``.
+        metric: its name.
+        higher_is_better: its direction; :attr:`goodness` is always bigger-is-better.
+        provenance: where the numbers come from.
+        repeats: quality of the same architectures trained with other seeds, columns ``arch``, ``seed`` and the metric.
+    """
+
+    name: str
+    space: Space[Any]
+    archs: tuple[Any, ...]
+    quality: NDArray[np.float64]
+    metric: str
+    higher_is_better: bool = True
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    repeats: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.archs)
+
+    @property
+    def goodness(self) -> NDArray[np.float64]:
+        """Quality turned so that bigger is better."""
+        return self.quality if self.higher_is_better else -self.quality
+
+    def split(self, *, validation: int | None = 50, test: int | None = 200, seed: int = 0) -> Split:
+        """Shuffle, divide 4:3, and draw from each side.
+
+        Args:
+            validation: architectures from the first four sevenths; None takes all of them.
+            test: architectures from the rest; None takes all.
+            seed: of the shuffle.
+
+        Raises:
+            InputError: fewer architectures than asked.
+        """
+        order = numpy_generator("split", seed).permutation(len(self))
+        cut = round(len(self) * VALIDATION_SHARE)
+        pools = {"validation": order[:cut], "test": order[cut:]}
+        chosen = {}
+        for part, count in (("validation", validation), ("test", test)):
+            available = len(pools[part])
+            if count is not None and not 3 <= count <= available:
+                raise InputError(
+                    f"--{part} {count}: benchmark {self.name} has {available} {part} architectures "
+                    f"({len(self)} in all, split 4:3); accepted are 3 to {available}"
+                )
+            chosen[part] = pools[part][:count]
+        return Split(chosen["validation"], chosen["test"])
+
+    def subset(self, space: Space[Any]) -> Benchmark:
+        """The architectures that ``space`` holds, as a benchmark of that space."""
+        keep = []
+        for i, arch in enumerate(self.archs):
+            try:
+                space.parse(str(arch))
+            except InputError:
+                continue
+            keep.append(i)
+        if not keep:
+            raise InputError(f"benchmark {self.name} has no architecture of space {space.name}")
+        short = space.name.rpartition("-")[2]
+        return Benchmark(
+            name=f"{self.name}/{short}",
+            space=space,
+            archs=tuple(space.parse(str(self.archs[i])) for i in keep),
+            quality=self.quality[keep],
+            metric=self.metric,
+            higher_is_better=self.higher_is_better,
+            provenance=self.provenance,
+            repeats=self.repeats,
+        )
+
+    def noise_ceiling(self) -> tuple[float, int] | None:
+        """Mean tau-b between pairs of training seeds, and over how many architectures; None without repeats.
+
+        No scorer that sees the architecture alone can be expected to rank much better than training ranks itself.
+        """
+        if self.repeats is None:
+            return None
+        from autogas.benchmarks.correlation import kendall_many
+
+        names = {str(arch) for arch in self.archs}
+        rows = self.repeats[self.repeats["arch"].isin(names)]
+        wide = rows.pivot(index="arch", columns="seed", values=self.metric).dropna()
+        if len(wide) < 3 or wide.shape[1] < 2:
+            return None
+        columns = wide.to_numpy().T
+        taus = [kendall_many(columns[i], columns[j])[0] for i in range(len(columns)) for j in range(i)]
+        return float(np.mean(taus)), len(wide)

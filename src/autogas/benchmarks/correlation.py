@@ -1,0 +1,190 @@
+"""How well scores rank measured quality: Kendall's tau-b and tau-a, Spearman, Pearson, with bootstrap intervals.
+
+Scores are rounded to 12 significant digits first, so that floating-point noise is not ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autogas.errors import InputError
+from autogas.seeding import numpy_generator
+
+Values: TypeAlias = NDArray[np.float64]
+RESAMPLES = 1000
+LEVEL = 0.95
+SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its 95 % percentile-bootstrap interval; NaN where it is undefined (a constant)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Agreement of scores with quality over ``count`` architectures.
+
+    Attributes:
+        kendall_b: Kendall's tau-b: pairs tied in either variable leave the denominator (flatters scores with ties).
+        kendall_a: Kendall's tau-a: tied pairs count as neither right nor wrong but stay in the denominator.
+        spearman: Pearson's r of mid-ranks.
+        pearson: Pearson's r of the values.
+        within: tau-b over pairs of equal stratum only; None without strata, NaN when no such pair is comparable.
+        count: architectures.
+    """
+
+    kendall_b: Estimate
+    kendall_a: Estimate
+    spearman: Estimate
+    pearson: Estimate
+    within: Estimate | None
+    count: int
+
+
+def correlate(
+    quality: ArrayLike, scores: ArrayLike, *, strata: Sequence[object] | None = None, seed: int = 0
+) -> Correlation:
+    """Correlate measured quality with scores; a score of NaN or minus infinity ranks last, tied with its like.
+
+    An architecture that cannot be scored is one that a search would not pick, hence last. Pearson's r, which has no
+    use for ranks, takes the smallest finite score for it.
+
+    Args:
+        quality: ``[n]``, bigger is better, finite.
+        scores: ``[n]``, bigger means predicted better.
+        strata: ``[n]`` labels; :attr:`Correlation.within` compares only pairs of equal label.
+        seed: of the bootstrap, 1,000 resamples of architectures.
+
+    Raises:
+        InputError: lengths differ, fewer than 3 architectures, or quality that is not finite.
+
+    Example:
+        >>> result = correlate([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5])
+        >>> print(f"{result.kendall_b.value:.3f} {result.spearman.value:.3f}")
+        0.867 0.943
+    """
+    y = np.asarray(quality, dtype=np.float64)
+    x = _usable(np.asarray(scores, dtype=np.float64))
+    if y.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"quality of shape {y.shape} and scores of shape {x.shape}: accepted are two lists of one length")
+    if len(y) < 3:
+        raise InputError(f"{len(y)} architectures: a correlation needs at least 3")
+    if not np.isfinite(y).all():
+        raise InputError(f"quality holds {np.count_nonzero(~np.isfinite(y))} values that are not finite")
+    n = len(y)
+    draws = numpy_generator("bootstrap", seed, n).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    weights = np.vstack([np.ones(n), draws]).astype(np.float64)  # the first row is the sample itself
+    sign_x, sign_y = _signs(x), _signs(y)
+    within = None
+    if strata is not None:
+        labels = np.unique(np.asarray([str(s) for s in strata]), return_inverse=True)[1]
+        same = labels[:, None] == labels[None, :]
+        within = _estimate(_tau_b(weights, sign_x * same, sign_y * same))
+    return Correlation(
+        kendall_b=_estimate(_tau_b(weights, sign_x, sign_y)),
+        kendall_a=_estimate(_tau_a(weights, sign_x, sign_y)),
+        spearman=_estimate(_weighted_pearson(weights, _ranks(weights, sign_x), _ranks(weights, sign_y))),
+        pearson=_estimate(_weighted_pearson(weights, x, y)),
+        within=within,
+        count=n,
+    )
+
+
+def kendall_many(quality: ArrayLike, scores: ArrayLike, *, block: int = 4096) -> Values:
+    """Kendall's tau-b of every row of ``scores [m, n]`` with ``quality [n]``; NaN for a row with a non-finite entry.
+
+    Raises:
+        InputError: as :func:`correlate`.
+    """
+    y = np.asarray(quality, dtype=np.float64)
+    rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if len(y) < 3 or rows.shape[1] != len(y):
+        raise InputError(f"scores of shape {rows.shape} do not fit quality of shape {y.shape} (at least 3 of each)")
+    first, second = np.triu_indices(len(y), 1)
+    sign_y = np.sign(y[first] - y[second]).astype(np.float32)
+    untied_y = np.count_nonzero(sign_y)
+    out = np.full(len(rows), np.nan)
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        finite = np.isfinite(part).all(axis=1)
+        part = round_significant(part[finite])
+        signs = np.sign(part[:, first] - part[:, second]).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            tau = (signs @ sign_y) / np.sqrt(np.count_nonzero(signs, axis=1).astype(np.float64) * untied_y)
+        out[start : start + block][finite] = tau
+    return out
+
+
+def round_significant(x: Values) -> Values:
+    """Round to 12 significant digits."""
+    with np.errstate(all="ignore"):
+        magnitude = np.power(10.0, SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(x))))
+        rounded = np.round(x * magnitude) / magnitude
+    return np.where(np.isfinite(rounded), rounded, x)
+
+
+def _usable(scores: Values) -> Values:
+    scores = round_significant(scores)
+    missing = np.isnan(scores) | np.isneginf(scores)
+    if not missing.any():
+        return np.where(np.isposinf(scores), np.finfo(np.float64).max, scores)
+    finite = scores[np.isfinite(scores)]
+    low = finite.min() if len(finite) else 0.0
+    below = low - max(abs(low), 1.0) * 1e-9
+    return np.where(missing, below, np.where(np.isposinf(scores), np.finfo(np.float64).max, scores))
+
+
+def _signs(x: Values) -> Values:
+    return np.sign(x[:, None] - x[None, :])
+
+
+def _pairs(weights: Values, matrix: Values) -> Values:
+    """``Σ_ij w_i w_j M_ij`` for every row of weights: copies of one architecture never make a pair."""
+    product: Values = np.einsum("bi,bi->b", weights @ matrix, weights)
+    return product
+
+
+def _tau_b(weights: Values, sign_x: Values, sign_y: Values) -> Values:
+    with np.errstate(invalid="ignore"):
+        untied = np.sqrt(_pairs(weights, np.abs(sign_x)) * _pairs(weights, np.abs(sign_y)))
+        return _pairs(weights, sign_x * sign_y) / untied
+
+
+def _tau_a(weights: Values, sign_x: Values, sign_y: Values) -> Values:
+    pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
+    return _pairs(weights, sign_x * sign_y) / pairs
+
+
+def _ranks(weights: Values, signs: Values) -> Values:
+    """Mid-ranks within each resample, up to a constant."""
+    return weights @ signs.T
+
+
+def _weighted_pearson(weights: Values, x: Values, y: Values) -> Values:
+    total = weights.sum(axis=1, keepdims=True)
+    dx = x - (weights * x).sum(axis=1, keepdims=True) / total
+    dy = y - (weights * y).sum(axis=1, keepdims=True) / total
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = np.sqrt((weights * dx**2).sum(axis=1) * (weights * dy**2).sum(axis=1))
+        return np.where(spread > 0, (weights * dx * dy).sum(axis=1) / spread, np.nan)
+
+
+def _estimate(resampled: Values) -> Estimate:
+    draws = resampled[1:][np.isfinite(resampled[1:])]
+    if not len(draws):
+        return Estimate(float(resampled[0]), float("nan"), float("nan"))
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(resampled[0]), float(low), float(high))
