@@ -77,7 +77,7 @@ def correlate(
         0.867 0.943
     """
     y = np.asarray(quality, dtype=np.float64)
-    x = _usable(np.asarray(scores, dtype=np.float64))
+    x = failures_last(np.asarray(scores, dtype=np.float64))
     if y.ndim != 1 or x.shape != y.shape:
         raise InputError(f"quality of shape {y.shape} and scores of shape {x.shape}: accepted are two lists of one length")
     if len(y) < 3:
@@ -136,15 +136,15 @@ def round_significant(x: Values) -> Values:
     return np.where(np.isfinite(rounded), rounded, x)
 
 
-def _usable(scores: Values) -> Values:
+def failures_last(scores: Values) -> Values:
+    """Scores rounded, with NaN and minus infinity put below the smallest finite one, tied with each other."""
     scores = round_significant(scores)
     missing = np.isnan(scores) | np.isneginf(scores)
+    scores = np.where(np.isposinf(scores), np.finfo(np.float64).max, scores)
     if not missing.any():
-        return np.where(np.isposinf(scores), np.finfo(np.float64).max, scores)
-    finite = scores[np.isfinite(scores)]
-    low = finite.min() if len(finite) else 0.0
-    below = low - max(abs(low), 1.0) * 1e-9
-    return np.where(missing, below, np.where(np.isposinf(scores), np.finfo(np.float64).max, scores))
+        return scores
+    low = scores[~missing].min() if not missing.all() else 0.0
+    return np.where(missing, low - max(abs(low), 1.0) * 1e-9, scores)
 
 
 def _signs(x: Values) -> Values:

@@ -37,9 +37,9 @@ class Evaluator:
                 self.failures[i] = "no layer varies over the batch"
         self._networks = [i for i in range(len(statistics)) if i not in self.failures]
         self._layer_values: dict[tuple[Prefix, str, str], Values] = {}
-        # A kernel and its spectrum serve all reductions; expressions come in no order, so a few are kept.
+        # A spectrum is small and dear, a matrix is large and cheap: all spectra are kept, and the last few matrices.
         self._kernel = lru_cache(maxsize=8)(self._compute_kernel)
-        self._spectrum = lru_cache(maxsize=8)(self._compute_spectrum)
+        self._spectrum = lru_cache(maxsize=None)(self._compute_spectrum)
         self._offsets = lru_cache(maxsize=None)(self._compute_offsets)
 
     def scores(self, proxy: Proxy) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autogas.errors import InputError, unknown
 from autogas.proxies.capture import unchanged
 from autogas.proxies.expression import SEPARATOR, Proxy, parse_proxy
-from autogas.spaces import Space
+from autogas.spaces import Cost, Space
 
 DEFAULT_PROXY = "autogas"
 """The proxy that search uses when none is given: equation 4 of the paper."""
@@ -45,6 +46,11 @@ class Scorer:
         return self.name
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def _cost(space: Space[Any], arch: Any) -> Cost:
+    return space.cost(arch)
+
+
 def _params(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:  # noqa: ARG001 - scorers share a signature
     return float(sum(p.numel() for p in model.parameters()))
 
@@ -71,8 +77,8 @@ def _trait(name: str, sign: float, doc: str) -> Scorer:
 SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
-        Scorer("params", _params, lambda space, arch: float(space.cost(arch).params), "number of parameters"),
-        Scorer("macs", _macs, lambda space, arch: float(space.cost(arch).macs), "multiply-accumulates for one sample"),
+        Scorer("params", _params, lambda space, arch: float(_cost(space, arch).params), "number of parameters"),
+        Scorer("macs", _macs, lambda space, arch: float(_cost(space, arch).macs), "multiply-accumulates for one sample"),
         _trait("num_downsamples", -1.0, "minus the number of stages that halve the resolution"),
         _trait("num_skips", 1.0, "number of skip edges"),
     )

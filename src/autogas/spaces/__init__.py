@@ -6,7 +6,8 @@ import fnmatch
 from typing import Any
 
 from autogas.errors import InputError, unknown
-from autogas.spaces.base import Cost, Space
+from autogas.spaces.base import Space
+from autogas.spaces.cost import Cost
 from autogas.spaces.transnas import TransNAS, TransNASMacro, TransNASMicro
 
 SPACES: dict[str, type[Space[Any]]] = {space.name: space for space in (TransNAS, TransNASMacro, TransNASMicro)}

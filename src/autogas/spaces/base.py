@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
+from autogas.spaces.cost import Cost, count_cost
 
 A = TypeVar("A", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Size of one network for one input sample.
-
-    Attributes:
-        params: trainable parameters.
-        macs: multiply-accumulate operations of convolutions and matrix products (transposed convolutions at
-            their true cost; bias, normalisation and activations count nothing).
-    """
-
-    params: int
-    macs: int
 
 
 class Space(ABC, Generic[A]):
@@ -111,10 +96,6 @@ class Space(ABC, Generic[A]):
 
     def cost(self, arch: A) -> Cost:
         """Parameters and MACs for one sample, counted on the meta device (no memory, no arithmetic)."""
-        with torch.device("meta"), torch.no_grad():
-            model = self.network(arch).eval()
-            params = sum(p.numel() for p in model.parameters())
+        with torch.device("meta"):
             sample = torch.empty(1, self.input_channels, self.image_size, self.image_size)
-            with FlopCounterMode(display=False) as counter:
-                model(sample)
-        return Cost(params=params, macs=counter.get_total_flops() // 2)
+            return count_cost(self.network(arch).eval(), (sample,))

@@ -1,0 +1,99 @@
+"""What workflows share: opening runs, trivial scorers, correlation tables, seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
+from autogas.errors import InputError
+from autogas.proxies.named import SCORERS, TRIVIAL
+from autogas.proxies.statistics import Statistics
+from autogas.runs import Run
+from autogas.spaces import Space
+
+S = TypeVar("S", bound=BaseModel)
+PAPER_TEST = 200
+
+
+def open_run(
+    workflow: str, model: type[S], prepare: Callable[[], S], *, out: str | None, resume: str | None
+) -> tuple[Run, S]:
+    """A new run with prepared settings, or an old one with its own."""
+    if resume is not None:
+        run = Run.open(resume, workflow)
+        return run, model.model_validate(run.settings)
+    settings = prepare()
+    return Run.start(workflow, settings.model_dump(mode="json"), out), settings
+
+
+def default_test(bench: Benchmark, asked: int | None) -> int | None:
+    """The number of test architectures: as asked, else the paper's 200, or all (None) where there are fewer."""
+    if asked is not None:
+        return asked
+    everything = len(bench.split(validation=None, test=None).test)
+    return PAPER_TEST if everything >= PAPER_TEST else None
+
+
+def trivial_scores(space: Space[Any], archs: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+    """Scores of the trivial scorers that the space knows."""
+    out = {}
+    for name in TRIVIAL:
+        of_architecture = SCORERS[name].of_architecture
+        assert of_architecture is not None
+        try:
+            out[name] = np.array([of_architecture(space, arch) for arch in archs])
+        except InputError:
+            continue
+    return out
+
+
+def strata(space: Space[Any], archs: Sequence[Any]) -> list[str]:
+    """Label of equal traits (equal trivial scores) for each architecture."""
+    return [", ".join(f"{name}={value:g}" for name, value in space.traits(arch).items()) for arch in archs]
+
+
+def correlation_table(
+    bench: Benchmark,
+    chosen: NDArray[np.intp],
+    scores: Mapping[str, NDArray[np.float64]],
+    about: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """One row a scorer: its correlations with quality on the chosen architectures, best tau-b first."""
+    labels = strata(bench.space, [bench.archs[i] for i in chosen])
+    rows = []
+    for name, values in scores.items():
+        result = correlate(bench.goodness[chosen], values, strata=labels)
+        rows.append(
+            {
+                "name": name,
+                "expression": about.get(name, ""),
+                "failed": int(np.count_nonzero(~np.isfinite(values))),
+                **as_json(result),
+            }
+        )
+    return sorted(rows, key=lambda row: -(row["kendall_b"]["value"] or -2.0))
+
+
+def as_json(result: Correlation) -> dict[str, Any]:
+    """A correlation as JSON; undefined numbers are null."""
+
+    def number(value: float) -> float | None:
+        return float(value) if math.isfinite(value) else None
+
+    def estimate(value: Estimate | None) -> dict[str, float | None] | None:
+        return value and {"value": number(value.value), "low": number(value.low), "high": number(value.high)}
+
+    names = ("kendall_b", "kendall_a", "spearman", "pearson", "within")
+    return {**{name: estimate(getattr(result, name)) for name in names}, "count": result.count}
+
+
+def seconds_spent(statistics: Sequence[Statistics]) -> dict[str, float]:
+    """Seconds over all networks, by what they went to: build, forward, statistics (on one core, when measured)."""
+    keys = ("build", "forward", "statistics")
+    return {"count": len(statistics), **{key: sum(s.seconds.get(key, 0.0) for s in statistics) for key in keys}}

@@ -1,0 +1,136 @@
+"""Fitness of proxies: how well they rank validation architectures."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogas.benchmarks.correlation import failures_last, kendall_many, round_significant
+from autogas.errors import InputError
+from autogas.proxies.enumeration import score_grammar
+from autogas.proxies.evaluate import Evaluator
+from autogas.proxies.expression import Proxy
+from autogas.proxies.grammar import Grammar
+from autogas.proxies.statistics import Statistics
+
+Values = NDArray[np.float64]
+KEPT = 1000
+BINS = 100
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Kendall's tau-b of a candidate on validation architectures (NaN when it failed), and why it failed."""
+
+    fitness: float
+    reason: str = ""
+
+
+@dataclass
+class Enumeration:
+    """The whole grammar on the validation architectures.
+
+    Attributes:
+        expressions: distinct expressions evaluated (those with equal canonical form count once).
+        rankings: distinct rankings among them: expressions that rank these architectures alike count once.
+        failed: expressions without a finite score on some architecture, or constant.
+        top: the best distinct rankings, ``(tau, expression)``, best first.
+        taus: tau-b of every distinct ranking, sorted, best first.
+    """
+
+    expressions: int = 0
+    rankings: int = 0
+    failed: int = 0
+    top: list[tuple[float, str]] = field(default_factory=list)
+    taus: Values = field(default_factory=lambda: np.empty(0))
+
+    def place(self, fitness: float) -> int:
+        """Place of a fitness among all distinct rankings, 1 is the best."""
+        return int(np.count_nonzero(self.taus > fitness + 1e-12)) + 1
+
+
+class Judge:
+    """Judges candidates by their rank correlation with measured quality; remembers equal rankings.
+
+    Args:
+        statistics: of the validation architectures.
+        goodness: their measured quality, bigger is better.
+    """
+
+    def __init__(self, statistics: Sequence[Statistics], goodness: Values) -> None:
+        self.evaluator = Evaluator(statistics)
+        self.goodness = goodness
+        self._known: dict[bytes, Verdict] = {}
+        if len(self.evaluator.live_networks) < 3:
+            raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
+
+    def __call__(self, proxy: Proxy) -> Verdict:
+        """Judge one candidate; a ranking that was judged before is not correlated again."""
+        scores = self.evaluator.scores(proxy)
+        reason = self.evaluator.why_failed(proxy, scores)
+        if reason:
+            return Verdict(float("nan"), reason)
+        fingerprint = rankings(scores[None, self.evaluator.live_networks])[0].tobytes()
+        if fingerprint not in self._known:
+            tau = float(kendall_many(self.goodness, failures_last(scores))[0])
+            self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else f"constant on all networks: {proxy}")
+        return self._known[fingerprint]
+
+    def enumerate(self, grammar: Grammar) -> Enumeration:
+        """Judge every expression of a grammar."""
+        out = Enumeration()
+        seen: set[bytes] = set()
+        taus: list[Values] = []
+        best: list[tuple[float, int, str]] = []
+        live = self.evaluator.live_networks
+        scores = np.full((len(grammar.tails), len(self.goodness)), np.nan)
+        for proxies, block in score_grammar(grammar, self.evaluator):
+            out.expressions += len(proxies)
+            finite = np.isfinite(block).all(axis=1)
+            patterns = rankings(np.where(finite[:, None], block, 0.0))
+            new = []
+            for row in np.flatnonzero(finite):
+                fingerprint = patterns[row].tobytes()
+                if fingerprint not in seen:
+                    seen.add(fingerprint)
+                    new.append(int(row))
+            out.failed += int(np.count_nonzero(~finite))
+            if not new:
+                continue
+            scores[: len(new), live] = block[new]
+            rows = scores[: len(new)]
+            if len(live) < len(self.goodness):
+                rows = np.array([failures_last(row) for row in rows])
+            block_taus = kendall_many(self.goodness, rows)
+            taus.append(block_taus)
+            for row, tau in zip(new, block_taus, strict=True):
+                entry = (float(tau), -out.expressions - row, str(proxies[row]))
+                if np.isfinite(tau) and (len(best) < KEPT or entry > best[0]):
+                    (heapq.heappush if len(best) < KEPT else heapq.heappushpop)(best, entry)
+        every = np.concatenate(taus) if taus else np.empty(0)
+        out.taus = np.sort(every[np.isfinite(every)])[::-1]
+        out.rankings = len(out.taus)
+        out.top = [(tau, text) for tau, _, text in sorted(best, reverse=True)]
+        return out
+
+
+def rankings(scores: Values) -> NDArray[np.int16]:
+    """Dense ranks of every row: rows with equal ranks rank alike."""
+    rounded = round_significant(scores)
+    order = np.argsort(rounded, axis=1, kind="stable")
+    ordered = np.take_along_axis(rounded, order, axis=1)
+    steps = np.concatenate([np.zeros((len(scores), 1), bool), ordered[:, 1:] > ordered[:, :-1]], axis=1)
+    dense = np.empty(scores.shape, dtype=np.int16)
+    np.put_along_axis(dense, order, np.cumsum(steps, axis=1, dtype=np.int16), axis=1)
+    return dense
+
+
+def histogram(taus: Values) -> dict[str, Any]:
+    """Counts of tau in bins of 0.02 from -1 to 1."""
+    counts, _ = np.histogram(taus, bins=BINS, range=(-1, 1))
+    return {"counts": counts.tolist(), "low": -1.0, "high": 1.0}

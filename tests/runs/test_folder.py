@@ -1,0 +1,255 @@
+import json
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from autogas.errors import InputError
+from autogas.runs import Run, replacing, write_json
+
+SETTINGS = {"space": "transnas", "count": 3, "nested": {"rate": 0.1, "none": None, "list": [1, 2]}}
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run.start("build", SETTINGS, tmp_path / "run")
+    yield run
+    run.record.close()
+
+
+# Atomic files
+
+
+@pytest.mark.parametrize("value", [{}, [1, "é"], {"b": 1, "a": {"d": None, "c": 0.1}}])
+def test_write_json_can_be_read_back(tmp_path, value):
+    write_json(tmp_path / "file.json", value)
+    assert json.loads((tmp_path / "file.json").read_text()) == value
+    assert names(tmp_path) == ["file.json"]
+
+
+def test_write_json_does_not_depend_on_the_order_of_keys(tmp_path):
+    write_json(tmp_path / "one", {"a": 1, "b": {"c": 2, "d": 3}})
+    write_json(tmp_path / "two", {"b": {"d": 3, "c": 2}, "a": 1})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("value", [{"x": object()}, {"x": math.nan}, {"x": math.inf}])
+def test_what_is_no_json_leaves_the_old_file(tmp_path, value):
+    write_json(tmp_path / "file.json", {"old": True})
+    with pytest.raises((TypeError, ValueError)):
+        write_json(tmp_path / "file.json", value)
+    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert names(tmp_path) == ["file.json"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    write_json(tmp_path / "file.json", {"old": True})
+    write_bytes = Path.write_bytes
+
+    def half(path, text):
+        write_bytes(path, text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(tmp_path / "file.json", {"new": "x" * 1000})
+    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert names(tmp_path) == ["file.json"]
+
+
+def test_a_failed_rename_leaves_the_old_file(tmp_path, monkeypatch):
+    write_json(tmp_path / "file.json", {"old": True})
+
+    def fail(*_):
+        raise OSError("rename")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="rename"):
+        write_json(tmp_path / "file.json", {"new": True})
+    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert names(tmp_path) == ["file.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_block_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), replacing(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_a_reader_sees_the_old_file_until_the_block_ends(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == tmp_path  # a rename is atomic within one file system only
+    assert path.read_text() == "new"
+
+
+# Start
+
+
+def test_start_writes_workflow_and_settings(run):
+    assert json.loads((run.path / "settings.json").read_text()) == {"workflow": "build", "settings": SETTINGS}
+    assert (run.workflow, run.settings) == ("build", SETTINGS)
+    assert len(run.record) == 0
+
+
+def test_start_makes_missing_parents(tmp_path):
+    Run.start("build", SETTINGS, tmp_path / "a" / "b").record.close()
+    assert (tmp_path / "a" / "b" / "settings.json").is_file()
+
+
+def test_start_takes_an_existing_folder_without_a_run(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    Run.start("build", SETTINGS, str(tmp_path)).record.close()
+    assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+def test_start_names_the_folder_after_workflow_and_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run.start("rank", {})
+    run.record.close()
+    assert [folder.match("runs/rank-????????-??????") for folder in (tmp_path / "runs").iterdir()] == [True]
+    assert (run.path / "settings.json").is_file()
+
+
+def test_start_refuses_a_folder_that_holds_a_run(run):
+    before = (run.path / "settings.json").read_bytes()
+    with pytest.raises(InputError, match=r"holds a run already.*--resume") as error:
+        Run.start("build", {"other": 1}, run.path)
+    assert repr(str(run.path)) in str(error.value)
+    assert (run.path / "settings.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["file.txt", "file.txt/x", "file.txt/x/y"])
+def test_start_refuses_a_folder_that_cannot_be_made(tmp_path, out):
+    (tmp_path / "file.txt").write_text("mine")
+    with pytest.raises(InputError, match="cannot be written") as error:
+        Run.start("build", SETTINGS, tmp_path / out)
+    assert len(str(error.value).splitlines()) == 1
+    assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+def test_start_refuses_a_folder_where_the_record_cannot_be(tmp_path):
+    (tmp_path / "record.sqlite").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        Run.start("build", SETTINGS, tmp_path)
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_start_refuses_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(InputError):
+        Run.start("build", SETTINGS, tmp_path / ("x" * 300))
+
+
+# Open
+
+
+def test_open_sees_settings_and_rows(run):
+    run.record.put([("key", {"score": 1})])
+    again = Run.open(run.path, "build")
+    assert (again.path, again.workflow, again.settings) == (run.path, "build", SETTINGS)
+    assert dict(again.record) == {"key": {"score": 1}}
+    again.record.close()
+
+
+def test_open_without_a_workflow_takes_any(run):
+    again = Run.open(str(run.path))
+    assert again.workflow == "build"
+    again.record.close()
+
+
+def test_open_refuses_another_workflow(run):
+    with pytest.raises(InputError, match=r"is a run of build, not of rank$"):
+        Run.open(run.path, "rank")
+
+
+@pytest.mark.parametrize("path", ["nowhere", ".", "file.txt", "file.txt/x"])
+def test_open_refuses_what_is_no_run(tmp_path, path):
+    (tmp_path / "file.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not a run folder") as error:
+        Run.open(tmp_path / path)
+    assert repr(str(tmp_path / path)) in str(error.value)
+    assert names(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"3", b"null", b"{}", b'{"workflow": "build"}', b'{"settings": {}}', b"\xff\xfe"],
+)
+def test_open_refuses_broken_settings(tmp_path, content):
+    (tmp_path / "settings.json").write_bytes(content)
+    with pytest.raises(InputError, match="is not a run folder"):
+        Run.open(tmp_path)
+    assert names(tmp_path) == ["settings.json"]
+
+
+@pytest.mark.parametrize("settings", ["5", "null", '"text"'])
+def test_open_refuses_settings_that_are_no_mapping(tmp_path, settings):
+    (tmp_path / "settings.json").write_text(f'{{"workflow": "build", "settings": {settings}}}')
+    with pytest.raises(InputError):
+        Run.open(tmp_path)
+
+
+def test_open_refuses_a_broken_record(tmp_path):
+    Run.start("build", SETTINGS, tmp_path).record.close()
+    (tmp_path / "record.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(InputError):
+        Run.open(tmp_path)
+
+
+# Results
+
+
+def test_results_come_back(run):
+    run.finish({"score": 0.5, "best": ["a"]})
+    again = Run.open(run.path)
+    assert again.results == {"score": 0.5, "best": ["a"]}
+    again.record.close()
+
+
+def test_results_of_an_unfinished_run(run):
+    with pytest.raises(InputError, match=r"did not finish: continue it with --resume$"):
+        _ = run.results
+
+
+def test_equal_results_are_equal_files(run, tmp_path):
+    other = Run.start("build", SETTINGS, tmp_path / "other")
+    run.finish({"a": 1, "b": 0.1})
+    other.finish({"b": 0.1, "a": 1})
+    other.record.close()
+    assert (run.path / "results.json").read_bytes() == (other.path / "results.json").read_bytes()
+
+
+def test_a_table_comes_back(run):
+    table = pd.DataFrame({"arch": ["a", "b"], "score": [0.1, math.nan], "seed": [1, 2]}, index=[5, 6])
+    run.write_table("trained", table)
+    pd.testing.assert_frame_equal(run.read_table("trained"), table.reset_index(drop=True))
+    assert "trained.parquet" in names(run.path)
+
+
+def test_a_failed_table_leaves_the_old_one(run):
+    old = pd.DataFrame({"x": [1]})
+    run.write_table("t", old)
+    with pytest.raises(Exception, match="object"):
+        run.write_table("t", pd.DataFrame({"x": [object()]}))
+    pd.testing.assert_frame_equal(run.read_table("t"), old)
+    assert [name for name in names(run.path) if name.endswith(".tmp")] == []
+
+
+def test_costs_come_back_and_are_no_results(run):
+    assert run.costs == {}
+    run.finish({"score": 1})
+    before = (run.path / "results.json").read_bytes()
+    run.write_costs({"seconds": 1.5})
+    assert run.costs == {"seconds": 1.5}
+    assert (run.path / "results.json").read_bytes() == before

@@ -1,0 +1,90 @@
+import fnmatch
+
+import pytest
+import torch
+
+from autogas.errors import InputError
+from autogas.spaces import Space, get_space, list_spaces
+
+SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
+
+
+def test_list_spaces_is_sorted():
+    names = list_spaces()
+    assert names == sorted(set(names))
+    assert {"transnas", "transnas-macro", "transnas-micro"} <= set(names)
+
+
+@pytest.mark.parametrize("pattern", ["*", "transnas", "*-m?cro", "*macro", "trans*", "none*"])
+def test_list_spaces_takes_wildcards(pattern):
+    assert list_spaces(pattern) == [name for name in list_spaces() if fnmatch.fnmatch(name, pattern)]
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_every_listed_space_exists_under_its_name(name):
+    space = get_space(name)
+    assert isinstance(space, Space)
+    assert space.name == name
+
+
+@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("settings", [{}, SMALL, {"image_size": 128}])
+def test_settings_give_the_same_space_back(name, settings):
+    space = get_space(name, **settings)
+    assert get_space(name, **space.settings).settings == space.settings
+    assert {key: space.settings[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_len_is_the_number_of_enumerated_architectures(name):
+    space = get_space(name)
+    assert len(space) == sum(1 for _ in space.enumerate())
+
+
+def test_unknown_name_suggests_a_near_one():
+    with pytest.raises(InputError, match=r"^unknown space 'transnas-makro': did you mean 'transnas-macro'.*$"):
+        get_space("transnas-makro")
+
+
+def test_unknown_name_lists_what_is_accepted():
+    with pytest.raises(InputError) as error:
+        get_space("zzzz")
+    assert all(name in str(error.value) for name in list_spaces())
+
+
+@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("settings", [{"depth": 3}, {"base_width": "wide"}, {"image_size": None}])
+def test_bad_setting_is_one_line(name, settings):
+    with pytest.raises(InputError) as error:
+        get_space(name, **settings)
+    assert len(str(error.value).splitlines()) == 1
+    assert name in str(error.value)
+
+
+def test_unknown_setting_is_named():
+    with pytest.raises(InputError, match="depth"):
+        get_space("transnas", depth=3)
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_inputs_are_standard_normal_images(name):
+    (x,) = get_space(name, image_size=64).inputs(batch_size=8)
+    assert x.shape == (8, 3, 64, 64)
+    assert abs(float(x.mean())) < 5 / x.numel() ** 0.5
+    assert abs(float(x.var()) - 1) < 5 * (2 / x.numel()) ** 0.5
+
+
+def test_inputs_depend_on_the_seed_alone():
+    space = get_space("transnas")
+    torch.manual_seed(1)
+    (first,) = space.inputs(batch_size=2, seed=3)
+    torch.manual_seed(2)
+    (again,) = get_space("transnas-micro").inputs(batch_size=2, seed=3)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, space.inputs(batch_size=2, seed=4)[0])
+
+
+def test_inputs_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    get_space("transnas").inputs(batch_size=2)
+    assert torch.equal(before, torch.get_rng_state())
