@@ -3,24 +3,66 @@
 Discover training-free proxies on benchmarks of trained generators, rank proxies against ground truth, score any network.
 """
 
-from autogas.errors import InputError
-from autogas.proxies.expression import Proxy, parse_proxy
-from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
-from autogas.proxies.score import score, score_many
-from autogas.spaces import Cost, Space, get_space, list_spaces
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark
+    from autogas.errors import InputError
+    from autogas.proxies.expression import Proxy, parse_proxy
+    from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
+    from autogas.proxies.score import score, score_many
+    from autogas.runs import Run
+    from autogas.spaces import Cost, Space, get_space, list_spaces
+    from autogas.workflows.discover import discover
+    from autogas.workflows.rank import rank
 
 __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_PROXY",
+    "Benchmark",
+    "Correlation",
     "Cost",
     "InputError",
     "Proxy",
+    "Run",
     "Space",
+    "correlate",
+    "discover",
     "get_proxy",
     "get_space",
+    "list_benchmarks",
     "list_proxies",
     "list_spaces",
+    "load_benchmark",
     "parse_proxy",
+    "rank",
     "score",
     "score_many",
 ]
+
+# Where the public names live; imported when first used, so that `autogas --help` does not wait for torch.
+_HOMES = {
+    "autogas.benchmarks": ("Benchmark", "Correlation", "correlate", "list_benchmarks", "load_benchmark"),
+    "autogas.errors": ("InputError",),
+    "autogas.proxies.expression": ("Proxy", "parse_proxy"),
+    "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
+    "autogas.proxies.score": ("score", "score_many"),
+    "autogas.runs": ("Run",),
+    "autogas.spaces": ("Cost", "Space", "get_space", "list_spaces"),
+    "autogas.workflows.discover": ("discover",),
+    "autogas.workflows.rank": ("rank",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'autogas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

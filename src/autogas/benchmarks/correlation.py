@@ -79,7 +79,9 @@ def correlate(
     y = np.asarray(quality, dtype=np.float64)
     x = failures_last(np.asarray(scores, dtype=np.float64))
     if y.ndim != 1 or x.shape != y.shape:
-        raise InputError(f"quality of shape {y.shape} and scores of shape {x.shape}: accepted are two lists of one length")
+        raise InputError(
+            f"quality of shape {y.shape} and scores of shape {x.shape}: accepted are two lists of one length"
+        )
     if len(y) < 3:
         raise InputError(f"{len(y)} architectures: a correlation needs at least 3")
     if not np.isfinite(y).all():

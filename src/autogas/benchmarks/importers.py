@@ -95,7 +95,9 @@ def import_benchmark(
     read, total = sum(len(part.rows) for part in found), sum(part.total for part in found)
     if 2 * read <= total or not read:
         reasons = "; ".join(part.describe() for part in found) or f"nothing of space {space}"
-        raise InputError(f"{str(path)!r}: most of it ({total - read} of {total}) is not usable; another space? ({reasons})")
+        raise InputError(
+            f"{str(path)!r}: most of it ({total - read} of {total}) is not usable; another space? ({reasons})"
+        )
     stored = [part for part in found if part.rows]
     for part in stored:
         member = part.name
@@ -107,14 +109,16 @@ def import_benchmark(
             space=member,
             space_settings={},
             metric=part.metric,
-            provenance={"imported_from": path.name, "task": task, "skipped": {r: len(e) for r, e in part.skipped.items()}},
+            provenance={
+                "imported_from": path.name,
+                "task": task,
+                "skipped": {r: len(e) for r, e in part.skipped.items()},
+            },
         )
     return stored
 
 
-def _collect(
-    space_name: str, metric: str, entries: Iterable[tuple[str, Callable[[], dict[str, Any]]]]
-) -> Imported:
+def _collect(space_name: str, metric: str, entries: Iterable[tuple[str, Callable[[], dict[str, Any]]]]) -> Imported:
     """Check each entry: the string must be of the space, once, and the metric must be a finite number."""
     space = get_space(space_name)
     out = Imported(space_name, metric)
@@ -164,7 +168,9 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
     if not isinstance(data, dict) or not {"macro", "micro"} & data.keys():
         raise InputError(f"{str(path)!r} is not TransNAS-Bench-101: it has no data for macro or micro")
     return [
-        _collect(f"transnas-{part}", metric, ((text, _best_epoch(entry, task, metric)) for text, entry in data[part].items()))
+        _collect(
+            f"transnas-{part}", metric, ((text, _best_epoch(entry, task, metric)) for text, entry in data[part].items())
+        )
         for part in ("macro", "micro")
         if part in data
     ]
@@ -191,6 +197,7 @@ def _read_json(path: Path, space: str | None, task: str) -> Imported:
         raise InputError(f"{str(path)!r} has no task {task!r}: it has {', '.join(map(str, content))}") from None
     except (OSError, ValueError, SyntaxError, TypeError, AttributeError) as error:
         raise InputError(f"{str(path)!r} is not a NAS-Bench-Suite-Zero file ({_first_line(error)})") from None
+
     def read_as(member: str) -> Imported:
         texts = [_from_digits(key, member) or text for key, text in zip(keys, entries, strict=True)]
         readers = [functools.partial(_flatten, values) for values in entries.values()]
@@ -228,7 +235,9 @@ def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Importe
         raise InputError(f"{str(path)!r} has no column 'arch': it has {', '.join(map(str, table))}")
     numeric = [c for c in table.columns if c != "arch" and pd.api.types.is_numeric_dtype(table[c])]
     if metric is None and len(numeric) != 1:
-        raise InputError(f"{str(path)!r}: say which column is quality with --metric; it has {', '.join(numeric) or 'none'}")
+        raise InputError(
+            f"{str(path)!r}: say which column is quality with --metric; it has {', '.join(numeric) or 'none'}"
+        )
     metric = metric or numeric[0]
     if metric not in table:
         raise InputError(f"{str(path)!r} has no metric column {metric!r}: it has {', '.join(numeric) or 'none'}")

@@ -34,7 +34,9 @@ def list_benchmarks() -> list[str]:
     """
     names: dict[str, None] = {}
     for folder in (EMBEDDED, store_folder()):
-        names.update({path.stem: None for path in sorted(folder.glob("*.json")) if path.with_suffix(".parquet").exists()})
+        names.update(
+            {path.stem: None for path in sorted(folder.glob("*.json")) if path.with_suffix(".parquet").exists()}
+        )
     return list(names)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Import, build, list and show bench
 @app.command()
 def build(
     space: Annotated[str, typer.Option(help="Search space to sample from.")] = "transnas",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Setting of the space, NAME=VALUE; may repeat.")] = None,
+    set_: options.SpaceSettings = None,
     images: Annotated[str, typer.Option(help="Training images: cifar10, stl10, a folder, a Parquet file.")] = "cifar10",
     held_out: Annotated[str | None, typer.Option(help="Images to measure on; default: test split or tail.")] = None,
     count: Annotated[int, typer.Option(help="Architectures to train.")] = 300,
@@ -23,38 +23,100 @@ def build(
     steps: Annotated[int, typer.Option(help="Training steps an architecture.")] = 300,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 1e-2,
+    name: Annotated[
+        str | None, typer.Option(help="Name under which to store the benchmark; default the run folder's.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Where to store it; default the user's data folder.")] = None,
     out: options.Out = None,
     resume: options.Resume = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
-    jobs: options.Jobs = os.cpu_count() or 1,
+    jobs: options.Jobs = options.CORES,
     json: options.Json = False,
 ) -> None:
     """Train sampled architectures and record what quality each reached."""
-    from autogas.runs import Run
-    from autogas.workflows.build import BuildSettings
     from autogas.workflows.build import build as workflow
+    from autogas.workflows.build import store_built
 
-    if resume is not None:
-        run = Run.open(resume, "build")
-    else:
-        settings = BuildSettings.model_validate(
-            {
-                "space": space,
-                "space_settings": options.parse_settings(set_),
-                "count": count,
-                "repeats": repeats,
-                "images": images,
-                "held_out": held_out,
-                "recipe": {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate},
-                "seed": seed,
-                "device": device,
-            }
-        )
-        run = Run.start("build", settings.model_dump(mode="json"), out)
-    table = workflow(run, jobs=jobs)
-    options.emit(
-        {"run": str(run.path), "trained": len(table)},
-        as_json=json,
-        text=f"{len(table)} trainings in {run.path}",
+    run = workflow(
+        out=out,
+        resume=resume,
+        jobs=jobs,
+        space=space,
+        space_settings=options.parse_settings(set_),
+        count=count,
+        repeats=repeats,
+        images=images,
+        held_out=held_out,
+        recipe={"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate},
+        seed=seed,
+        device=options.checked_device(device),
     )
+    path = store_built(run, name=name, folder=store)
+    results = run.results
+    options.emit(
+        {"run": str(run.path), "benchmark": str(path), **results},
+        as_json=json,
+        text=f"{results['trained']} trainings, {len(results['failed'])} failed; benchmark {path.stem} in {path}",
+    )
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="transnas-bench_v10141024.pth, zc_transbench101_*.json, or a CSV.")],
+    name: Annotated[str | None, typer.Option(help="Name to store it under; default its space's.")] = None,
+    space: Annotated[str | None, typer.Option(help="Space of the architectures; default what the file says.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Column that is quality.")] = None,
+    task: Annotated[str, typer.Option(help="Task of a file with several.")] = "autoencoder",
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Allow full unpickling of a .pth that you trust: it can run any code."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Import a published table: every architecture is checked, and what is skipped is said."""
+    from autogas.benchmarks.importers import import_benchmark
+
+    parts = import_benchmark(path, name=name, space=space, metric=metric, task=task, allow_pickle=allow_pickle)
+    document = [
+        {"benchmark": p.name, "architectures": len(p.rows), "metric": p.metric, "skipped": p.skipped} for p in parts
+    ]
+    options.emit(document, as_json=json, text="\n".join(part.describe() for part in parts))
+
+
+@app.command(name="list")
+def list_(json: options.Json = False) -> None:
+    """Benchmarks at hand: embedded, imported, built."""
+    from autogas.benchmarks import list_benchmarks
+
+    names = list_benchmarks()
+    options.emit(names, as_json=json, text="\n".join(names) or "none; import one with `autogas bench import`")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json: options.Json = False) -> None:
+    """What a benchmark holds and where it comes from."""
+    from autogas.benchmarks import load_benchmark
+
+    bench = load_benchmark(name)
+    low, high = float(bench.quality.min()), float(bench.quality.max())
+    ceiling = bench.noise_ceiling()
+    document = {
+        "name": bench.name,
+        "space": bench.space.name,
+        "space_settings": dict(bench.space.settings),
+        "architectures": len(bench),
+        "metric": bench.metric,
+        "higher_is_better": bench.higher_is_better,
+        "range": [low, high],
+        "noise_ceiling": ceiling,
+        "provenance": bench.provenance,
+    }
+    lines = [
+        f"{bench.name}: {len(bench)} architectures of {bench.space.name} {dict(bench.space.settings)}",
+        f"quality: {bench.metric}, {'higher' if bench.higher_is_better else 'lower'} is better, {low:.3f} to {high:.3f}",
+    ]
+    if ceiling:
+        lines.append(f"noise ceiling: tau-b {ceiling[0]:.3f} between training seeds of {ceiling[1]} architectures")
+    lines.append(f"provenance: {dict(bench.provenance)}")
+    options.emit(document, as_json=json, text="\n".join(lines))

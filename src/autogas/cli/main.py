@@ -5,6 +5,11 @@ from __future__ import annotations
 import typer
 
 from autogas.cli import bench, options
+from autogas.cli.catalogue import catalogue
+from autogas.cli.discover import discover
+from autogas.cli.rank import rank
+from autogas.cli.report import report
+from autogas.cli.score import score
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,10 +17,16 @@ app = typer.Typer(
     add_completion=False,
     help="Find good image generators without training them.",
 )
+app.command()(discover)
+app.command()(rank)
+app.command()(score)
 app.add_typer(bench.app, name="bench")
+app.command()(report)
+app.command(name="list")(catalogue)
 
 
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     with options.one_line_errors():
-        app()
+        code = app(standalone_mode=False)
+    raise SystemExit(code or 0)

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
+import sqlite3
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from autogas.errors import InputError
 
+if TYPE_CHECKING:
+    from autogas.runs import Run
+
+# Typer carries click under changing names; the base of its usage errors is the same class in all of them.
+USAGE_ERROR = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+CORES = os.cpu_count() or 1
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 Out = Annotated[str | None, typer.Option("--out", help="Run folder to make.")]
-Resume = Annotated[str | None, typer.Option("--resume", help="Run folder to continue, with the settings it was started with.")]
+Resume = Annotated[
+    str | None, typer.Option("--resume", help="Run folder to continue, with the settings it was started with.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the result does not depend on it.")]
 
-logs = Console(stderr=True, highlight=False)
+BenchmarkName = Annotated[str, typer.Option("--benchmark", help="Name of a benchmark; see `autogas bench list`.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=2, help="Samples of noise that a network is scored on.")]
+Test = Annotated[
+    int | None, typer.Option("--test", help="Unseen architectures to report on; default 200, or all if fewer.")
+]
+SpaceSettings = Annotated[list[str] | None, typer.Option("--set", help="Setting of the space, NAME=VALUE; may repeat.")]
+
+
+def checked_device(name: str) -> str:
+    """The device's name, if this machine has it."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name!r}: {str(error).splitlines()[0]}") from None
+    return name
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
@@ -43,6 +72,45 @@ def emit(document: object, *, as_json: bool, text: str) -> None:
     sys.stdout.write((json.dumps(document, indent=2, sort_keys=True) if as_json else text) + "\n")
 
 
+def emit_run(run: Run, *, as_json: bool) -> None:
+    """Draw the report of a finished run and print its table and where it is."""
+    from autogas.report import write_report
+
+    page = write_report(run)
+    results = run.results
+    document = {"run": str(run.path), "report": str(page), **results}
+    emit(document, as_json=as_json, text=_describe(results) + f"\n\nreport: {page}")
+
+
+def _describe(results: dict[str, Any]) -> str:
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("scorer")
+    for column in ("tau-b", "95 % interval", "tau-a", "Spearman", "Pearson", "within", "failed"):
+        table.add_column(column, justify="right")
+    for row in results["test"]:
+        b = row["kendall_b"]
+        cells = [_number(b["value"]), f"{_number(b['low'])} to {_number(b['high'])}"]
+        cells += [_number(row[name] and row[name]["value"]) for name in ("kendall_a", "spearman", "pearson", "within")]
+        table.add_row(row["name"], *cells, str(row["failed"]))
+    text = io.StringIO()
+    console = Console(file=text, width=110)
+    if "winner" in results:
+        winner = results["winner"]
+        console.print(
+            f"winner: {winner['proxy']}  (validation tau-b {_number(winner['validation_tau'])})", markup=False
+        )
+    count = results["test"][0]["count"]
+    console.print(
+        f"{results['benchmark']['name']}: {count} test architectures, quality {results['benchmark']['metric']}"
+    )
+    console.print(table)
+    return text.getvalue().rstrip()
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn bad input and unwritable disks into one line on stderr and exit code 2."""
@@ -54,10 +122,19 @@ def one_line_errors() -> Iterator[None]:
         _fail(f"{where}={first.get('input')!r}: {first['msg']}")
     except InputError as error:
         _fail(str(error))
+    except sqlite3.OperationalError as error:
+        _fail(f"cannot write the record of the run: {error}")
     except OSError as error:
         _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}")
+    except USAGE_ERROR as error:
+        _fail(error.format_message())  # type: ignore[attr-defined]
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
+        raise SystemExit(130) from None
 
 
 def _fail(message: str) -> None:
+    if not message:  # the help was shown instead of an error
+        raise SystemExit(2)
     sys.stderr.write("autogas: " + " ".join(message.split()) + "\n")
     raise SystemExit(2)

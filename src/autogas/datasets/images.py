@@ -116,7 +116,9 @@ def load_images(source: str | Path, *, size: int, limit: int, train: bool = True
         elif path.is_file():
             arrays = _from_parquet(path, size, limit)
         else:
-            raise InputError(f"images {str(source)!r}: accepted are cifar10, stl10, a folder of images or a Parquet file")
+            raise InputError(
+                f"images {str(source)!r}: accepted are cifar10, stl10, a folder of images or a Parquet file"
+            )
     if not arrays:
         raise InputError(f"images {str(source)!r}: holds no image")
     pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()

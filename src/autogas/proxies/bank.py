@@ -188,6 +188,6 @@ def _read(path: Path) -> Statistics:
     return Statistics(gram, sums, sizes, live, meta["failure"], meta["seconds"])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _prefix(text: str) -> Prefix:
     return parse_proxy(f"{text} > gram > trace").prefix

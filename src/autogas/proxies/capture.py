@@ -20,16 +20,32 @@ from autogas.proxies.primitives.registry import Stage, primitive
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     getattr(owner, name)
     for owner in (F, torch, torch.Tensor)
-    for name in (
-        "relu relu_ leaky_relu leaky_relu_ rrelu rrelu_ prelu relu6 elu elu_ celu celu_ selu selu_ silu mish gelu "
-        "hardswish"
-    ).split()
+    for name in [
+        "relu",
+        "relu_",
+        "leaky_relu",
+        "leaky_relu_",
+        "rrelu",
+        "rrelu_",
+        "prelu",
+        "relu6",
+        "elu",
+        "elu_",
+        "celu",
+        "celu_",
+        "selu",
+        "selu_",
+        "silu",
+        "mish",
+        "gelu",
+        "hardswish",
+    ]
     if hasattr(owner, name)
 )
 CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
     getattr(owner, name)
     for owner in (F, torch)
-    for name in "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear".split()
+    for name in ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"]
     if hasattr(owner, name)
 )
 
@@ -62,7 +78,7 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Sequence[type],  # noqa: ARG002
+        types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:

@@ -94,10 +94,14 @@ class Evaluator:
         for i in self._networks:
             network = self._statistics[i]
             if prefix not in network.gram:
-                raise InputError(f"no statistics for prefix {str(prefix)!r}: they were not kept when features were banked")
+                raise InputError(
+                    f"no statistics for prefix {str(prefix)!r}: they were not kept when features were banked"
+                )
             live = network.live[prefix.layers]
             parts.append((network.gram[prefix][live], network.sums[prefix][live], network.sizes[prefix][live]))
-        gram, sums, sizes = (torch.from_numpy(np.concatenate(column).astype(np.float64)) for column in zip(*parts, strict=True))
+        gram, sums, sizes = (
+            torch.from_numpy(np.concatenate(column).astype(np.float64)) for column in zip(*parts, strict=True)
+        )
         matrix: torch.Tensor = REGISTRY[Stage.KERNEL][kernel].function(gram, sums, sizes)
         return matrix
 

@@ -78,7 +78,9 @@ SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
         Scorer("params", _params, lambda space, arch: float(_cost(space, arch).params), "number of parameters"),
-        Scorer("macs", _macs, lambda space, arch: float(_cost(space, arch).macs), "multiply-accumulates for one sample"),
+        Scorer(
+            "macs", _macs, lambda space, arch: float(_cost(space, arch).macs), "multiply-accumulates for one sample"
+        ),
         _trait("num_downsamples", -1.0, "minus the number of stages that halve the resolution"),
         _trait("num_skips", 1.0, "number of skip edges"),
     )

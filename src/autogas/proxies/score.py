@@ -39,9 +39,7 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Proxy | Scorer = "autog
     return next(iter(score_many(model, inputs, [proxy]).values()))
 
 
-def score_many(
-    model: nn.Module, inputs: Inputs, proxies: Sequence[str | Proxy | Scorer]
-) -> dict[str, float]:
+def score_many(model: nn.Module, inputs: Inputs, proxies: Sequence[str | Proxy | Scorer]) -> dict[str, float]:
     """Scores of one network by the text or name of each proxy; all expressions share one forward pass.
 
     Raises:

@@ -63,7 +63,9 @@ class Run:
         """
         path = Path(out) if out is not None else Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S")
         if (path / SETTINGS_FILE).exists():
-            raise InputError(f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder")
+            raise InputError(
+                f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path, workflow, settings)

@@ -14,12 +14,14 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from autogas.benchmarks import save_benchmark
 from autogas.datasets import Images, load_images
 from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.spaces import get_space
 from autogas.training.autoencoder import AutoencoderRecipe, fit_autoencoder
+from autogas.workflows.common import open_run
 
 
 class BuildSettings(BaseModel):
@@ -71,16 +73,18 @@ def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
     return fit_autoencoder(model, train, held_out, s.recipe, seed=seed, device=s.device).model_dump()
 
 
-def build(run: Run, *, jobs: int = 1) -> pd.DataFrame:
-    """Train what the run has not trained yet; returns one row for each architecture and seed.
+def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **settings_: Any) -> Run:
+    """Train every sampled architecture that the run has not trained yet; see :class:`BuildSettings`.
 
-    Columns: ``arch``, ``seed``, then the fields of :class:`~autogas.training.autoencoder.AutoencoderResult`.
+    The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the fields
+    of :class:`~autogas.training.autoencoder.AutoencoderResult`.
     """
-    settings = BuildSettings.model_validate(run.settings)
+    settings = None if resume else BuildSettings(**settings_)
+    if settings is not None:
+        prepare(settings)  # bad input is said before a folder is made
+    run, settings = open_run("build", BuildSettings, lambda: BuildSettings(**settings_), out=out, resume=resume)
+    archs = prepare(settings)
     settings_json = settings.model_dump_json()
-    image_sets(settings_json)  # a bad image source is said before any worker starts
-    space = get_space(settings.space, **settings.space_settings)
-    archs = [str(arch) for arch in space.sample_distinct(settings.count, numpy_generator("build", settings.seed))]
     work = [(arch, 0) for arch in archs]
     work += [(arch, seed) for arch in archs[: settings.repeats] for seed in REPEAT_SEEDS[1:]]
     todo = [item for item in work if "ssim" not in run.record.get(_key(item), {})]
@@ -98,11 +102,35 @@ def build(run: Run, *, jobs: int = 1) -> pd.DataFrame:
             failed[_key(item)] = value["error"]
         else:
             rows.append({"arch": item[0], "seed": item[1], **value})
+    if not rows:
+        raise InputError(f"no training succeeded; the first failed with: {next(iter(failed.values()))}")
     table = pd.DataFrame(rows)
     run.write_table("trained", table)
     run.write_costs({"seconds_this_time": time.perf_counter() - start, "train_seconds": table["train_seconds"].sum()})
     run.finish({"trained": len(rows), "failed": failed, "provenance": provenance(settings)})
-    return table
+    return run
+
+
+def prepare(settings: BuildSettings) -> list[str]:
+    """The architectures to train; loads the images, so that a bad source is said at once."""
+    space = get_space(settings.space, **settings.space_settings)
+    image_sets(settings.model_dump_json())
+    return [str(arch) for arch in space.sample_distinct(settings.count, numpy_generator("build", settings.seed))]
+
+
+def store_built(run: Run, *, name: str | None = None, folder: Path | None = None) -> Path:
+    """Store the table of a finished run as a benchmark, by default under the run folder's name."""
+    settings = BuildSettings.model_validate(run.settings)
+    trained = run.read_table("trained")
+    return save_benchmark(
+        name or run.path.resolve().name,
+        trained,
+        space=settings.space,
+        space_settings=settings.space_settings,
+        metric="ssim",
+        provenance={**run.results["provenance"], "train_seconds": round(float(trained["train_seconds"].sum()))},
+        folder=folder,
+    )
 
 
 def _key(item: tuple[str, int]) -> str:

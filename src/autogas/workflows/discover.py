@@ -122,9 +122,7 @@ def discover(
     return run
 
 
-def search(
-    name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run
-) -> tuple[Proxy, pd.DataFrame]:
+def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> tuple[Proxy, pd.DataFrame]:
     """Evolution or random search for ``iterations`` of ``population`` candidates; what the run recorded is not redone.
 
     Returns the best candidate and all of them in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
@@ -134,9 +132,7 @@ def search(
     rng = numpy_generator("discover", name, s.seed)
     strategy: Strategy[Proxy]
     if name == "evolution":
-        strategy = Evolution(
-            grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng
-        )
+        strategy = Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
     else:
         strategy = RandomSearch(grammar, population=s.population, rng=rng)
     rows = []
@@ -182,7 +178,10 @@ def finalists(winner: Proxy, control: Proxy | None, enumeration: Enumeration | N
 
 
 def judged_on_test(
-    bench: Benchmark, test: np.ndarray[Any, np.dtype[np.intp]], statistics: Sequence[Statistics], proxies: dict[str, Proxy]
+    bench: Benchmark,
+    test: np.ndarray[Any, np.dtype[np.intp]],
+    statistics: Sequence[Statistics],
+    proxies: dict[str, Proxy],
 ) -> dict[str, Any]:
     """Scores and correlations of expressions and trivial scorers on test architectures."""
     from autogas.proxies.evaluate import Evaluator

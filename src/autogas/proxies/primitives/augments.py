@@ -90,7 +90,8 @@ def min_(x: Values, offsets: Offsets) -> Values:
 def spread(x: Values, offsets: Offsets) -> Values:
     """Standard deviation over layers."""
     centred = x - np.repeat(mean(x, offsets), _lengths(x, offsets).astype(np.intp))
-    return np.sqrt(mean(np.square(centred), offsets))
+    deviation: Values = np.sqrt(mean(np.square(centred), offsets))
+    return deviation
 
 
 @aggregate(formula=r"x_L")

@@ -64,7 +64,8 @@ def eigenvalue_std(eigenvalues: Tensor) -> Tensor:
 @spectral(formula=r"H(\lambda/\sum\lambda)", edge=ALL_ZERO)
 def eigenvalue_entropy(eigenvalues: Tensor) -> Tensor:
     """Entropy (nats) of the normalised spectrum, 0 to ln N."""
-    return torch.special.entr(_shares(eigenvalues)).sum(dim=1)
+    entropy: Tensor = torch.special.entr(_shares(eigenvalues)).sum(dim=1)
+    return entropy
 
 
 @spectral(formula=r"(\sum|\lambda|)^2/\sum\lambda^2", edge=ALL_ZERO)

@@ -96,7 +96,7 @@ def min_max(x: Tensor) -> Tensor:
 @transform(formula=r"\tfrac{x}{\lVert x_n\rVert_2}", edge="zero stays zero", elementwise=False, keeps_sign=True)
 def norm(x: Tensor) -> Tensor:
     """Each sample to unit Euclidean length."""
-    return x / torch.linalg.vector_norm(x.flatten(1), dim=1).clamp_min(1e-12).view(-1, *[1] * (x.dim() - 1))
+    return F.normalize(x.flatten(1), dim=1)
 
 
 @transform(formula=r"\tfrac{x}{\lVert x_{:,d}\rVert_2}", edge="zero stays zero", elementwise=False, keeps_sign=True)

@@ -128,10 +128,7 @@ class TransNASMacro(TransNASSpace):
             template = (first, second)[int(rng.integers(2))].modules
             picks = rng.integers(2, size=len(template))
             parents = (first.modules, second.modules)
-            digits = tuple(
-                parents[pick][i] if i < len(parents[pick]) else template[i]
-                for i, pick in enumerate(picks)
-            )
+            digits = tuple(parents[pick][i] if i < len(parents[pick]) else template[i] for i, pick in enumerate(picks))
             child = TransNASArch(digits)
             if self.contains(child):
                 return child
@@ -192,7 +189,9 @@ class TransNAS(TransNASSpace):
 
     def sample_distinct(self, count: int, rng: np.random.Generator) -> list[TransNASArch]:
         """Macro and micro in turn, uniform within."""
-        halves = [part.sample_distinct(n, rng) for part, n in zip(self._parts, ((count + 1) // 2, count // 2), strict=True)]
+        halves = [
+            part.sample_distinct(n, rng) for part, n in zip(self._parts, ((count + 1) // 2, count // 2), strict=True)
+        ]
         return [arch for pair in itertools.zip_longest(*halves) for arch in pair if arch is not None]
 
     def mutate(self, arch: TransNASArch, rng: np.random.Generator) -> TransNASArch:

@@ -1,0 +1,21 @@
+"""``autogas report``: draw the page of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autogas.cli import options
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Folder of a finished run.")],
+    json: options.Json = False,
+) -> None:
+    """Write figures and one self-contained HTML page into a run folder."""
+    from autogas.report import write_report
+    from autogas.runs import Run
+
+    path = write_report(Run.open(run))
+    options.emit({"report": str(path)}, as_json=json, text=str(path))

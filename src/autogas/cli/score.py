@@ -1,0 +1,96 @@
+"""``autogas score``: score one network."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autogas.cli import options
+from autogas.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def score(
+    proxies: Annotated[list[str] | None, typer.Argument(help="Names or expressions; default the paper's.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
+    space: Annotated[str, typer.Option(help="Search space of --arch.")] = "transnas-macro",
+    module: Annotated[
+        str | None, typer.Option(help="FILE.py:NAME, a function or class that makes your own network.")
+    ] = None,
+    shape: Annotated[str, typer.Option(help="Shape of one noise sample for --module.")] = "3,32,32",
+    batch_size: options.BatchSize = 16,
+    set_: options.SpaceSettings = None,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    json: options.Json = False,
+) -> None:
+    """Score one network: an architecture of a space, or your own module, on Gaussian noise."""
+    import torch
+
+    from autogas.proxies.named import DEFAULT_PROXY, SCORERS
+    from autogas.proxies.score import score_many
+    from autogas.seeding import torch_generator
+    from autogas.spaces import get_space
+
+    if (arch is None) == (module is None):
+        raise InputError("say what to score: --arch TEXT (with --space) or --module FILE.py:NAME")
+    names = proxies or [DEFAULT_PROXY]
+    scores: dict[str, float] = {}
+    if arch is not None:
+        here = get_space(space, **options.parse_settings(set_))
+        parsed = here.parse(arch)
+        for name in names:
+            scorer = SCORERS.get(name)
+            if scorer is not None and scorer.of_architecture is not None:
+                scores[name] = scorer.of_architecture(here, parsed)
+        model, inputs = here.build(parsed, seed=seed), here.inputs(batch_size=batch_size, seed=seed)
+    else:
+        assert module is not None
+        model = _load(module, seed)
+        sample = _shape(shape)
+        inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
+    device = options.checked_device(device)
+    rest = [name for name in names if name not in scores]
+    if rest:
+        scores |= score_many(model.to(device), tuple(x.to(device) for x in inputs), rest)
+    ordered = {name: scores[name] for name in names}
+    options.emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise InputError(f"--shape {text!r}: accepted are positive numbers, such as 3,32,32")
+    return shape
+
+
+def _load(reference: str, seed: int) -> nn.Module:
+    import torch
+    from torch import nn
+
+    file, _, name = reference.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a file that exists")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None and specification.loader is not None
+    code = importlib.util.module_from_spec(specification)
+    sys.modules[path.stem] = code
+    specification.loader.exec_module(code)
+    factory = getattr(code, name, None)
+    if not callable(factory):
+        raise InputError(f"--module {reference!r}: {path.name} has no function or class {name!r}")
+    torch.manual_seed(seed)
+    model = factory()
+    if not isinstance(model, nn.Module):
+        raise InputError(f"--module {reference!r}: {name} made a {type(model).__name__}, accepted is a torch.nn.Module")
+    return model

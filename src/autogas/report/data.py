@@ -1,0 +1,160 @@
+"""What a report shows, as read from the run folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autogas.errors import InputError
+from autogas.proxies.named import TRIVIAL
+from autogas.runs import Run
+
+Values = NDArray[np.float64]
+ARCH = "arch"
+# Workflow: what its results must hold, and its tables with the columns that must be there.
+NEEDED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
+    "discover": (
+        ("benchmark", "winner", "test"),
+        {"candidates": ("strategy", "proxy", "fitness", "reason"), "scores": (ARCH,)},
+    ),
+    "rank": (("benchmark", "test"), {"scores": (ARCH,)}),
+    "build": (("trained", "failed"), {"trained": (ARCH, "seed", "ssim")}),
+}
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The files of one finished run.
+
+    Attributes:
+        workflow: which workflow made it.
+        settings: what determined it.
+        results: its ``results.json``.
+        costs: its ``costs.json``, empty when there is none.
+        tables: its Parquet tables by name.
+    """
+
+    workflow: str
+    settings: Mapping[str, Any]
+    results: Mapping[str, Any]
+    costs: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One scorer against measured quality.
+
+    Attributes:
+        name: of the scorer.
+        row: its row of the correlation table.
+        archs: names of the architectures, ``[n]``.
+        quality: measured, as recorded, ``[n]``.
+        scores: NaN where the scorer failed, ``[n]``.
+    """
+
+    name: str
+    row: Mapping[str, Any]
+    archs: tuple[str, ...]
+    quality: Values
+    scores: Values
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the scorer never runs a network."""
+        return self.name in TRIVIAL
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Best fitness so far of one strategy, at the candidates that improved it.
+
+    Attributes:
+        strategy: its name.
+        evaluated: how many candidates it judged.
+        at: number of the candidate (1 is the first) of each improvement.
+        best: fitness reached there.
+        proxies: the expressions that reached it.
+    """
+
+    strategy: str
+    evaluated: int
+    at: list[int] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
+    proxies: list[str] = field(default_factory=list)
+
+
+def read(run: Run) -> RunData:
+    """Read a run folder; raises ``InputError`` when it is unfinished, unknown or lacks a file."""
+    if run.workflow not in NEEDED:
+        raise InputError(f"{str(run.path)!r} is a run of {run.workflow}: accepted are runs of {', '.join(NEEDED)}")
+    keys, tables = NEEDED[run.workflow]
+    results = run.results
+    missing = [key for key in keys if key not in results]
+    if missing:
+        raise InputError(f"{str(run.path)!r} has a results.json without {', '.join(missing)}")
+    read_tables = {name: _table(run, name, columns) for name, columns in tables.items()}
+    return RunData(run.workflow, run.settings, results, run.costs, read_tables)
+
+
+def _table(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = run.read_table(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(run.path)!r} has no readable {name}.parquet: {error}") from None
+    missing = [column for column in columns if column not in table]
+    if missing and not table.empty:
+        raise InputError(f"{str(run.path)!r} has a {name}.parquet without {', '.join(missing)}")
+    return table
+
+
+def panels(data: RunData) -> list[Panel]:
+    """Every scorer of the correlation table with its scores, in the table's order."""
+    scores = data.tables["scores"]
+    archs = tuple(map(str, scores[ARCH]))
+    quality = scores[data.results["benchmark"]["metric"]].to_numpy(dtype=np.float64)
+    return [
+        Panel(row["name"], row, archs, quality, scores[row["name"]].to_numpy(dtype=np.float64))
+        for row in data.results["test"]
+        if row["name"] in scores
+    ]
+
+
+def traces(data: RunData) -> list[Trace]:
+    """Best-so-far curve of every strategy that ran, evolution first."""
+    candidates = data.tables["candidates"]
+    if candidates.empty:
+        return []
+    return [_trace(str(name), rows) for name, rows in candidates.groupby("strategy", sort=True)]
+
+
+def _trace(strategy: str, rows: pd.DataFrame) -> Trace:
+    trace = Trace(strategy, len(rows))
+    for number, (proxy, fitness) in enumerate(zip(rows["proxy"], rows["fitness"].astype(float), strict=True), start=1):
+        if np.isfinite(fitness) and (not trace.best or fitness > trace.best[-1]):
+            trace.at.append(number)
+            trace.best.append(float(fitness))
+            trace.proxies.append(str(proxy))
+    return trace
+
+
+def failure_reasons(candidates: pd.DataFrame) -> list[dict[str, Any]]:
+    """Failed candidates counted by reason, most frequent first, each with one example.
+
+    A recorded reason ends in the expression and may name the first network; both are left out of the count.
+    """
+    counted: dict[str, dict[str, Any]] = {}
+    if candidates.empty:
+        return []
+    for proxy, reason in zip(candidates["proxy"], candidates["reason"], strict=True):
+        if reason:
+            short = re.sub(r", first on number \d+$", "", str(reason).split(": ", 1)[0])
+            entry = counted.setdefault(short, {"reason": short, "count": 0, "example": str(proxy)})
+            entry["count"] += 1
+    return sorted(counted.values(), key=lambda entry: (-entry["count"], entry["reason"]))
