@@ -1,6 +1,7 @@
 """autogas: find good image generators without training them.
 
-Discover training-free proxies on benchmarks of trained generators, rank proxies against ground truth, score any network.
+Discover training-free proxies on benchmarks of trained generators, rank proxies against ground truth, score any
+network.
 """
 
 from __future__ import annotations

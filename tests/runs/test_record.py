@@ -120,7 +120,7 @@ def test_a_missing_key(record):
     record.put([("key", {})])
     assert "other" not in record
     assert record.get("other", {"d": 1}) == {"d": 1}
-    with pytest.raises(KeyError, match="^'other'$"):
+    with pytest.raises(KeyError, match=r"^'other'$"):
         record["other"]
 
 

@@ -167,7 +167,8 @@ def _tau_b(weights: Values, sign_x: Values, sign_y: Values) -> Values:
 
 def _tau_a(weights: Values, sign_x: Values, sign_y: Values) -> Values:
     pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
-    return _pairs(weights, sign_x * sign_y) / pairs
+    tau: Values = _pairs(weights, sign_x * sign_y) / pairs
+    return tau
 
 
 def _ranks(weights: Values, signs: Values) -> Values:

@@ -99,6 +99,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json
     from autogas.benchmarks import load_benchmark
 
     bench = load_benchmark(name)
+    direction = "higher" if bench.higher_is_better else "lower"
     low, high = float(bench.quality.min()), float(bench.quality.max())
     ceiling = bench.noise_ceiling()
     document = {
@@ -114,7 +115,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json
     }
     lines = [
         f"{bench.name}: {len(bench)} architectures of {bench.space.name} {dict(bench.space.settings)}",
-        f"quality: {bench.metric}, {'higher' if bench.higher_is_better else 'lower'} is better, {low:.3f} to {high:.3f}",
+        f"quality: {bench.metric}, {direction} is better, {low:.3f} to {high:.3f}",
     ]
     if ceiling:
         lines.append(f"noise ceiling: tau-b {ceiling[0]:.3f} between training seeds of {ceiling[1]} architectures")

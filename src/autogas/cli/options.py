@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from autogas.runs import Run
 
 # Typer carries click under changing names; the base of its usage errors is the same class in all of them.
-USAGE_ERROR = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 CORES = os.cpu_count() or 1
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 Out = Annotated[str | None, typer.Option("--out", help="Run folder to make.")]
@@ -108,7 +108,7 @@ def _describe(results: dict[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
 @contextlib.contextmanager
@@ -127,7 +127,7 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}")
     except USAGE_ERROR as error:
-        _fail(error.format_message())  # type: ignore[attr-defined]
+        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
         raise SystemExit(130) from None

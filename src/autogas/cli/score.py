@@ -82,7 +82,8 @@ def _load(reference: str, seed: int) -> nn.Module:
     if not path.is_file():
         raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a file that exists")
     specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     code = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = code
     specification.loader.exec_module(code)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -51,7 +52,7 @@ def _decode(encoded: bytes | Path, size: int) -> np.ndarray:
 def _from_parquet(path: Path, size: int, limit: int) -> list[np.ndarray]:
     try:
         table = pq.ParquetFile(path)
-    except Exception as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"images {str(path)!r}: not a readable Parquet file ({error})") from None
     columns = [name for name in IMAGE_COLUMNS if name in table.schema_arrow.names]
     if not columns:

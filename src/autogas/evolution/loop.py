@@ -14,7 +14,7 @@ MAX_REDRAWS = 50
 
 
 class GenomeSpace(Protocol[G]):
-    """Where genomes come from. Proxies (:class:`~autogas.proxies.grammar.Grammar`) and architectures both are genomes."""
+    """Where genomes come from; proxies (:class:`~autogas.proxies.grammar.Grammar`) and architectures are genomes."""
 
     def sample(self, rng: np.random.Generator) -> G:
         """Draw a genome."""
@@ -89,8 +89,8 @@ class RandomSearch(Strategy[G]):
 class Evolution(Strategy[G]):
     """Algorithm 1 of Auto-GAS (Li et al., ECCV 2024).
 
-    Each iteration draws a share ``sampling_ratio`` of the population, takes its ``top_k`` as parents, proposes one mutant
-    and one crossover a parent, and fills up with random genomes. The best ``population`` of old and new survive.
+    Each iteration draws a share ``sampling_ratio`` of the population, takes its ``top_k`` as parents, proposes one
+    mutant and one crossover a parent, and fills up with random genomes. The best ``population`` of old and new survive.
 
     Args:
         sampling_ratio: r of the paper, above 0 and at most 1.

@@ -113,7 +113,7 @@ class FeatureBank:
         return failed
 
     def load_all(self, archs: Sequence[Hashable], *, jobs: int = 1) -> list[Statistics]:
-        """Statistics of all ``archs`` in order, measuring what is missing; a network that fails has none but a reason."""
+        """Statistics of all ``archs`` in order, measuring what is missing; one that fails has a reason instead."""
         failed = self.fill(archs, jobs=jobs)
         out = []
         for arch in archs:

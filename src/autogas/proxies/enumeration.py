@@ -23,7 +23,7 @@ def score_grammar(grammar: Grammar, evaluator: Evaluator) -> Iterator[tuple[list
     """
     augments, aggregates = REGISTRY[Stage.AUGMENT], REGISTRY[Stage.AGGREGATE]
     for prefix, kernel, reduction in grammar.heads:
-        layers = {(): evaluator.layer_values(prefix, kernel, reduction)}
+        layers: dict[tuple[str, ...], Values] = {(): evaluator.layer_values(prefix, kernel, reduction)}
         offsets = evaluator.offsets(prefix.layers)
         aggregated: dict[tuple[tuple[str, ...], str], Values] = {}
         scores = np.empty((len(grammar.tails), len(offsets)))

@@ -1,8 +1,8 @@
 """Proxies as expressions: parse, check, print.
 
-``swish > above_mean > gram > slogdet > pow2`` is read left to right. Kinds flow FEATURE to MATRIX to LAYERS (one value a
-layer) to SCORE. Without a word for the layers, the inputs of all activations are taken; without an aggregate, the mean
-over layers closes the expression: the paper's defaults.
+``swish > above_mean > gram > slogdet > pow2`` is read left to right. Kinds flow FEATURE to MATRIX to LAYERS (one value
+a layer) to SCORE. Without a word for the layers, the inputs of all activations are taken; without an aggregate, the
+mean over layers closes the expression: the paper's defaults.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ def parse_proxy(text: str) -> Proxy:
     Example:
         >>> str(parse_proxy("swish>above_mean>gram>slogdet>pow2"))
         'swish > above_mean > gram > slogdet > pow2'
-        >>> parse_proxy("swish > gram > swish")
+        >>> parse_proxy("gram > tanh")
         Traceback (most recent call last):
         ...
-        autogas.errors.InputError: proxy 'swish > gram > swish': 'swish' (transform) cannot follow 'gram': a reduction must
+        autogas.errors.InputError: proxy 'gram > tanh': 'tanh' (transform) cannot follow 'gram': a reduction must
     """
     words = [word.strip() for word in text.split(SEPARATOR.strip())]
     if not all(words):

@@ -58,7 +58,7 @@ def _params(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:  # noq
 def _macs(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:
     with unchanged(model, inputs), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)
-    return counter.get_total_flops() / 2 / len(inputs[0])
+    return float(counter.get_total_flops()) / 2 / len(inputs[0])
 
 
 def _trait(name: str, sign: float, doc: str) -> Scorer:

@@ -1,11 +1,12 @@
 """Sufficient statistics of features: everything that proxies need of a network, from one forward pass.
 
-For a feature flattened to ``B [N, D]`` (transformed, perhaps binarised) they are ``G = B Bᵀ``, ``s = B 1`` and ``D``. Gram,
-Pearson, covariance and Hamming kernels are functions of these, so features never leave the forward pass.
+For a feature flattened to ``B [N, D]`` (transformed, perhaps binarised) they are ``G = B Bᵀ``, ``s = B 1`` and ``D``.
+Gram, Pearson, covariance and Hamming kernels are functions of these, so features never leave the forward pass.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -74,23 +75,20 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     for transforms, wanted in places.items():
         blocks = _transformed(feature, transforms)
         size = sum(block.shape[1] for block in blocks())
-        total: Tensor | None = None
+        total = _row_sums(blocks()) if wanted.keys() & {None, "above_mean"} else feature
         for binariser, place in wanted.items():
             sizes[place] = size
-            if binariser in (None, "above_mean") and total is None:
-                total = sum((block.sum(dim=1).double() for block in blocks()), torch.zeros_like(s[place]))
             if binariser is None:
                 _add_gram(G[place], blocks())
                 s[place].copy_(total)
             elif binariser == "sign":
                 signs = [block.sign() for block in blocks()]
                 _add_gram(G[place], signs)
-                s[place].copy_(sum(block.sum(dim=1).double() for block in signs))
+                s[place].copy_(_row_sums(signs))
             else:
                 if binariser == "above_zero":
                     threshold = 0.0
                 elif binariser == "above_mean":
-                    assert total is not None
                     threshold = float(total.sum()) / (n * size)
                 else:
                     threshold = _median(blocks())
@@ -99,13 +97,17 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     return Moments(gram, sums, tuple(sizes))
 
 
+def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, [block.sum(dim=1).double() for block in blocks])
+
+
 def _add_gram(total: Tensor, blocks: Iterable[Tensor]) -> None:
     for block in blocks:
         total.add_(block @ block.T)
 
 
 def _transformed(feature: Tensor, transforms: tuple[str, ...]) -> Callable[[], Iterable[Tensor]]:
-    """The transformed feature as blocks of columns ``[N, columns]``; large elementwise chains are computed anew each time."""
+    """The transformed feature as blocks of columns ``[N, columns]``; large ones are computed anew for each reading."""
     words = [REGISTRY[Stage.TRANSFORM][name] for name in transforms]
     if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
         for word in words:
@@ -136,7 +138,7 @@ class _LayerAccumulator:
 
     def __call__(self, feature: Tensor) -> None:
         start = time.perf_counter()
-        # Several activations often read one tensor (every edge that leaves a cell's node): its statistics are taken once.
+        # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))
         if known is not None and known[0]() is feature and known[1] == feature._version:
             self.rows.append(self.rows[known[2]])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
+FEW = 10
 WIDE = 30.0
 """Positive values that span a larger factor are drawn on a logarithmic axis."""
 
@@ -66,8 +67,9 @@ def plotted(scores: Values) -> tuple[Values, str]:
         return np.full(len(scores), np.nan), "linear"
     if finite.min() > 0 and finite.max() / finite.min() > WIDE:
         return np.where(np.isfinite(scores), scores, np.nan), "log"
-    low, middle_low, middle_high, high = np.sort(finite)[[0, len(finite) // 10, -1 - len(finite) // 10, -1]]
-    if high / 2 - low / 2 > 5 * (middle_high / 2 - middle_low / 2) or not np.isfinite(high - low):
+    low, middle_low, middle_high, high = np.sort(finite)[[0, len(finite) // 10, -1 - len(finite) // 10, -1]] / 2
+    few_hide_the_rest = high - low > 5 * (middle_high - middle_low) or not np.isfinite(2 * (high - low))
+    if few_hide_the_rest and len(np.unique(finite)) > FEW:
         ranks = np.full(len(scores), np.nan)
         ranks[np.isfinite(scores)] = rankdata(finite)
         return ranks, "rank"
@@ -82,9 +84,9 @@ def short_number(value: float) -> str:
         ('30.97M', '−0.5', '1e−7')
     """
     size = abs(value)
-    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if factor <= size < 1e13:
-            return f"{value / min(factor, 1e9) if suffix != 'k' else value / 1e3:.4g}{suffix}".replace("-", "−")
+    for least, unit, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if least <= size < 1e13:
+            return f"{value / unit:.4g}{suffix}".replace("-", "−")
     text = f"{value:.4g}"
     if "e" in text:
         mantissa, exponent = text.split("e")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path, workflow, settings)
             write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings})
-        except Exception as error:
+        except (OSError, sqlite3.Error) as error:
             raise InputError(f"--out {str(path)!r} cannot be written: {error}") from None
         return run
 

@@ -90,7 +90,7 @@ class Space(ABC, Generic[A]):
         return model
 
     def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[torch.Tensor, ...]:
-        """Standard-normal noise images ``[batch_size, channels, image_size, image_size]``, as a tuple for ``model(*x)``."""
+        """Standard-normal images ``[batch_size, channels, image_size, image_size]``, as a tuple for ``model(*x)``."""
         shape = (batch_size, self.input_channels, self.image_size, self.image_size)
         return (torch.randn(shape, generator=torch_generator("inputs", seed)),)
 

@@ -42,7 +42,7 @@ def train_autoencoder(
 
     Every model sees the same images in the same order for the same ``seed``.
     """
-    model.train().to(device, memory_format=torch.channels_last)
+    model.train().to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, 0.999))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps, cycle_momentum=False

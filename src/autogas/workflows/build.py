@@ -76,8 +76,8 @@ def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
 def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **settings_: Any) -> Run:
     """Train every sampled architecture that the run has not trained yet; see :class:`BuildSettings`.
 
-    The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the fields
-    of :class:`~autogas.training.autoencoder.AutoencoderResult`.
+    The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the
+    fields of :class:`~autogas.training.autoencoder.AutoencoderResult`.
     """
     settings = None if resume else BuildSettings(**settings_)
     if settings is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +21,20 @@ from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
 PAPER_TEST = 200
+
+
+class Stopwatch:
+    """Wall-clock seconds of the parts of a workflow, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        yield
+        self.laps[name] = self.laps.get(name, 0.0) + time.perf_counter() - start
 
 
 def open_run(
@@ -87,7 +103,9 @@ def as_json(result: Correlation) -> dict[str, Any]:
         return float(value) if math.isfinite(value) else None
 
     def estimate(value: Estimate | None) -> dict[str, float | None] | None:
-        return value and {"value": number(value.value), "low": number(value.low), "high": number(value.high)}
+        if value is None:
+            return None
+        return {"value": number(value.value), "low": number(value.low), "high": number(value.high)}
 
     names = ("kendall_b", "kendall_a", "spearman", "pearson", "within")
     return {**{name: estimate(getattr(result, name)) for name in names}, "count": result.count}

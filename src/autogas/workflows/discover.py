@@ -6,25 +6,34 @@ Algorithm 1 of Auto-GAS (Li et al., ECCV 2024), with random search and the enume
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.store import with_space_settings
+from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.proxies.bank import FeatureBank
+from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Proxy, parse_proxy
 from autogas.proxies.grammar import Grammar
-from autogas.proxies.named import DEFAULT_PROXY, get_proxy
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.workflows.common import correlation_table, default_test, open_run, seconds_spent, trivial_scores
+from autogas.workflows.common import (
+    Stopwatch,
+    correlation_table,
+    default_test,
+    open_run,
+    seconds_spent,
+    trivial_scores,
+)
 from autogas.workflows.judge import Enumeration, Judge, Verdict, histogram
 
 
@@ -58,8 +67,8 @@ def discover(
 ) -> Run:
     """Discover a proxy on a benchmark; see :class:`DiscoverSettings` for the settings.
 
-    The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs), ``candidates.parquet``
-    (every candidate in order), ``scores.parquet`` (test scores) and ``costs.json`` (seconds).
+    The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs),
+    ``candidates.parquet`` (every candidate in order), ``scores.parquet`` (test scores) and ``costs.json`` (seconds).
 
     Args:
         benchmark: a name or a benchmark.
@@ -74,67 +83,68 @@ def discover(
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
-    clock = time.perf_counter()
+    seconds = Stopwatch()
 
-    bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
-    validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
-    judge = Judge(validation, bench.goodness[split.validation])
-    seconds = {"validation_features": time.perf_counter() - clock}
+    with seconds("validation_features"):
+        bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
+        validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
+        judge = Judge(validation, bench.goodness[split.validation])
 
-    clock = time.perf_counter()
     grammar = Grammar()
-    winner, candidates = search(s.strategy, grammar, judge, s, run)
-    seconds["search"] = time.perf_counter() - clock
+    searches: dict[str, Search] = {}
+    enumeration: Enumeration | None = None
+    if s.strategy != "enumerate":
+        with seconds("search"):
+            searches[s.strategy] = search(s.strategy, grammar, judge, s, run)
+    if s.controls and s.strategy == "evolution":
+        with seconds("random_control"):
+            searches["random"] = search("random", grammar, judge, s, run)
+    if s.controls or s.strategy == "enumerate":
+        with seconds("enumeration"):
+            enumeration = judge.enumerate(grammar)
+    finalists = named_finalists(s.strategy, searches, enumeration)
+    winner = finalists["discovered"]
 
-    control, enumeration = None, None
-    if s.strategy == "enumerate" or s.controls:
-        clock = time.perf_counter()
-        enumeration = judge.enumerate(grammar)
-        seconds["enumeration"] = time.perf_counter() - clock
-    if s.strategy == "enumerate":
-        assert enumeration is not None
-        winner = parse_proxy(enumeration.top[0][1])
-    elif s.controls:
-        clock = time.perf_counter()
-        control, more = search("random", grammar, judge, s, run)
-        candidates = pd.concat([candidates, more], ignore_index=True) if s.strategy != "random" else candidates
-        seconds["random_control"] = time.perf_counter() - clock
+    with seconds("test_features"):
+        test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
+    table, scores = judged_on_test(bench, split.test, test, finalists)
 
-    clock = time.perf_counter()
-    test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
-    seconds["test_features"] = time.perf_counter() - clock
-    report = judged_on_test(bench, split.test, test, finalists(winner, control, enumeration))
-    run.write_table("candidates", candidates)
-    run.write_table("scores", report["scores"])
-    run.write_costs({"seconds": seconds, "networks": seconds_spent([*validation, *test])})
+    candidates = [frame for _, frame in searches.values()]
+    run.write_table("candidates", pd.concat(candidates, ignore_index=True) if candidates else pd.DataFrame())
+    run.write_table("scores", scores)
+    run.write_costs({"seconds": seconds.laps, "networks": seconds_spent([*validation, *test])})
     run.finish(
         {
             "benchmark": {"name": bench.name, "metric": bench.metric, "architectures": len(bench)},
             "winner": {"proxy": str(winner), "validation_tau": judge(winner).fitness},
-            "evaluated": {name: int(n) for name, n in candidates["strategy"].value_counts().items()},
+            "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
             "validation": [str(bench.archs[i]) for i in split.validation],
-            "ignored_input": {"validation": len(judge.evaluator.failures), "test": report["failed"]},
+            "ignored_input": {
+                "validation": sum(bool(network.failure) for network in validation),
+                "test": sum(bool(network.failure) for network in test),
+            },
             "noise_ceiling": bench.noise_ceiling(),
             "enumeration": enumeration and summary(enumeration, judge(winner).fitness),
-            "test": report["table"],
+            "test": table,
         }
     )
     return run
 
 
-def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> tuple[Proxy, pd.DataFrame]:
-    """Evolution or random search for ``iterations`` of ``population`` candidates; what the run recorded is not redone.
+Search: TypeAlias = tuple[Proxy, pd.DataFrame]
+
+
+def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> Search:
+    """Run evolution or random search; what is on record is not judged again.
 
     Returns the best candidate and all of them in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
     """
-    if name == "enumerate":
-        return get_proxy(DEFAULT_PROXY), pd.DataFrame(columns=["strategy", "iteration", "proxy", "fitness", "reason"])  # type: ignore[return-value]
     rng = numpy_generator("discover", name, s.seed)
-    strategy: Strategy[Proxy]
-    if name == "evolution":
-        strategy = Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
-    else:
-        strategy = RandomSearch(grammar, population=s.population, rng=rng)
+    strategy: Strategy[Proxy] = (
+        Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
+        if name == "evolution"
+        else RandomSearch(grammar, population=s.population, rng=rng)
+    )
     rows = []
     for iteration in progress(range(s.iterations), s.iterations, name):
         batch = strategy.ask()
@@ -144,9 +154,9 @@ def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: 
             {"strategy": name, "iteration": iteration, "proxy": str(p), "fitness": v.fitness, "reason": v.reason}
             for p, v in zip(batch, verdicts, strict=True)
         ]
-    best = strategy.best
-    assert best is not None, "no candidate had a finite score"
-    return best[0], pd.DataFrame(rows)
+    if strategy.best is None:
+        raise InputError(f"none of {len(rows)} candidates had a finite, varying score: {rows[0]['reason']}")
+    return strategy.best[0], pd.DataFrame(rows)
 
 
 def judged(batch: Sequence[Proxy], judge: Judge, run: Run) -> list[Verdict]:
@@ -165,34 +175,28 @@ def judged(batch: Sequence[Proxy], judge: Judge, run: Run) -> list[Verdict]:
     return verdicts
 
 
-def finalists(winner: Proxy, control: Proxy | None, enumeration: Enumeration | None) -> dict[str, Proxy]:
+def named_finalists(strategy: str, searches: dict[str, Search], enumeration: Enumeration | None) -> dict[str, Proxy]:
     """The expressions that are judged on test architectures, by their name in the report."""
-    paper = get_proxy(DEFAULT_PROXY)
-    assert isinstance(paper, Proxy)
-    named: dict[str, Proxy] = {"discovered": winner, DEFAULT_PROXY: paper}
-    if control is not None:
-        named["random search"] = control
-    if enumeration is not None and enumeration.top:
-        named["enumeration optimum"] = parse_proxy(enumeration.top[0][1])
+    optimum = parse_proxy(enumeration.top[0][1]) if enumeration is not None else None
+    discovered = optimum if strategy == "enumerate" else searches[strategy][0]
+    assert discovered is not None
+    named = {"discovered": discovered, DEFAULT_PROXY: parse_proxy(EXPRESSIONS[DEFAULT_PROXY])}
+    if strategy == "evolution" and "random" in searches:
+        named["random search"] = searches["random"][0]
+    if strategy != "enumerate" and optimum is not None:
+        named["enumeration optimum"] = optimum
     return named
 
 
 def judged_on_test(
-    bench: Benchmark,
-    test: np.ndarray[Any, np.dtype[np.intp]],
-    statistics: Sequence[Statistics],
-    proxies: dict[str, Proxy],
-) -> dict[str, Any]:
-    """Scores and correlations of expressions and trivial scorers on test architectures."""
-    from autogas.proxies.evaluate import Evaluator
-
+    bench: Benchmark, test: NDArray[np.intp], statistics: Sequence[Statistics], proxies: dict[str, Proxy]
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Correlations of expressions and trivial scorers on test architectures, and the scores behind them."""
     archs = [bench.archs[i] for i in test]
     evaluator = Evaluator(statistics)
     scores = {name: evaluator.scores(proxy) for name, proxy in proxies.items()} | trivial_scores(bench.space, archs)
-    about = {name: str(proxy) for name, proxy in proxies.items()}
-    table = correlation_table(bench, test, scores, about)
-    frame = pd.DataFrame({"arch": [str(a) for a in archs], bench.metric: bench.quality[test], **scores})
-    return {"table": table, "scores": frame, "failed": len(evaluator.failures)}
+    table = correlation_table(bench, test, scores, {name: str(proxy) for name, proxy in proxies.items()})
+    return table, pd.DataFrame({"arch": [str(arch) for arch in archs], bench.metric: bench.quality[test], **scores})
 
 
 def summary(enumeration: Enumeration, winner_tau: float) -> dict[str, Any]:

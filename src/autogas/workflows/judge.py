@@ -78,7 +78,7 @@ class Judge:
         fingerprint = rankings(scores[None, self.evaluator.live_networks])[0].tobytes()
         if fingerprint not in self._known:
             tau = float(kendall_many(self.goodness, failures_last(scores))[0])
-            self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else f"constant on all networks: {proxy}")
+            self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else "constant on all networks")
         return self._known[fingerprint]
 
     def enumerate(self, grammar: Grammar) -> Enumeration:
@@ -91,27 +91,27 @@ class Judge:
         scores = np.full((len(grammar.tails), len(self.goodness)), np.nan)
         for proxies, block in score_grammar(grammar, self.evaluator):
             out.expressions += len(proxies)
-            finite = np.isfinite(block).all(axis=1)
+            finite = np.asarray(np.isfinite(block).all(axis=1))
             patterns = rankings(np.where(finite[:, None], block, 0.0))
             new = []
-            for row in np.flatnonzero(finite):
+            for row in map(int, np.flatnonzero(finite)):
                 fingerprint = patterns[row].tobytes()
                 if fingerprint not in seen:
                     seen.add(fingerprint)
-                    new.append(int(row))
-            out.failed += int(np.count_nonzero(~finite))
-            if not new:
-                continue
-            scores[: len(new), live] = block[new]
+                    new.append(row)
             rows = scores[: len(new)]
-            if len(live) < len(self.goodness):
+            rows[:, live] = block[new]
+            if new and len(live) < len(self.goodness):
                 rows = np.array([failures_last(row) for row in rows])
-            block_taus = kendall_many(self.goodness, rows)
+            block_taus = kendall_many(self.goodness, rows) if new else np.empty(0)
             taus.append(block_taus)
+            out.failed += int(np.count_nonzero(~finite)) + int(np.count_nonzero(np.isnan(block_taus)))
             for row, tau in zip(new, block_taus, strict=True):
                 entry = (float(tau), -out.expressions - row, str(proxies[row]))
-                if np.isfinite(tau) and (len(best) < KEPT or entry > best[0]):
-                    (heapq.heappush if len(best) < KEPT else heapq.heappushpop)(best, entry)
+                if np.isfinite(tau) and len(best) < KEPT:
+                    heapq.heappush(best, entry)
+                elif np.isfinite(tau) and entry > best[0]:
+                    heapq.heapreplace(best, entry)
         every = np.concatenate(taus) if taus else np.empty(0)
         out.taus = np.sort(every[np.isfinite(every)])[::-1]
         out.rankings = len(out.taus)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from autogas.proxies.expression import Proxy
 from autogas.proxies.named import DEFAULT_PROXY, TRIVIAL, Scorer, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import get_space
-from autogas.workflows.common import correlation_table, default_test, open_run
+from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run
 
 
 class RankSettings(BaseModel):
@@ -53,7 +52,8 @@ def rank(
     """Score and correlate; see :class:`RankSettings` for the settings.
 
     Each architecture is built and run once for all proxies, its scores are recorded as it finishes, and one that fails
-    is recorded with the reason and ranks last. The run folder holds ``results.json``, ``scores.parquet``, ``costs.json``.
+    is recorded with the reason and ranks last. The run folder holds ``results.json``, ``scores.parquet`` and
+    ``costs.json``.
 
     Args:
         benchmark: a name or a benchmark.
@@ -75,7 +75,7 @@ def rank(
     chosen = chosen_architectures(bench, s)
     archs = [str(bench.archs[i]) for i in chosen]
 
-    start = time.perf_counter()
+    seconds = Stopwatch()
     todo = [arch for arch in archs if arch not in run.record]
     task = functools.partial(
         score_architecture,
@@ -83,16 +83,17 @@ def rank(
         proxies=tuple(s.proxies),
         options=(s.batch_size, s.seed, s.device),
     )
-    for arch, result in parallel_map(task, todo, jobs=jobs, description="scoring"):
-        value = {"scores": {}, "reason": result.reason, "seconds": {}} if isinstance(result, Failure) else result
-        run.record.put([(arch, value)])
+    with seconds("scoring"):
+        for arch, result in parallel_map(task, todo, jobs=jobs, description="scoring"):
+            value = {"scores": {}, "reason": result.reason, "seconds": {}} if isinstance(result, Failure) else result
+            run.record.put([(arch, value)])
 
     records = [run.record[arch] for arch in archs]
     scores = {text: np.array([_number(record["scores"].get(text)) for record in records]) for text in s.proxies}
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Proxy)}
     reasons = {arch: record["reason"] for arch, record in zip(archs, records, strict=True) if record["reason"]}
     run.write_table("scores", pd.DataFrame({"arch": archs, bench.metric: bench.quality[chosen], **scores}))
-    run.write_costs({"seconds": {"scoring": time.perf_counter() - start}, "networks": _spent(records)})
+    run.write_costs({"seconds": seconds.laps, "networks": _spent(records)})
     run.finish(
         {
             "benchmark": {"name": bench.name, "metric": bench.metric, "architectures": len(bench)},

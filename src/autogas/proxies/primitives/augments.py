@@ -97,7 +97,8 @@ def spread(x: Values, offsets: Offsets) -> Values:
 @aggregate(formula=r"x_L")
 def last(x: Values, offsets: Offsets) -> Values:
     """Value of the last layer in order of execution."""
-    return x[np.append(offsets[1:], len(x)) - 1]
+    values: Values = x[np.append(offsets[1:], len(x)) - 1]
+    return values
 
 
 def _lengths(x: Values, offsets: Offsets) -> Values:

@@ -1,4 +1,4 @@
-"""Genotypes of TransNAS-Bench-101 (Duan et al., CVPR 2021): strings such as ``64-1234-basic`` and ``64-41414-1_23_012``.
+"""Genotypes of TransNAS-Bench-101 (Duan et al., CVPR 2021): strings as ``64-1234-basic`` and ``64-41414-1_23_012``.
 
 Each digit of the middle part is a module: 1 keeps, 2 doubles the channels, 3 halves the resolution, 4 does both.
 The last part is ``basic`` (residual basic block) or the six edge operations of a cell, written ``a_bc_def``.
@@ -57,7 +57,7 @@ def parse(text: str) -> TransNASArch:
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise InputError(
-            f"architecture {text!r} is not of the form 64-XXXX-basic (digits 1 to 4) or 64-41414-a_bc_def (digits 0 to 3)"
+            f"architecture {text!r}: accepted are 64-XXXX-basic (digits 1 to 4) and 64-41414-a_bc_def (digits 0 to 3)"
         )
     modules, basic, *cell = match.groups()
     return TransNASArch(tuple(map(int, modules)), None if basic else tuple(map(int, "".join(cell))))

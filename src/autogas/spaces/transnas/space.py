@@ -113,11 +113,11 @@ class TransNASMacro(TransNASSpace):
     def mutate(self, arch: TransNASArch, rng: np.random.Generator) -> TransNASArch:
         """Change, insert or remove one module, uniformly among the valid neighbours."""
         digits = arch.modules
-        neighbours = set()
+        neighbours: set[tuple[int, ...]] = set()
         for i in range(len(digits) + 1):
-            neighbours.update(digits[:i] + (new,) + digits[i:] for new in (1, 2, 3, 4))
+            neighbours.update((*digits[:i], new, *digits[i:]) for new in (1, 2, 3, 4))
         for i in range(len(digits)):
-            neighbours.update(digits[:i] + (new,) + digits[i + 1 :] for new in (1, 2, 3, 4))
+            neighbours.update((*digits[:i], new, *digits[i + 1 :]) for new in (1, 2, 3, 4))
             neighbours.add(digits[:i] + digits[i + 1 :])
         valid = sorted(n for n in neighbours if n != digits and self.contains(TransNASArch(n)))
         return TransNASArch(valid[int(rng.integers(len(valid)))])
@@ -152,11 +152,12 @@ class TransNASMicro(TransNASSpace):
         assert arch.cell is not None
         edge = int(rng.integers(len(arch.cell)))
         new = int(rng.choice([op for op in range(4) if op != arch.cell[edge]]))
-        return TransNASArch(arch.modules, arch.cell[:edge] + (new,) + arch.cell[edge + 1 :])
+        return TransNASArch(arch.modules, (*arch.cell[:edge], new, *arch.cell[edge + 1 :]))
 
     def crossover(self, first: TransNASArch, second: TransNASArch, rng: np.random.Generator) -> TransNASArch:
         """Each edge from either parent."""
-        assert first.cell is not None and second.cell is not None
+        assert first.cell is not None
+        assert second.cell is not None
         picks = rng.integers(2, size=len(first.cell))
         cell = tuple((a, b)[pick] for a, b, pick in zip(first.cell, second.cell, picks, strict=True))
         return TransNASArch(first.modules, cell)
