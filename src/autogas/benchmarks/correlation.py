@@ -105,7 +105,7 @@ def correlate(
     )
 
 
-def kendall_many(quality: ArrayLike, scores: ArrayLike, *, block: int = 4096) -> Values:
+def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
     """Kendall's tau-b of every row of ``scores [m, n]`` with ``quality [n]``; NaN for a row with a non-finite entry.
 
     Raises:
@@ -115,19 +115,38 @@ def kendall_many(quality: ArrayLike, scores: ArrayLike, *, block: int = 4096) ->
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if len(y) < 3 or rows.shape[1] != len(y):
         raise InputError(f"scores of shape {rows.shape} do not fit quality of shape {y.shape} (at least 3 of each)")
-    first, second = np.triu_indices(len(y), 1)
-    sign_y = np.sign(y[first] - y[second]).astype(np.float32)
-    untied_y = np.count_nonzero(sign_y)
     out = np.full(len(rows), np.nan)
-    for start in range(0, len(rows), block):
-        part = rows[start : start + block]
-        finite = np.isfinite(part).all(axis=1)
-        part = round_significant(part[finite])
+    finite = np.isfinite(rows).all(axis=1)
+    out[finite] = kendall_of_ranks(y, dense_ranks(rows[finite]))
+    return out
+
+
+def kendall_of_ranks(quality: Values, ranks: NDArray[np.int32]) -> Values:
+    """Kendall's tau-b of rows of :func:`dense_ranks` with ``quality [n]``; NaN for a constant row."""
+    first, second = np.triu_indices(len(quality), 1)
+    sign_y = np.sign(quality[first] - quality[second]).astype(np.float32)
+    untied_y = np.count_nonzero(sign_y)
+    out = np.empty(len(ranks))
+    block = max(1, (1 << 22) // max(len(first), 1))
+    for start in range(0, len(ranks), block):
+        part = ranks[start : start + block]
         signs = np.sign(part[:, first] - part[:, second]).astype(np.float32)
         with np.errstate(invalid="ignore"):
-            tau = (signs @ sign_y) / np.sqrt(np.count_nonzero(signs, axis=1).astype(np.float64) * untied_y)
-        out[start : start + block][finite] = tau
+            untied = np.sqrt(np.square(signs).sum(axis=1, dtype=np.float64) * untied_y)
+            out[start : start + block] = (signs @ sign_y) / untied
     return out
+
+
+def dense_ranks(scores: Values) -> NDArray[np.int32]:
+    """Ranks 0, 1, … of every row ``[m, n]``, equal for scores that agree to 12 digits."""
+    rounded = round_significant(scores)
+    order = np.argsort(rounded, axis=1, kind="stable")
+    ordered = np.take_along_axis(rounded, order, axis=1)
+    ranks = np.zeros(scores.shape, dtype=np.int32)
+    steps = np.zeros(scores.shape, dtype=np.int32)
+    np.cumsum(ordered[:, 1:] > ordered[:, :-1], axis=1, out=steps[:, 1:])
+    np.put_along_axis(ranks, order, steps, axis=1)
+    return ranks
 
 
 def round_significant(x: Values) -> Values:

@@ -18,24 +18,28 @@ Values = NDArray[np.float64]
 def score_grammar(grammar: Grammar, evaluator: Evaluator) -> Iterator[tuple[list[Proxy], Values]]:
     """Blocks of expressions with one head (prefix, kernel, reduction) and their scores ``[expressions, networks]``.
 
-    Scores cover the networks that have one (:attr:`Evaluator.live_networks`), in order. Values of the layers after each
-    sequence of augments are shared by all aggregates.
+    Scores cover the networks that have one (:attr:`Evaluator.live_networks`), in order. All sequences of augments of a
+    head are aggregated in one go.
     """
     augments, aggregates = REGISTRY[Stage.AUGMENT], REGISTRY[Stage.AGGREGATE]
+    sequences = sorted({before[:n] for before, _, _ in grammar.tails for n in range(len(before) + 1)}, key=len)
+    row_of = {sequence: row for row, sequence in enumerate(sequences)}
+    endings: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for place, (_, aggregate, after) in enumerate(grammar.tails):
+        endings.setdefault((aggregate, after), []).append(place)
     for prefix, kernel, reduction in grammar.heads:
-        layers: dict[tuple[str, ...], Values] = {(): evaluator.layer_values(prefix, kernel, reduction)}
-        offsets = evaluator.offsets(prefix.layers)
-        aggregated: dict[tuple[tuple[str, ...], str], Values] = {}
-        scores = np.empty((len(grammar.tails), len(offsets)))
+        values = evaluator.layer_values(prefix, kernel, reduction)
+        layers = np.empty((len(sequences), len(values)))
+        scores = np.empty((len(grammar.tails), len(evaluator.live_networks)))
         with np.errstate(all="ignore"):
-            for row, (before, aggregate, after) in enumerate(grammar.tails):
-                if (before, aggregate) not in aggregated:
-                    for n in range(1, len(before) + 1):
-                        if before[:n] not in layers:
-                            layers[before[:n]] = augments[before[n - 1]].function(layers[before[: n - 1]])
-                    aggregated[before, aggregate] = aggregates[aggregate].function(layers[before], offsets)
-                score = aggregated[before, aggregate]
+            for row, sequence in enumerate(sequences):
+                before = layers[row_of[sequence[:-1]]] if sequence else values
+                layers[row] = augments[sequence[-1]].function(before) if sequence else values
+            offsets = evaluator.offsets(prefix.layers)
+            aggregated = {name: word.function(layers, offsets) for name, word in aggregates.items()}
+            for (aggregate, after), places in endings.items():
+                score = aggregated[aggregate][[row_of[grammar.tails[place][0]] for place in places]]
                 for word in after:
                     score = augments[word].function(score)
-                scores[row] = score
+                scores[places] = score
         yield [Proxy(prefix, kernel, reduction, *tail) for tail in grammar.tails], scores

@@ -36,10 +36,9 @@ class Evaluator:
             elif not all(live.any() for live in network.live.values()):
                 self.failures[i] = "no layer varies over the batch"
         self._networks = [i for i in range(len(statistics)) if i not in self.failures]
-        self._layer_values: dict[tuple[Prefix, str, str], Values] = {}
-        # A spectrum is small and dear, a matrix is large and cheap: all spectra are kept, and the last few matrices.
-        self._kernel = lru_cache(maxsize=8)(self._compute_kernel)
-        self._spectrum = lru_cache(maxsize=None)(self._compute_spectrum)
+        # A kernel and its spectrum serve all reductions, so these are computed together and only their values are kept.
+        self._reductions = lru_cache(maxsize=None)(self._compute_reductions)
+        self._moments = lru_cache(maxsize=1)(self._compute_moments)
         self._offsets = lru_cache(maxsize=None)(self._compute_offsets)
 
     def scores(self, proxy: Proxy) -> Values:
@@ -59,12 +58,7 @@ class Evaluator:
 
     def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
         """Reduction of every live layer of every live network, concatenated."""
-        key = (prefix, kernel, reduction)
-        if key not in self._layer_values:
-            word = REGISTRY[Stage.REDUCTION][reduction]
-            source = self._spectrum if word.needs == "eigenvalues" else self._kernel
-            self._layer_values[key] = word.function(source(prefix, kernel)).numpy()
-        return self._layer_values[key]
+        return self._reductions(prefix, kernel)[reduction]
 
     def offsets(self, layers: str) -> NDArray[np.intp]:
         """Where each live network starts in :meth:`layer_values`."""
@@ -89,25 +83,23 @@ class Evaluator:
         lengths = [int(self._statistics[i].live[layers].sum()) for i in self._networks]
         return np.cumsum([0, *lengths[:-1]]).astype(np.intp)
 
-    def _compute_kernel(self, prefix: Prefix, kernel: str) -> torch.Tensor:
+    def _compute_reductions(self, prefix: Prefix, kernel: str) -> dict[str, Values]:
+        matrix: torch.Tensor = REGISTRY[Stage.KERNEL][kernel].function(*self._moments(prefix))
+        finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
+        spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
+        spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
+        return {
+            name: word.function(spectrum if word.needs == "eigenvalues" else matrix).numpy()
+            for name, word in REGISTRY[Stage.REDUCTION].items()
+        }
+
+    def _compute_moments(self, prefix: Prefix) -> tuple[torch.Tensor, ...]:
         parts: list[tuple[NDArray[np.float32], Values, NDArray[np.int64]]] = []
         for i in self._networks:
             network = self._statistics[i]
             if prefix not in network.gram:
-                raise InputError(
-                    f"no statistics for prefix {str(prefix)!r}: they were not kept when features were banked"
-                )
+                raise InputError(f"no statistics for prefix {str(prefix)!r}: they were not kept with the features")
             live = network.live[prefix.layers]
             parts.append((network.gram[prefix][live], network.sums[prefix][live], network.sizes[prefix][live]))
-        gram, sums, sizes = (
-            torch.from_numpy(np.concatenate(column).astype(np.float64)) for column in zip(*parts, strict=True)
-        )
-        matrix: torch.Tensor = REGISTRY[Stage.KERNEL][kernel].function(gram, sums, sizes)
-        return matrix
-
-    def _compute_spectrum(self, prefix: Prefix, kernel: str) -> torch.Tensor:
-        matrix = self._kernel(prefix, kernel)
-        finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
-        spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
-        spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
-        return spectrum
+        columns = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+        return tuple(map(torch.from_numpy, columns))

@@ -126,6 +126,18 @@ def panels(data: RunData) -> list[Panel]:
     ]
 
 
+def repeats(trained: pd.DataFrame) -> list[Panel]:
+    """One panel for each further training seed: its quality against that of the first seed."""
+    wide = trained.pivot(index=ARCH, columns="seed", values="ssim").sort_index()
+    first, *others = wide.columns
+    out = []
+    for seed in others:
+        both = wide[[first, seed]].dropna()
+        quality, again = (both[column].to_numpy(dtype=np.float64) for column in (first, seed))
+        out.append(Panel(f"ssim, seed {seed}", {}, tuple(map(str, both.index)), quality, again))
+    return out
+
+
 def traces(data: RunData) -> list[Trace]:
     """Best-so-far curve of every strategy that ran, evolution first."""
     candidates = data.tables["candidates"]

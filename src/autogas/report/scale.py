@@ -61,7 +61,7 @@ def axis_over(values: ArrayLike, *, log: bool = False, margin: float = 0.05) -> 
 
 
 def plotted(scores: Values) -> tuple[Values, str]:
-    """Scores as they are drawn, and how: ``linear``, ``log`` for wide positive ones, ``rank`` where a few would hide the rest."""
+    """Scores as drawn, and how: ``linear``, ``log`` for wide positive ones, ``rank`` where a few hide the rest."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.full(len(scores), np.nan), "linear"

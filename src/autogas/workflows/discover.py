@@ -137,7 +137,7 @@ Search: TypeAlias = tuple[Proxy, pd.DataFrame]
 def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> Search:
     """Run evolution or random search; what is on record is not judged again.
 
-    Returns the best candidate and all of them in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
+    Returns the best candidate, and all in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
     """
     rng = numpy_generator("discover", name, s.seed)
     strategy: Strategy[Proxy] = (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autogas.benchmarks.correlation import failures_last, kendall_many, round_significant
+from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.errors import InputError
 from autogas.proxies.enumeration import score_grammar
 from autogas.proxies.evaluate import Evaluator
@@ -75,11 +75,18 @@ class Judge:
         reason = self.evaluator.why_failed(proxy, scores)
         if reason:
             return Verdict(float("nan"), reason)
-        fingerprint = rankings(scores[None, self.evaluator.live_networks])[0].tobytes()
+        ranks = self._with_failures_last(dense_ranks(scores[None, self.evaluator.live_networks]))
+        fingerprint = ranks.tobytes()
         if fingerprint not in self._known:
-            tau = float(kendall_many(self.goodness, failures_last(scores))[0])
+            tau = float(kendall_of_ranks(self.goodness, ranks)[0])
             self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else "constant on all networks")
         return self._known[fingerprint]
+
+    def _with_failures_last(self, ranks: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Ranks of all architectures from those of the networks that have a score."""
+        every = np.zeros((len(ranks), len(self.goodness)), dtype=np.int32)
+        every[:, self.evaluator.live_networks] = ranks + 1
+        return every
 
     def enumerate(self, grammar: Grammar) -> Enumeration:
         """Judge every expression of a grammar."""
@@ -87,23 +94,17 @@ class Judge:
         seen: set[bytes] = set()
         taus: list[Values] = []
         best: list[tuple[float, int, str]] = []
-        live = self.evaluator.live_networks
-        scores = np.full((len(grammar.tails), len(self.goodness)), np.nan)
         for proxies, block in score_grammar(grammar, self.evaluator):
             out.expressions += len(proxies)
             finite = np.asarray(np.isfinite(block).all(axis=1))
-            patterns = rankings(np.where(finite[:, None], block, 0.0))
+            ranks = self._with_failures_last(dense_ranks(np.where(finite[:, None], block, 0.0)))
             new = []
             for row in map(int, np.flatnonzero(finite)):
-                fingerprint = patterns[row].tobytes()
+                fingerprint = ranks[row].tobytes()
                 if fingerprint not in seen:
                     seen.add(fingerprint)
                     new.append(row)
-            rows = scores[: len(new)]
-            rows[:, live] = block[new]
-            if new and len(live) < len(self.goodness):
-                rows = np.array([failures_last(row) for row in rows])
-            block_taus = kendall_many(self.goodness, rows) if new else np.empty(0)
+            block_taus = kendall_of_ranks(self.goodness, ranks[new])
             taus.append(block_taus)
             out.failed += int(np.count_nonzero(~finite)) + int(np.count_nonzero(np.isnan(block_taus)))
             for row, tau in zip(new, block_taus, strict=True):
@@ -117,17 +118,6 @@ class Judge:
         out.rankings = len(out.taus)
         out.top = [(tau, text) for tau, _, text in sorted(best, reverse=True)]
         return out
-
-
-def rankings(scores: Values) -> NDArray[np.int16]:
-    """Dense ranks of every row: rows with equal ranks rank alike."""
-    rounded = round_significant(scores)
-    order = np.argsort(rounded, axis=1, kind="stable")
-    ordered = np.take_along_axis(rounded, order, axis=1)
-    steps = np.concatenate([np.zeros((len(scores), 1), bool), ordered[:, 1:] > ordered[:, :-1]], axis=1)
-    dense = np.empty(scores.shape, dtype=np.int16)
-    np.put_along_axis(dense, order, np.cumsum(steps, axis=1, dtype=np.int16), axis=1)
-    return dense
 
 
 def histogram(taus: Values) -> dict[str, Any]:

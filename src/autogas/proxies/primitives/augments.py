@@ -1,7 +1,7 @@
 """Augments: shape the values of the layers ``[L]`` (or the score), and aggregate them over the layers of a network.
 
-Augments are elementwise on numpy float64 arrays. Aggregates take all layers of many networks in one array with the
-offset at which each network starts, as ``numpy.ufunc.reduceat`` does.
+Augments are elementwise on numpy float64 arrays. Aggregates take all layers of many networks along the last axis with
+the offset at which each network starts, as ``numpy.ufunc.reduceat`` does.
 """
 
 from __future__ import annotations
@@ -59,37 +59,37 @@ def neg(x: Values) -> Values:
 @aggregate(formula=r"\tfrac1L\sum_l x_l")
 def mean(x: Values, offsets: Offsets) -> Values:
     """Mean over layers, the paper's aggregation and the default."""
-    return np.add.reduceat(x, offsets) / _lengths(x, offsets)
+    return np.add.reduceat(x, offsets, axis=-1) / _lengths(x, offsets)
 
 
 @aggregate(formula=r"\sum_l x_l")
 def sum_(x: Values, offsets: Offsets) -> Values:
     """Sum over layers."""
-    return np.add.reduceat(x, offsets)
+    return np.add.reduceat(x, offsets, axis=-1)
 
 
 @aggregate(formula=r"\sqrt{\sum_l x_l^2}")
 def l2_norm(x: Values, offsets: Offsets) -> Values:
     """Euclidean norm over layers."""
-    return np.sqrt(np.add.reduceat(np.square(x), offsets))
+    return np.sqrt(np.add.reduceat(np.square(x), offsets, axis=-1))
 
 
 @aggregate(formula=r"\max_l x_l")
 def max_(x: Values, offsets: Offsets) -> Values:
     """Largest layer value."""
-    return np.maximum.reduceat(x, offsets)
+    return np.maximum.reduceat(x, offsets, axis=-1)
 
 
 @aggregate(formula=r"\min_l x_l")
 def min_(x: Values, offsets: Offsets) -> Values:
     """Smallest layer value."""
-    return np.minimum.reduceat(x, offsets)
+    return np.minimum.reduceat(x, offsets, axis=-1)
 
 
 @aggregate(formula=r"\mathrm{std}_l\,x_l")
 def spread(x: Values, offsets: Offsets) -> Values:
     """Standard deviation over layers."""
-    centred = x - np.repeat(mean(x, offsets), _lengths(x, offsets).astype(np.intp))
+    centred = x - np.repeat(mean(x, offsets), _lengths(x, offsets), axis=-1)
     deviation: Values = np.sqrt(mean(np.square(centred), offsets))
     return deviation
 
@@ -97,9 +97,9 @@ def spread(x: Values, offsets: Offsets) -> Values:
 @aggregate(formula=r"x_L")
 def last(x: Values, offsets: Offsets) -> Values:
     """Value of the last layer in order of execution."""
-    values: Values = x[np.append(offsets[1:], len(x)) - 1]
+    values: Values = x[..., np.append(offsets[1:], x.shape[-1]) - 1]
     return values
 
 
-def _lengths(x: Values, offsets: Offsets) -> Values:
-    return np.diff(np.append(offsets, len(x))).astype(np.float64)
+def _lengths(x: Values, offsets: Offsets) -> Offsets:
+    return np.diff(offsets, append=x.shape[-1])

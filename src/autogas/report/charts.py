@@ -1,0 +1,136 @@
+"""The charts of the page: scatter of scores, evolution curve, histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from autogas.report import svg
+from autogas.report.data import Panel, Trace
+from autogas.report.scale import Axis, axis_over, plotted, short_number
+from autogas.report.words import signed
+
+WIDE_CHART = (460.0, 290.0)
+NAMED_POINTS = 6000
+"""Above this many points on a page they lose their names, which would weigh megabytes."""
+AXIS_NOTE = {"linear": "score", "log": "score, logarithmic", "rank": "place of the score"}
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A value that a chart points out: its name, value, and the style class of its colour."""
+
+    name: str
+    value: float
+    style: str
+
+
+def scatter(panel: Panel, metric: str, *, named: bool) -> Markup:
+    """Score against measured quality, one point an architecture; failed ones stand at the left."""
+    values, how = plotted(panel.scores)
+    failed = ~np.isfinite(values)
+    frame = svg.Frame(
+        axis_over(values, log=how == "log"),
+        axis_over(panel.quality),
+        AXIS_NOTE[how],
+        metric,
+        gutter=bool(failed.any()),
+    )
+    style = "trivial" if panel.trivial else "scorer"
+    places = [
+        (50 + svg.GUTTER / 2 if lost else frame.across(float(value)), frame.up(float(quality)))
+        for value, quality, lost in zip(values, panel.quality, failed, strict=True)
+    ]
+    if named:
+        marks = [
+            svg.point(
+                x, y, f"{arch}: {metric} {signed(quality, 4)}, {_score(score)}", f"{style} failed" if lost else style
+            )
+            for (x, y), arch, quality, score, lost in zip(
+                places, panel.archs, panel.quality, panel.scores, failed, strict=True
+            )
+        ]
+    else:
+        marks = [svg.dots(places, style)]
+    return frame.draw(marks, label=f"Scatter of {panel.name} against {metric}", kind="scatter")
+
+
+def _score(score: float) -> str:
+    return f"score {short_number(score)}" if np.isfinite(score) else "no score"
+
+
+def evolution(curves: Sequence[Trace], optimum: float | None) -> Markup:
+    """Best validation tau-b so far against the number of judged candidates."""
+    values = [value for curve in curves for value in curve.best]
+    top = [optimum] if optimum is not None else []
+    frame = svg.Frame(
+        Axis(1, max(2, *(curve.evaluated for curve in curves)), log=True),
+        axis_over(values + top),
+        "candidates judged, logarithmic",
+        "best validation τ-b so far",
+        *WIDE_CHART,
+    )
+    marks = []
+    if optimum is not None:
+        y = frame.up(optimum)
+        across = svg.line(50, y, frame.width - 10, y, "curve optimum")
+        marks.append(svg.titled(across, f"enumeration optimum: {signed(optimum)}"))
+    for curve in reversed(curves):
+        style = strategy_style(curve.strategy)
+        marks.append(svg.polyline([(frame.across(x), frame.up(y)) for x, y in steps(curve)], f"curve {style}"))
+        marks += [
+            svg.point(
+                frame.across(x), frame.up(y), f"{curve.strategy}, candidate {x}: {proxy}, τ-b {signed(y)}", style, 3
+            )
+            for x, y, proxy in zip(curve.at, curve.best, curve.proxies, strict=True)
+        ]
+    return frame.draw(marks, label="Best validation tau-b so far of every strategy", kind="wide")
+
+
+def steps(curve: Trace) -> list[tuple[float, float]]:
+    """Corners of the staircase of a curve, from its first finite fitness to its last candidate."""
+    ends = [*curve.at[1:], curve.evaluated]
+    corners = zip(curve.at, ends, curve.best, strict=False)
+    return [corner for start, end, best in corners for corner in ((start, best), (end, best))]
+
+
+def strategy_style(strategy: str) -> str:
+    """Style class of a strategy."""
+    return strategy if strategy in ("evolution", "random") else "optimum"
+
+
+def tau_histogram(histogram: dict[str, object], markers: Sequence[Marker]) -> Markup:
+    """Distribution of validation tau-b over all distinct rankings, with markers."""
+    counts = np.asarray(histogram["counts"], dtype=np.int64)
+    edges = np.linspace(float(str(histogram["low"])), float(str(histogram["high"])), len(counts) + 1)
+    return bars(counts, edges, markers, ("validation τ-b", "distinct rankings"), "rankings")
+
+
+def bars(
+    counts: NDArray[np.int64], edges: NDArray[np.float64], markers: Sequence[Marker], titles: tuple[str, str], what: str
+) -> Markup:
+    """A histogram with markers, cropped to what is not empty."""
+    used = np.flatnonzero(counts)
+    low, high = (edges[used[0]], edges[used[-1] + 1]) if len(used) else (edges[0], edges[-1])
+    x = axis_over([low, high, *(marker.value for marker in markers)], margin=0.03)
+    frame = svg.Frame(x, Axis(0, 1.08 * max(1, int(counts.max()))), *titles, *WIDE_CHART)
+    marks = [
+        svg.bar(
+            frame.across(edges[i]),
+            frame.across(edges[i + 1]),
+            frame.up(counts[i]),
+            frame.bottom,
+            f"{signed(edges[i])} to {signed(edges[i + 1])}: {counts[i]:,} {what}",
+        )
+        for i in used
+    ]
+    for i, marker in enumerate(markers):
+        across, top = frame.across(marker.value), 10.0 + 14 * i
+        pin = svg.line(across, top, across, frame.bottom, f"curve {marker.style}")
+        head = svg.point(across, top, f"{marker.name}: {signed(marker.value)}", marker.style, 4)
+        marks += [pin, head]
+    return frame.draw(marks, label=f"Histogram of {titles[0]}", kind="wide")

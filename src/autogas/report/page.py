@@ -1,0 +1,39 @@
+"""Fill the page's template."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from autogas.report import reproduce, sections, words
+from autogas.report.data import RunData
+from autogas.report.scale import short_number
+
+SECTIONS = {"discover": sections.discover, "rank": sections.rank, "build": sections.build}
+
+
+def render(data: RunData) -> str:
+    """The whole page as HTML; every text from the run is escaped."""
+    environment = Environment(
+        loader=PackageLoader("autogas.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "signed": words.signed,
+        "interval": words.interval,
+        "duration": words.duration,
+        "described": words.described,
+        "short": short_number,
+        "unbroken": words.unbroken,
+    }
+    template = environment.get_template(f"{data.workflow}.html.j2")
+    return template.render(
+        workflow=data.workflow,
+        results=data.results,
+        costs=data.costs,
+        command=reproduce.command(data.workflow, data.settings),
+        settings=reproduce.setting_rows(data.workflow, data.settings),
+        **SECTIONS[data.workflow](data),
+    )

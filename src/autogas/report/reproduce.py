@@ -1,0 +1,99 @@
+"""The command that repeats a run, and its settings as a table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from autogas.workflows.build import BuildSettings
+from autogas.workflows.discover import DiscoverSettings
+from autogas.workflows.rank import RankSettings
+
+VERBS: dict[str, tuple[str, type[BaseModel]]] = {
+    "discover": ("autogas discover", DiscoverSettings),
+    "rank": ("autogas rank", RankSettings),
+    "build": ("autogas bench build", BuildSettings),
+}
+ALWAYS = ("benchmark", "space", "recipe")
+OPTIONS = {"proxies": "--proxy", "everything": "--all", "space_settings": "--set"}
+"""Options whose name is not the setting's own."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a run: its name, value, whether it is not the default, and what it means."""
+
+    name: str
+    value: str
+    changed: bool
+    meaning: str
+
+
+def command(workflow: str, settings: Mapping[str, Any]) -> str:
+    """The command line that repeats a run: what must be given, and every setting that differs from its default."""
+    verb, model = VERBS[workflow]
+    given = [name for name in settings if name in ALWAYS or settings[name] != _default(model, name)]
+    ordered = sorted(given, key=lambda name: list(model.model_fields).index(name) if name in model.model_fields else 99)
+    return shlex.join([*verb.split(), *(part for name in ordered for part in _option(name, settings[name]))])
+
+
+def _option(name: str, value: Any) -> Iterator[str]:
+    flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
+    if isinstance(value, bool):
+        yield flag if value else flag.replace("--", "--no-", 1)
+    elif name == "space_settings":
+        for key, entry in value.items():
+            yield from (flag, f"{key}={_plain(entry)}")
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _option(key, entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from (flag, str(entry))
+    elif value is not None:
+        yield from (flag, str(value))
+
+
+def _plain(value: Any) -> str:
+    """A value as ``--set NAME=VALUE`` reads it: text stays as it is unless it would be read as JSON."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return json.dumps(value)
+
+
+def setting_rows(workflow: str, settings: Mapping[str, Any]) -> list[Setting]:
+    """Every setting of a run, in the order of the settings' own class."""
+    fields = VERBS[workflow][1].model_fields
+    names = [*(name for name in fields if name in settings), *(name for name in settings if name not in fields)]
+    rows = []
+    for name in names:
+        meaning = fields[name].description if name in fields else None
+        changed = name not in ALWAYS and settings[name] != _default(VERBS[workflow][1], name)
+        rows.append(Setting(name, _shown(settings[name]), changed, meaning or ""))
+    return rows
+
+
+def _default(model: type[BaseModel], name: str) -> Any:
+    if name not in model.model_fields:
+        return None
+    default = model.model_fields[name].get_default(call_default_factory=True)
+    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_plain(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else str(value)

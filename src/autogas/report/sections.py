@@ -1,0 +1,109 @@
+"""What goes into the page of each workflow, in the order in which it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from autogas.errors import InputError
+from autogas.proxies.expression import parse_proxy
+from autogas.proxies.named import DEFAULT_PROXY
+from autogas.report import charts, formula, words
+from autogas.report.charts import Marker
+from autogas.report.data import RunData, Trace, failure_reasons, panels, repeats, traces
+
+Context = dict[str, Any]
+
+
+def discover(data: RunData) -> Context:
+    """The winner, how it ranks unseen architectures, how it was found."""
+    results = data.results
+    table, benchmark = results["test"], results["benchmark"]
+    curves = traces(data)
+    enumeration = results.get("enumeration")
+    optimum = enumeration["optimum"]["validation_tau"] if enumeration else None
+    subject = "the discovered proxy"
+    markers = _markers(results, curves, data.tables["candidates"])
+    return {
+        "headline": words.headline(table, benchmark, "discovered", subject, " that no candidate saw"),
+        "caveats": [*words.against_trivial(table, "discovered", subject), *words.against_random(table)],
+        "stages": mathematics(results["winner"]["proxy"]),
+        "table": table,
+        **_scatters(data),
+        "curves": curves,
+        "evolution": charts.evolution(curves, optimum) if any(curve.best for curve in curves) else "",
+        "enumeration": enumeration,
+        "histogram": charts.tau_histogram(enumeration["histogram"], markers) if enumeration else "",
+        "markers": markers,
+        "reasons": failure_reasons(data.tables["candidates"]),
+    }
+
+
+def rank(data: RunData) -> Context:
+    """How every scorer ranks."""
+    table, benchmark = data.results["test"], data.results["benchmark"]
+    leader = table[0]["name"] if table else ""
+    paper = DEFAULT_PROXY if words.row_of(table, DEFAULT_PROXY) else leader
+    return {
+        "headline": words.headline(table, benchmark, leader, f"the best scorer, {words.described(leader)},", ""),
+        "caveats": words.against_trivial(table, paper, "the paper’s proxy" if paper == DEFAULT_PROXY else paper),
+        "formulas": [(row, mathematics(row["expression"])) for row in table if row["expression"]],
+        "table": table,
+        **_scatters(data),
+        "unscored": sorted(data.results.get("unscored", {}).items()),
+    }
+
+
+def build(data: RunData) -> Context:
+    """What was trained, and how far training agrees with itself."""
+    trained = data.tables["trained"]
+    first = trained[trained["seed"] == trained["seed"].min()]
+    quality = first["ssim"].to_numpy(dtype=np.float64)
+    counts, edges = np.histogram(quality, bins=min(40, max(5, len(quality) // 8)))
+    titles = ("ssim on held-out images", "architectures")
+    first_seed = f"ssim, seed {trained['seed'].min()}"
+    return {
+        "architectures": len(first),
+        "lowest": float(quality.min()),
+        "highest": float(quality.max()),
+        "distribution": charts.bars(counts, edges, [], titles, "architectures"),
+        "repeats": [charts.scatter(panel, first_seed, named=True) for panel in repeats(trained)],
+        "failed": sorted(data.results["failed"].items()),
+        "provenance": data.results.get("provenance"),
+    }
+
+
+def mathematics(text: str) -> list[tuple[formula.Line, Markup]] | None:
+    """The stages of an expression with their drawings; None where this version cannot read it."""
+    try:
+        stages = formula.lines(parse_proxy(text))
+    except InputError:
+        return None
+    return [(stage, formula.draw(stage.latex)) for stage in stages]
+
+
+def _scatters(data: RunData) -> Context:
+    every = panels(data)
+    named = sum(len(panel.archs) for panel in every) <= charts.NAMED_POINTS
+    metric = data.results["benchmark"]["metric"]
+    return {
+        "scatters": [(panel, charts.scatter(panel, metric, named=named)) for panel in every],
+        "named": named,
+    }
+
+
+def _markers(results: Mapping[str, Any], curves: Sequence[Trace], candidates: pd.DataFrame) -> list[Marker]:
+    """The values that the histogram points out, as far as the files hold them."""
+    found = [("winner", results["winner"]["validation_tau"], "evolution")]
+    found += [("best of random search", c.best[-1], "random") for c in curves if c.strategy == "random" and c.best]
+    paper = words.row_of(results["test"], DEFAULT_PROXY)
+    if paper is not None and not candidates.empty:
+        same = candidates.loc[candidates["proxy"] == paper["expression"], "fitness"].dropna()
+        found += [("the paper’s proxy", float(value), "paper") for value in same.iloc[:1]]
+    if results.get("enumeration"):
+        found.append(("enumeration optimum", results["enumeration"]["optimum"]["validation_tau"], "optimum"))
+    return [Marker(*entry) for entry in found if entry[1] is not None and np.isfinite(entry[1])]
