@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -36,13 +37,13 @@ def scatter(panel: Panel, metric: str, *, named: bool) -> Markup:
     frame = svg.Frame(
         axis_over(values, log=how == "log"),
         axis_over(panel.quality),
-        AXIS_NOTE[how],
+        AXIS_NOTE[how] if panel.row else panel.name,
         metric,
         gutter=bool(failed.any()),
     )
     style = "trivial" if panel.trivial else "scorer"
     places = [
-        (50 + svg.GUTTER / 2 if lost else frame.across(float(value)), frame.up(float(quality)))
+        (svg.LEFT + svg.GUTTER / 2 if lost else frame.across(float(value)), frame.up(float(quality)))
         for value, quality, lost in zip(values, panel.quality, failed, strict=True)
     ]
     if named:
@@ -77,7 +78,7 @@ def evolution(curves: Sequence[Trace], optimum: float | None) -> Markup:
     marks = []
     if optimum is not None:
         y = frame.up(optimum)
-        across = svg.line(50, y, frame.width - 10, y, "curve optimum")
+        across = svg.line(svg.LEFT, y, frame.width - 10, y, "curve optimum")
         marks.append(svg.titled(across, f"enumeration optimum: {signed(optimum)}"))
     for curve in reversed(curves):
         style = strategy_style(curve.strategy)
@@ -103,10 +104,10 @@ def strategy_style(strategy: str) -> str:
     return strategy if strategy in ("evolution", "random") else "optimum"
 
 
-def tau_histogram(histogram: dict[str, object], markers: Sequence[Marker]) -> Markup:
+def tau_histogram(histogram: Mapping[str, Any], markers: Sequence[Marker]) -> Markup:
     """Distribution of validation tau-b over all distinct rankings, with markers."""
     counts = np.asarray(histogram["counts"], dtype=np.int64)
-    edges = np.linspace(float(str(histogram["low"])), float(str(histogram["high"])), len(counts) + 1)
+    edges = np.linspace(histogram["low"], histogram["high"], len(counts) + 1)
     return bars(counts, edges, markers, ("validation τ-b", "distinct rankings"), "rankings")
 
 

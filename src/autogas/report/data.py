@@ -111,6 +111,8 @@ def _table(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     if missing and not table.empty:
         raise InputError(f"{str(run.path)!r} has a {name}.parquet without {', '.join(missing)}")
+    if run.workflow == "build" and table.empty:
+        raise InputError(f"{str(run.path)!r} has no training that ended well: there is nothing to draw")
     return table
 
 
@@ -124,6 +126,18 @@ def panels(data: RunData) -> list[Panel]:
         for row in data.results["test"]
         if row["name"] in scores
     ]
+
+
+def first_quality(trained: pd.DataFrame) -> Values:
+    """Quality that every architecture reached with the first seed."""
+    first = trained[trained["seed"] == trained["seed"].min()]
+    quality: Values = first["ssim"].to_numpy(dtype=np.float64)
+    return quality
+
+
+def bins_for(quality: Values) -> int:
+    """How many bars show a distribution."""
+    return min(40, max(5, len(quality) // 8))
 
 
 def repeats(trained: pd.DataFrame) -> list[Panel]:

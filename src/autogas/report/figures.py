@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.style
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from autogas.proxies.named import DEFAULT_PROXY
 from autogas.report.charts import AXIS_NOTE, steps, strategy_style
-from autogas.report.data import Panel, RunData, panels, repeats, traces
+from autogas.report.data import Panel, RunData, bins_for, first_quality, panels, repeats, traces
 from autogas.report.scale import plotted
 from autogas.report.words import signed
 
@@ -33,9 +32,11 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
         if data.workflow == "build":
             return _build_figures(data)
         every = panels(data)
-        chosen = [panel for panel in every if data.workflow == "rank" or panel.name in FIGURE_ONE]
+        if data.workflow == "discover":
+            every = sorted((p for p in every if p.name in FIGURE_ONE), key=lambda p: FIGURE_ONE.index(p.name))
+        chosen = every[:MOST_PANELS]
         metric = data.results["benchmark"]["metric"]
-        figures = {"scatter": scatter(chosen[:MOST_PANELS], metric)} if chosen else {}
+        figures = {"scatter": scatter(chosen, metric)} if chosen else {}
         if data.workflow == "discover" and any(trace.best for trace in traces(data)):
             figures["evolution"] = evolution(data)
         return {name: png(figure) for name, figure in figures.items()}
@@ -94,8 +95,8 @@ def _build_figures(data: RunData) -> dict[str, bytes]:
     trained = data.tables["trained"]
     figure = Figure(figsize=(5, 3.3), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    quality = trained.loc[trained["seed"] == trained["seed"].min(), "ssim"].to_numpy(dtype=np.float64)
-    axes.hist(quality, bins=min(40, max(5, len(quality) // 8)), color=COLOURS["scorer"])
+    quality = first_quality(trained)
+    axes.hist(quality, bins=bins_for(quality), color=COLOURS["scorer"])
     axes.set_xlabel("ssim on held-out images", fontsize=9)
     axes.set_ylabel("architectures", fontsize=9)
     _plain(axes)

@@ -79,11 +79,11 @@ def simple(latex: str) -> str:
         >>> print(simple(r"\tfrac1L\sum_l x_l"))
         \frac{1}{L}\,\sum_l\,x_l
     """
-    latex = latex.replace(r"\lVert", r"\Vert").replace(r"\rVert", r"\Vert")
+    latex = latex.replace(r"\lVert", r"\Vert").replace(r"\rVert", r"\Vert").replace(r"^\top", r"^{\mathsf{T}}")
     latex = re.sub(r"\\[td]frac\s*(\w)\s*(\w)", r"\\frac{\1}{\2}", latex)
     latex = re.sub(r"\\[td]frac(?![A-Za-z])", r"\\frac", latex)
     latex = re.sub(r"(?<=[)}])(?=\\(ln|sum)(?![A-Za-z]))", r"\\,", latex)
-    return re.sub(r"(\\sum_l|\\ln(?=\|))\s*", r"\1\\,", latex)
+    return re.sub(r"\\sum_l\s*", r"\\sum_l\\,", latex)
 
 
 def draw(latex: str) -> Markup:

@@ -34,6 +34,7 @@ def render(data: RunData) -> str:
         results=data.results,
         costs=data.costs,
         command=reproduce.command(data.workflow, data.settings),
+        python_only=reproduce.python_only(data.workflow, data.settings),
         settings=reproduce.setting_rows(data.workflow, data.settings),
         **SECTIONS[data.workflow](data),
     )

@@ -20,8 +20,11 @@ VERBS: dict[str, tuple[str, type[BaseModel]]] = {
     "build": ("autogas bench build", BuildSettings),
 }
 ALWAYS = ("benchmark", "space", "recipe")
-OPTIONS = {"proxies": "--proxy", "everything": "--all", "space_settings": "--set"}
+OPTIONS = {"everything": "--all", "space_settings": "--set"}
 """Options whose name is not the setting's own."""
+ARGUMENTS = ("proxies",)
+PYTHON_ONLY = ("train_images", "held_out_images", "beta1")
+"""Settings without an option: the Python functions take them."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,26 @@ class Setting:
 def command(workflow: str, settings: Mapping[str, Any]) -> str:
     """The command line that repeats a run: what must be given, and every setting that differs from its default."""
     verb, model = VERBS[workflow]
-    given = [name for name in settings if name in ALWAYS or settings[name] != _default(model, name)]
-    ordered = sorted(given, key=lambda name: list(model.model_fields).index(name) if name in model.model_fields else 99)
-    return shlex.join([*verb.split(), *(part for name in ordered for part in _option(name, settings[name]))])
+    given = [name for name in _ordered(model, settings) if name in ALWAYS or settings[name] != _default(model, name)]
+    given.sort(key=lambda name: name not in ARGUMENTS)
+    return shlex.join([*verb.split(), *(part for name in given for part in _option(name, settings[name]))])
+
+
+def python_only(workflow: str, settings: Mapping[str, Any]) -> list[str]:
+    """``name=value`` of every setting that is not the default and that the command line cannot set."""
+    model = VERBS[workflow][1]
+    recipe = settings.get("recipe", {})
+    found = [(name, settings[name], _default(model, name)) for name in PYTHON_ONLY if name in settings]
+    found += [(name, recipe[name], _default(model, "recipe")[name]) for name in PYTHON_ONLY if name in recipe]
+    return [f"{name}={value}" for name, value, default in found if value != default]
 
 
 def _option(name: str, value: Any) -> Iterator[str]:
+    if name in PYTHON_ONLY:
+        return
+    if name in ARGUMENTS:
+        yield from map(str, value)
+        return
     flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
     if isinstance(value, bool):
         yield flag if value else flag.replace("--", "--no-", 1)
@@ -52,9 +69,6 @@ def _option(name: str, value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key, entry in value.items():
             yield from _option(key, entry)
-    elif isinstance(value, list):
-        for entry in value:
-            yield from (flag, str(entry))
     elif value is not None:
         yield from (flag, str(value))
 
@@ -73,13 +87,18 @@ def _plain(value: Any) -> str:
 def setting_rows(workflow: str, settings: Mapping[str, Any]) -> list[Setting]:
     """Every setting of a run, in the order of the settings' own class."""
     fields = VERBS[workflow][1].model_fields
-    names = [*(name for name in fields if name in settings), *(name for name in settings if name not in fields)]
     rows = []
-    for name in names:
+    for name in _ordered(VERBS[workflow][1], settings):
         meaning = fields[name].description if name in fields else None
         changed = name not in ALWAYS and settings[name] != _default(VERBS[workflow][1], name)
         rows.append(Setting(name, _shown(settings[name]), changed, meaning or ""))
     return rows
+
+
+def _ordered(model: type[BaseModel], settings: Mapping[str, Any]) -> list[str]:
+    """Names of settings in the order of their class, unknown ones last."""
+    known = [name for name in model.model_fields if name in settings]
+    return [*known, *(name for name in settings if name not in model.model_fields)]
 
 
 def _default(model: type[BaseModel], name: str) -> Any:

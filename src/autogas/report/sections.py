@@ -14,7 +14,7 @@ from autogas.proxies.expression import parse_proxy
 from autogas.proxies.named import DEFAULT_PROXY
 from autogas.report import charts, formula, words
 from autogas.report.charts import Marker
-from autogas.report.data import RunData, Trace, failure_reasons, panels, repeats, traces
+from autogas.report.data import RunData, Trace, bins_for, failure_reasons, first_quality, panels, repeats, traces
 
 Context = dict[str, Any]
 
@@ -61,13 +61,12 @@ def rank(data: RunData) -> Context:
 def build(data: RunData) -> Context:
     """What was trained, and how far training agrees with itself."""
     trained = data.tables["trained"]
-    first = trained[trained["seed"] == trained["seed"].min()]
-    quality = first["ssim"].to_numpy(dtype=np.float64)
-    counts, edges = np.histogram(quality, bins=min(40, max(5, len(quality) // 8)))
+    quality = first_quality(trained)
+    counts, edges = np.histogram(quality, bins=bins_for(quality))
     titles = ("ssim on held-out images", "architectures")
     first_seed = f"ssim, seed {trained['seed'].min()}"
     return {
-        "architectures": len(first),
+        "architectures": len(quality),
         "lowest": float(quality.min()),
         "highest": float(quality.max()),
         "distribution": charts.bars(counts, edges, [], titles, "architectures"),
@@ -99,7 +98,7 @@ def _scatters(data: RunData) -> Context:
 def _markers(results: Mapping[str, Any], curves: Sequence[Trace], candidates: pd.DataFrame) -> list[Marker]:
     """The values that the histogram points out, as far as the files hold them."""
     found = [("winner", results["winner"]["validation_tau"], "evolution")]
-    found += [("best of random search", c.best[-1], "random") for c in curves if c.strategy == "random" and c.best]
+    found += [("best of random search", c.best[-1], "random") for c in curves[1:] if c.strategy == "random" and c.best]
     paper = words.row_of(results["test"], DEFAULT_PROXY)
     if paper is not None and not candidates.empty:
         same = candidates.loc[candidates["proxy"] == paper["expression"], "fitness"].dropna()

@@ -9,7 +9,9 @@ from markupsafe import Markup, escape
 
 from autogas.report.scale import Axis
 
+LEFT = 58.0
 GUTTER = 30.0
+LAYERS = 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Frame:
     @property
     def left(self) -> float:
         """Where the horizontal axis starts."""
-        return 50.0 + (GUTTER if self.gutter else 0.0)
+        return LEFT + (GUTTER if self.gutter else 0.0)
 
     @property
     def bottom(self) -> float:
@@ -54,7 +56,7 @@ class Frame:
 
     def draw(self, marks: Sequence[Markup], *, label: str, kind: str) -> Markup:
         """The whole chart: grid, labels, then marks. ``label`` is read out by screen readers."""
-        x0, y0, x1 = 50.0, self.bottom, self.width - 10.0
+        x0, y0, x1 = LEFT, self.bottom, self.width - 10.0
         parts = []
         for value, text in self.y.ticks():
             y = self.up(value)
@@ -68,7 +70,7 @@ class Frame:
         parts.append(line(x0, y0, x1, y0, "axis"))
         parts.append(words((x0 + x1) / 2, self.height - 6, self.x_title, "name mid"))
         turned = Markup('<text class="name mid" transform="translate({} {}) rotate(-90)">{}</text>')
-        parts.append(turned.format(12, number((10 + y0) / 2), self.y_title))
+        parts.append(turned.format(13, number((10 + y0) / 2), self.y_title))
         return Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>\n').format(
             kind, number(self.width), number(self.height), label, Markup("").join([*parts, *marks])
         )
@@ -98,9 +100,10 @@ def point(x: float, y: float, title: str, style: str, radius: float = 3.2) -> Ma
 
 
 def dots(points: Sequence[tuple[float, float]], style: str) -> Markup:
-    """Many points as one small path, without titles."""
-    path = "".join(f"M{number(x)} {number(y)}h0" for x, y in points)
-    return Markup('<path class="dots {}" d="{}"/>').format(style, path)
+    """Many points as a few small paths, without titles; paths darken where they overlap, a single one would not."""
+    places = [f"M{number(x)} {number(y)}h0" for x, y in points]
+    paths = ("".join(places[i::LAYERS]) for i in range(LAYERS))
+    return Markup("").join(Markup('<path class="dots {}" d="{}"/>').format(style, path) for path in paths if path)
 
 
 def bar(x0: float, x1: float, y: float, bottom: float, title: str) -> Markup:

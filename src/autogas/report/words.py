@@ -113,9 +113,9 @@ def against_trivial(table: Sequence[Row], name: str, subject: str) -> list[str]:
 def _verdict(row: Row, trivial: Row, subject: str) -> str:
     mine, other = row["kendall_b"], trivial["kendall_b"]
     if mine["value"] is None:
-        return f"{subject.capitalize()} has no ranking of its own here: all its scores are equal."
+        return f"{subject[:1].upper()}{subject[1:]} has no ranking of its own here: all its scores are equal."
     if mine["value"] == other["value"]:
-        return f"A trivial scorer is as good: {trivial['name']}, which runs no network, has the same τ-b."
+        return f"A trivial scorer is as good as {subject}: {trivial['name']}, which runs no network, has the same τ-b."
     ahead = mine["value"] > other["value"]
     ends = (mine["low"], mine["high"], other["low"], other["high"])
     apart = None not in ends and (mine["low"] > other["high"] or mine["high"] < other["low"])
@@ -123,7 +123,8 @@ def _verdict(row: Row, trivial: Row, subject: str) -> str:
     if ahead:
         text = f"No trivial scorer ranks better by τ-b: {subject} is ahead of {trivial['name']}, {overlap}."
     else:
-        text = f"A trivial scorer is better: {trivial['name']}, which runs no network, has the higher τ-b, {overlap}."
+        other_name = f"{trivial['name']}, which runs no network,"
+        text = f"A trivial scorer is better than {subject}: {other_name} has the higher τ-b, {overlap}."
     mine_a, other_a = row["kendall_a"]["value"], trivial["kendall_a"]["value"]
     if mine_a is not None and other_a is not None and (mine_a > other_a) != ahead:
         leader = trivial["name"] if ahead else subject

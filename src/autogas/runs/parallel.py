@@ -33,6 +33,8 @@ class _SingleThreaded(Generic[T, R]):
         torch.set_num_threads(1)
         try:
             return item, self.function(item)
+        except OSError:
+            raise  # a full or vanished disk is not the item's fault
         except Exception as error:  # noqa: BLE001 - one bad item must not stop the others; the reason is kept
             return item, Failure(error)
         finally:

@@ -21,7 +21,7 @@ class AutoencoderRecipe(BaseModel):
 
     steps: int = Field(300, ge=1, description="optimiser steps")
     batch_size: int = Field(32, ge=2, description="images a step")
-    learning_rate: float = Field(5e-3, gt=0, description="peak of the one-cycle schedule")
+    learning_rate: float = Field(1e-2, gt=0, description="peak of the one-cycle schedule")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first momentum")
 
 

@@ -21,7 +21,7 @@ from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.spaces import get_space
 from autogas.training.autoencoder import AutoencoderRecipe, fit_autoencoder
-from autogas.workflows.common import open_run
+from autogas.workflows.common import open_run, read_settings
 
 
 class BuildSettings(BaseModel):
@@ -29,17 +29,17 @@ class BuildSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: str = "transnas"
-    space_settings: dict[str, Any] = Field(default_factory=dict)
+    space: str = Field("transnas", description="search space to sample from")
+    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     count: int = Field(300, ge=1, description="architectures, sampled uniformly")
     repeats: int = Field(30, ge=0, description="how many of them are trained with three seeds, for the noise ceiling")
     images: str = Field("cifar10", description="training images: cifar10, stl10, a folder, or a Parquet file")
     held_out: str | None = Field(None, description="measured images; None: the test split, or the same source's tail")
-    train_images: int = Field(50_000, ge=1)
-    held_out_images: int = Field(512, ge=2)
-    recipe: AutoencoderRecipe = AutoencoderRecipe()
-    seed: int = 0
-    device: str = "cpu"
+    train_images: int = Field(50_000, ge=1, description="at most so many images to train on")
+    held_out_images: int = Field(512, ge=2, description="at most so many images to measure on")
+    recipe: AutoencoderRecipe = Field(AutoencoderRecipe(), description="how each is trained")
+    seed: int = Field(0, ge=0, description="of the sample of architectures")
+    device: str = Field("cpu", description="where networks are trained")
 
 
 REPEAT_SEEDS = (0, 1, 2)
@@ -73,17 +73,15 @@ def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
     return fit_autoencoder(model, train, held_out, s.recipe, seed=seed, device=s.device).model_dump()
 
 
-def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **settings_: Any) -> Run:
+def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **given: Any) -> Run:
     """Train every sampled architecture that the run has not trained yet; see :class:`BuildSettings`.
 
     The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the
     fields of :class:`~autogas.training.autoencoder.AutoencoderResult`.
     """
-    settings = None if resume else BuildSettings(**settings_)
-    if settings is not None:
-        prepare(settings)  # bad input is said before a folder is made
-    run, settings = open_run("build", BuildSettings, lambda: BuildSettings(**settings_), out=out, resume=resume)
+    settings = read_settings("build", BuildSettings, given, resume)
     archs = prepare(settings)
+    run = open_run("build", settings, out=out, resume=resume)
     settings_json = settings.model_dump_json()
     work = [(arch, 0) for arch in archs]
     work += [(arch, seed) for arch in archs[: settings.repeats] for seed in REPEAT_SEEDS[1:]]

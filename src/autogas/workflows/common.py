@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,15 +37,26 @@ class Stopwatch:
         self.laps[name] = self.laps.get(name, 0.0) + time.perf_counter() - start
 
 
-def open_run(
-    workflow: str, model: type[S], prepare: Callable[[], S], *, out: str | None, resume: str | None
-) -> tuple[Run, S]:
-    """A new run with prepared settings, or an old one with its own."""
+def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
+    """The settings as given, or those of the run that is resumed."""
+    return model.model_validate(Run.open(resume, workflow).settings if resume is not None else given)
+
+
+def open_run(workflow: str, settings: BaseModel, *, out: str | None, resume: str | None) -> Run:
+    """The run folder; made only now, when the settings and what they name have been checked."""
     if resume is not None:
-        run = Run.open(resume, workflow)
-        return run, model.model_validate(run.settings)
-    settings = prepare()
-    return Run.start(workflow, settings.model_dump(mode="json"), out), settings
+        return Run.open(resume, workflow)
+    return Run.start(workflow, settings.model_dump(mode="json"), out)
+
+
+def about_benchmark(bench: Benchmark) -> dict[str, Any]:
+    """What results say of the benchmark."""
+    return {
+        "name": bench.name,
+        "metric": bench.metric,
+        "higher_is_better": bench.higher_is_better,
+        "architectures": len(bench),
+    }
 
 
 def default_test(bench: Benchmark, asked: int | None) -> int | None:

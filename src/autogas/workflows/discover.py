@@ -28,9 +28,11 @@ from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.workflows.common import (
     Stopwatch,
+    about_benchmark,
     correlation_table,
     default_test,
     open_run,
+    read_settings,
     seconds_spent,
     trivial_scores,
 )
@@ -42,19 +44,19 @@ class DiscoverSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str
+    benchmark: str = Field(description="where measured quality comes from")
     space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
-    strategy: Literal["evolution", "random", "enumerate"] = "evolution"
-    population: int = Field(20, ge=1)
-    iterations: int = Field(100, ge=1)
-    sampling_ratio: float = Field(0.9, gt=0, le=1)
-    top_k: int = Field(5, ge=1)
+    strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
+    population: int = Field(20, ge=1, description="candidates an iteration")
+    iterations: int = Field(100, ge=1, description="rounds of ask and tell")
+    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    top_k: int = Field(5, ge=1, description="parents an iteration")
     validation: int = Field(50, ge=3, description="architectures that candidates are judged on")
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
-    batch_size: int = Field(16, ge=2)
+    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")
-    seed: int = Field(0, ge=0)
-    device: str = "cpu"
+    seed: int = Field(0, ge=0, description="of weights, noise, split and search")
+    device: str = Field("cpu", description="where networks run")
 
 
 def discover(
@@ -78,11 +80,11 @@ def discover(
         **settings: fields of :class:`DiscoverSettings`.
     """
     name = benchmark if isinstance(benchmark, str) else benchmark.name
-    prepare = lambda: DiscoverSettings(benchmark=name, **settings)  # noqa: E731
-    run, s = open_run("discover", DiscoverSettings, prepare, out=out, resume=resume)
+    s = read_settings("discover", DiscoverSettings, {"benchmark": name, **settings}, resume)
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
+    run = open_run("discover", s, out=out, resume=resume)
     seconds = Stopwatch()
 
     with seconds("validation_features"):
@@ -115,7 +117,7 @@ def discover(
     run.write_costs({"seconds": seconds.laps, "networks": seconds_spent([*validation, *test])})
     run.finish(
         {
-            "benchmark": {"name": bench.name, "metric": bench.metric, "architectures": len(bench)},
+            "benchmark": about_benchmark(bench),
             "winner": {"proxy": str(winner), "validation_tau": judge(winner).fitness},
             "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
             "validation": [str(bench.archs[i]) for i in split.validation],
@@ -124,6 +126,7 @@ def discover(
                 "test": sum(bool(network.failure) for network in test),
             },
             "noise_ceiling": bench.noise_ceiling(),
+            "validation_tau": {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()},
             "enumeration": enumeration and summary(enumeration, judge(winner).fitness),
             "test": table,
         }
@@ -168,8 +171,7 @@ def judged(batch: Sequence[Proxy], judge: Judge, run: Run) -> list[Verdict]:
             verdict = Verdict(math.nan if known["fitness"] is None else known["fitness"], known["reason"])
         else:
             verdict = judge(proxy)
-            fitness = verdict.fitness if math.isfinite(verdict.fitness) else None
-            new.append((str(proxy), {"fitness": fitness, "reason": verdict.reason}))
+            new.append((str(proxy), {"fitness": verdict.fitness_or_none, "reason": verdict.reason}))
         verdicts.append(verdict)
     run.record.put(new)
     return verdicts

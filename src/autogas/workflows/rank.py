@@ -22,7 +22,14 @@ from autogas.proxies.expression import Proxy
 from autogas.proxies.named import DEFAULT_PROXY, TRIVIAL, Scorer, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import get_space
-from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run
+from autogas.workflows.common import (
+    Stopwatch,
+    about_benchmark,
+    correlation_table,
+    default_test,
+    open_run,
+    read_settings,
+)
 
 
 class RankSettings(BaseModel):
@@ -30,14 +37,14 @@ class RankSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str
-    proxies: list[str] = Field(default_factory=lambda: [DEFAULT_PROXY, *TRIVIAL], min_length=1)
+    benchmark: str = Field(description="where measured quality comes from")
+    proxies: list[str] = Field(default_factory=lambda: [DEFAULT_PROXY, *TRIVIAL], min_length=1, description="scorers")
     space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     test: int | None = Field(None, ge=3, description="test architectures; None: 200, or all if fewer")
     everything: bool = Field(False, description="all architectures of the benchmark instead")
-    batch_size: int = Field(16, ge=2)
-    seed: int = Field(0, ge=0)
-    device: str = "cpu"
+    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
+    seed: int = Field(0, ge=0, description="of weights, noise and split")
+    device: str = Field("cpu", description="where networks run")
 
 
 def rank(
@@ -66,13 +73,12 @@ def rank(
     name = benchmark if isinstance(benchmark, str) else benchmark.name
     if proxies is not None:
         settings["proxies"] = list(dict.fromkeys(proxies))
-    prepare = lambda: RankSettings(benchmark=name, **settings)  # noqa: E731
-    for text in settings.get("proxies", []):
-        get_proxy(text)
-    run, s = open_run("rank", RankSettings, prepare, out=out, resume=resume)
+    s = read_settings("rank", RankSettings, {"benchmark": name, **settings}, resume)
+    about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Proxy)}
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)
+    run = open_run("rank", s, out=out, resume=resume)
     archs = [str(bench.archs[i]) for i in chosen]
 
     seconds = Stopwatch()
@@ -90,13 +96,12 @@ def rank(
 
     records = [run.record[arch] for arch in archs]
     scores = {text: np.array([_number(record["scores"].get(text)) for record in records]) for text in s.proxies}
-    about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Proxy)}
     reasons = {arch: record["reason"] for arch, record in zip(archs, records, strict=True) if record["reason"]}
     run.write_table("scores", pd.DataFrame({"arch": archs, bench.metric: bench.quality[chosen], **scores}))
     run.write_costs({"seconds": seconds.laps, "networks": _spent(records)})
     run.finish(
         {
-            "benchmark": {"name": bench.name, "metric": bench.metric, "architectures": len(bench)},
+            "benchmark": about_benchmark(bench),
             "noise_ceiling": bench.noise_ceiling(),
             "unscored": reasons,
             "test": correlation_table(bench, chosen, scores, about),

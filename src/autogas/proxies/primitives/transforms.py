@@ -39,13 +39,19 @@ def swish(x: Tensor) -> Tensor:
 
 @transform(formula=r"x\tanh(\ln(1+e^x))", edge=NAN, keeps_sign=True)
 def mish(x: Tensor) -> Tensor:
-    """Mish as x - 2x / ((1+e^x)² + 1), four times faster than torch's kernel and equal to 1e-6."""
+    """Mish.
+
+    Computed as x - 2x / ((1+e^x)² + 1), four times faster than torch's kernel and equal to 1e-6.
+    """
     return torch.addcdiv(x, x, x.clamp_max(20).exp_().add_(1).square_().add_(1), value=-2)
 
 
 @transform(formula=r"\tanh x", edge="saturates at -1 and 1", keeps_sign=True, increasing=True)
 def tanh(x: Tensor) -> Tensor:
-    """Hyperbolic tangent as 2 sigmoid(2x) - 1, twice as fast as torch's kernel and equal to 1e-7."""
+    """Hyperbolic tangent.
+
+    Computed as 2 sigmoid(2x) - 1, twice as fast as torch's kernel and equal to 1e-7.
+    """
     return (x * 2).sigmoid_().mul_(2).sub_(1)
 
 

@@ -15,7 +15,7 @@
   };
   document.addEventListener("pointerover", (event) => {
     leave();
-    const mark = event.target.closest && event.target.closest("circle, rect, g");
+    const mark = event.target.closest?.("circle, rect, g");
     if (!texts.has(mark)) return;
     tip.textContent = texts.get(mark);
     tip.hidden = false;
