@@ -20,7 +20,7 @@ ARCH = "arch"
 # Workflow: what its results must hold, and its tables with the columns that must be there.
 NEEDED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "discover": (
-        ("benchmark", "winner", "test"),
+        ("benchmark", "winner", "test", "validation_tau"),
         {"candidates": ("strategy", "proxy", "fitness", "reason"), "scores": (ARCH,)},
     ),
     "rank": (("benchmark", "test"), {"scores": (ARCH,)}),

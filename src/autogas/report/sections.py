@@ -27,7 +27,7 @@ def discover(data: RunData) -> Context:
     enumeration = results.get("enumeration")
     optimum = enumeration["optimum"]["validation_tau"] if enumeration else None
     subject = "the discovered proxy"
-    markers = _markers(results, curves, data.tables["candidates"])
+    markers = _markers(results, curves)
     return {
         "headline": words.headline(table, benchmark, "discovered", subject, " that no candidate saw"),
         "caveats": [*words.against_trivial(table, "discovered", subject), *words.against_random(table)],
@@ -95,14 +95,12 @@ def _scatters(data: RunData) -> Context:
     }
 
 
-def _markers(results: Mapping[str, Any], curves: Sequence[Trace], candidates: pd.DataFrame) -> list[Marker]:
+def _markers(results: Mapping[str, Any], curves: Sequence[Trace]) -> list[Marker]:
     """The values that the histogram points out, as far as the files hold them."""
     found = [("winner", results["winner"]["validation_tau"], "evolution")]
     found += [("best of random search", c.best[-1], "random") for c in curves[1:] if c.strategy == "random" and c.best]
-    paper = words.row_of(results["test"], DEFAULT_PROXY)
-    if paper is not None and not candidates.empty:
-        same = candidates.loc[candidates["proxy"] == paper["expression"], "fitness"].dropna()
-        found += [("the paper’s proxy", float(value), "paper") for value in same.iloc[:1]]
+    paper = results["validation_tau"].get(DEFAULT_PROXY)
+    found += [("the paper’s proxy", paper, "paper")]
     if results.get("enumeration"):
         found.append(("enumeration optimum", results["enumeration"]["optimum"]["validation_tau"], "optimum"))
     return [Marker(*entry) for entry in found if entry[1] is not None and np.isfinite(entry[1])]
