@@ -59,8 +59,8 @@ def correlate(
 ) -> Correlation:
     """Correlate measured quality with scores; a score of NaN or minus infinity ranks last, tied with its like.
 
-    An architecture that cannot be scored is one that a search would not pick, hence last. Pearson's r, which has no
-    use for ranks, takes the smallest finite score for it.
+    An architecture that cannot be scored is one that a search would not pick, hence last. Pearson's r takes the
+    smallest finite score for it, and the largest for plus infinity.
 
     Args:
         quality: ``[n]``, bigger is better, finite.
@@ -77,19 +77,14 @@ def correlate(
         0.867 0.943
     """
     y = np.asarray(quality, dtype=np.float64)
-    x = failures_last(np.asarray(scores, dtype=np.float64))
+    x = np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or x.shape != y.shape:
-        raise InputError(
-            f"quality of shape {y.shape} and scores of shape {x.shape}: accepted are two lists of one length"
-        )
-    if len(y) < 3:
-        raise InputError(f"{len(y)} architectures: a correlation needs at least 3")
-    if not np.isfinite(y).all():
-        raise InputError(f"quality holds {np.count_nonzero(~np.isfinite(y))} values that are not finite")
+        raise InputError(f"quality of shape {y.shape}, scores of shape {x.shape}: accepted are two lists of one length")
+    _check_quality(y)
     n = len(y)
     draws = numpy_generator("bootstrap", seed, n).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     weights = np.vstack([np.ones(n), draws]).astype(np.float64)  # the first row is the sample itself
-    sign_x, sign_y = _signs(x), _signs(y)
+    sign_x, sign_y = _signs(ranks_failures_last(x)), _signs(y)
     within = None
     if strata is not None:
         labels = np.unique(np.asarray([str(s) for s in strata]), return_inverse=True)[1]
@@ -99,10 +94,17 @@ def correlate(
         kendall_b=_estimate(_tau_b(weights, sign_x, sign_y)),
         kendall_a=_estimate(_tau_a(weights, sign_x, sign_y)),
         spearman=_estimate(_weighted_pearson(weights, _ranks(weights, sign_x), _ranks(weights, sign_y))),
-        pearson=_estimate(_weighted_pearson(weights, x, y)),
+        pearson=_estimate(_weighted_pearson(weights, _unit(_filled(x)), _unit(y))),
         within=within,
         count=n,
     )
+
+
+def _check_quality(quality: Values) -> None:
+    if len(quality) < 3:
+        raise InputError(f"{len(quality)} architectures: a correlation needs at least 3")
+    if not np.isfinite(quality).all():
+        raise InputError(f"quality holds {np.count_nonzero(~np.isfinite(quality))} values that are not finite")
 
 
 def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
@@ -113,8 +115,9 @@ def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
     """
     y = np.asarray(quality, dtype=np.float64)
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    if len(y) < 3 or rows.shape[1] != len(y):
-        raise InputError(f"scores of shape {rows.shape} do not fit quality of shape {y.shape} (at least 3 of each)")
+    if rows.shape[1] != len(y):
+        raise InputError(f"scores of shape {rows.shape} do not fit quality of shape {y.shape}")
+    _check_quality(y)
     out = np.full(len(rows), np.nan)
     finite = np.isfinite(rows).all(axis=1)
     out[finite] = kendall_of_ranks(y, dense_ranks(rows[finite]))
@@ -157,15 +160,28 @@ def round_significant(x: Values) -> Values:
     return np.where(np.isfinite(rounded), rounded, x)
 
 
-def failures_last(scores: Values) -> Values:
-    """Scores rounded, with NaN and minus infinity put below the smallest finite one, tied with each other."""
-    scores = round_significant(scores)
-    missing = np.isnan(scores) | np.isneginf(scores)
-    scores = np.where(np.isposinf(scores), np.finfo(np.float64).max, scores)
-    if not missing.any():
-        return scores
-    low = scores[~missing].min() if not missing.all() else 0.0
-    return np.where(missing, low - max(abs(low), 1.0) * 1e-9, scores)
+def ranks_failures_last(scores: Values) -> Values:
+    """Dense ranks of ``[n]`` scores from 1; NaN and minus infinity share rank 0."""
+    failed = np.isnan(scores) | np.isneginf(scores)
+    ranks = np.zeros(len(scores))
+    ranks[~failed] = dense_ranks(scores[None, ~failed])[0] + 1.0
+    return ranks
+
+
+def _filled(scores: Values) -> Values:
+    """Scores with infinities and NaN replaced by the largest and the smallest finite one."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return np.zeros(len(scores))
+    filled: Values = np.nan_to_num(scores, nan=finite.min(), neginf=finite.min(), posinf=finite.max())
+    return round_significant(filled)
+
+
+def _unit(x: Values) -> Values:
+    """The same values up to origin and scale, of a size whose squares neither overflow nor vanish."""
+    x = x / (np.abs(x).max() or 1.0)
+    x = x - x[0]
+    return x / (np.abs(x).max() or 1.0)
 
 
 def _signs(x: Values) -> Values:
@@ -179,14 +195,15 @@ def _pairs(weights: Values, matrix: Values) -> Values:
 
 
 def _tau_b(weights: Values, sign_x: Values, sign_y: Values) -> Values:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         untied = np.sqrt(_pairs(weights, np.abs(sign_x)) * _pairs(weights, np.abs(sign_y)))
         return _pairs(weights, sign_x * sign_y) / untied
 
 
 def _tau_a(weights: Values, sign_x: Values, sign_y: Values) -> Values:
     pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
-    tau: Values = _pairs(weights, sign_x * sign_y) / pairs
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau: Values = _pairs(weights, sign_x * sign_y) / pairs
     return tau
 
 
@@ -199,7 +216,7 @@ def _weighted_pearson(weights: Values, x: Values, y: Values) -> Values:
     total = weights.sum(axis=1, keepdims=True)
     dx = x - (weights * x).sum(axis=1, keepdims=True) / total
     dy = y - (weights * y).sum(axis=1, keepdims=True) / total
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore"):
         spread = np.sqrt((weights * dx**2).sum(axis=1) * (weights * dy**2).sum(axis=1))
         return np.where(spread > 0, (weights * dx * dy).sum(axis=1) / spread, np.nan)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import math
 import pickle
 import zipfile
 from collections.abc import Callable, Iterable
@@ -20,7 +21,11 @@ from autogas.errors import InputError
 from autogas.spaces import Space, get_space
 
 MAX_REASONS = 3
+# What torch.load raises on a file that is cut or is something else (unpickling stops at any opcode).
+TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, AttributeError, ImportError, TypeError,
+                     zipfile.BadZipFile)  # fmt: skip
 TNB_METRIC = "test_ssim"
+ZC_METRIC = "val_accuracy"
 
 
 @dataclass
@@ -81,11 +86,13 @@ def import_benchmark(
         InputError: a file that cannot be read, is of another space, or lacks the metric; nothing is stored then.
     """
     path = Path(path)
+    if space is not None:
+        get_space(space)
     if not path.is_file():
         raise InputError(f"benchmark file {str(path)!r} does not exist")
     readers: dict[str, Callable[[], list[Imported]]] = {
         ".pth": lambda: _read_pth(path, task, metric or TNB_METRIC, allow_pickle),
-        ".json": lambda: [_read_json(path, space, task)],
+        ".json": lambda: [_read_json(path, space, task, metric or ZC_METRIC)],
         ".csv": lambda: _read_csv(path, space, metric),
     }
     reader = readers.get(path.suffix.lower())
@@ -156,23 +163,24 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
     try:
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) and not allow_pickle:
+        if "Unsupported " in str(error) and not allow_pickle:
             raise InputError(
                 f"{str(path)!r} needs full unpickling, which can run any code in the file; if you trust it, allow it "
                 "with --allow-pickle"
             ) from None
         raise InputError(f"{str(path)!r} is not a complete torch file ({_first_line(error)})") from None
-    except (EOFError, RuntimeError, OSError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+    except TORCH_LOAD_ERRORS as error:
         raise InputError(f"{str(path)!r} is not a complete torch file ({_first_line(error)})") from None
     data = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(data, dict) or not {"macro", "micro"} & data.keys():
+    data = data if isinstance(data, dict) else {}
+    parts = [part for part in ("macro", "micro") if isinstance(data.get(part), dict)]
+    if not parts:
         raise InputError(f"{str(path)!r} is not TransNAS-Bench-101: it has no data for macro or micro")
     return [
         _collect(
             f"transnas-{part}", metric, ((text, _best_epoch(entry, task, metric)) for text, entry in data[part].items())
         )
-        for part in ("macro", "micro")
-        if part in data
+        for part in parts
     ]
 
 
@@ -180,18 +188,19 @@ def _best_epoch(entry: Any, task: str, metric: str) -> Callable[[], dict[str, An
     """The metrics of the epoch in which ``metric`` was best, as the paper takes them, and the final one's value."""
 
     def read() -> dict[str, Any]:
-        metrics = entry[task]["metrics"]
-        best = max(range(len(metrics[metric])), key=metrics[metric].__getitem__)
-        row = {key: float(values[best]) for key, values in metrics.items() if len(values) > best}
-        return {**row, f"{metric}_final": float(metrics[metric][-1]), "best_epoch": best}
+        curves = {key: values for key, values in entry[task]["metrics"].items() if isinstance(values, list)}
+        quality = [-math.inf if math.isnan(value) else value for value in map(float, curves[metric])]
+        best = max(range(len(quality)), key=quality.__getitem__)
+        row = {key: float(values[best]) for key, values in curves.items() if len(values) > best}
+        return {**row, f"{metric}_final": float(curves[metric][-1]), "best_epoch": best}
 
     return read
 
 
-def _read_json(path: Path, space: str | None, task: str) -> Imported:
+def _read_json(path: Path, space: str | None, task: str, metric: str) -> Imported:
     try:
         content = json.loads(path.read_text())
-        entries = content[task]
+        entries = dict(content[task].items())
         keys = [ast.literal_eval(key) for key in entries]
     except KeyError:
         raise InputError(f"{str(path)!r} has no task {task!r}: it has {', '.join(map(str, content))}") from None
@@ -201,7 +210,7 @@ def _read_json(path: Path, space: str | None, task: str) -> Imported:
     def read_as(member: str) -> Imported:
         texts = [_from_digits(key, member) or text for key, text in zip(keys, entries, strict=True)]
         readers = [functools.partial(_flatten, values) for values in entries.values()]
-        return _collect(member, "val_accuracy", zip(texts, readers, strict=True))
+        return _collect(member, metric, zip(texts, readers, strict=True))
 
     # Both spaces are written as six digits; the right one is that in which most of them mean something.
     members = [space] if space else ["transnas-macro", "transnas-micro"]
@@ -219,7 +228,7 @@ def _from_digits(key: Any, space: str) -> str | None:
 
 
 def _flatten(values: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"val_accuracy": float(values["val_accuracy"])}
+    row: dict[str, Any] = {ZC_METRIC: float(values[ZC_METRIC])}
     for key, value in values.items():
         if isinstance(value, dict) and "score" in value:
             row[f"{key}_score"], row[f"{key}_seconds"] = float(value["score"]), float(value["time"])
@@ -241,7 +250,7 @@ def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Importe
     metric = metric or numeric[0]
     if metric not in table:
         raise InputError(f"{str(path)!r} has no metric column {metric!r}: it has {', '.join(numeric) or 'none'}")
-    texts = table["arch"].astype(str).tolist()
+    texts = list(map(str, table["arch"]))
     records = table.drop(columns="arch").to_dict("records")
     members = [space] if space else ["transnas-macro", "transnas-micro"]
     parsers = {member: get_space(member) for member in members}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from autogas.benchmarks.benchmark import Benchmark
 from autogas.errors import InputError, unknown
@@ -99,29 +100,40 @@ def load_benchmark(name: str) -> Benchmark:
     else:
         error = unknown("benchmark", base, list_benchmarks())
         raise InputError(f"{error}; import one with `autogas bench import`")
-    about = json.loads(path.read_text())
-    space = get_space(about["space"], **about["space_settings"])
-    table = pd.read_parquet(path.with_suffix(".parquet"))
-    repeats = table if "seed" in table and table["seed"].nunique() > 1 else None
-    if "seed" in table:
-        table = table[table["seed"] == table["seed"].min()]
-    benchmark = Benchmark(
-        name=base,
-        space=space,
-        archs=tuple(space.parse(text) for text in table["arch"]),
-        quality=table[about["metric"]].to_numpy(dtype=float),
-        metric=about["metric"],
-        higher_is_better=about["higher_is_better"],
-        provenance=about["provenance"],
-        repeats=repeats,
-    )
+    benchmark, about = _read(path)
     if not part:
         return benchmark
-    whole = f"{space.name}-{part}"
+    mixed = benchmark.space.name
+    whole = f"{mixed}-{part}"
     if whole not in SPACES:
-        parts = [s.removeprefix(f"{space.name}-") for s in SPACES if s.startswith(f"{space.name}-")]
+        parts = [s.removeprefix(f"{mixed}-") for s in SPACES if s.startswith(f"{mixed}-")]
         raise unknown(f"part of benchmark {base}", part, parts)
     return benchmark.subset(get_space(whole, **about["space_settings"]))
+
+
+def _read(path: Path) -> tuple[Benchmark, dict[str, Any]]:
+    try:
+        about = json.loads(path.read_text())
+        space = get_space(about["space"], **about["space_settings"])
+        table = pd.read_parquet(path.with_suffix(".parquet"))
+        repeats = table if "seed" in table and table["seed"].nunique() > 1 else None
+        if "seed" in table:
+            table = table[table["seed"] == table["seed"].min()]
+        benchmark = Benchmark(
+            name=path.stem,
+            space=space,
+            archs=tuple(space.parse(text) for text in table["arch"]),
+            quality=table[about["metric"]].to_numpy(dtype=float),
+            metric=about["metric"],
+            higher_is_better=about["higher_is_better"],
+            provenance=about["provenance"],
+            repeats=repeats,
+        )
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise InputError(
+            f"benchmark {path.stem} in {str(path.parent)!r} is damaged: {str(error).splitlines()[0]}"
+        ) from None
+    return benchmark, about
 
 
 def with_space_settings(benchmark: Benchmark, settings: Mapping[str, Any]) -> Benchmark:

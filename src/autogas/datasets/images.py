@@ -38,15 +38,25 @@ class Images:
         return self.pixels[index].float().div_(127.5).sub_(1)
 
 
-def _decode(encoded: bytes | Path, size: int) -> np.ndarray:
-    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
-    with Image.open(source) as image:
-        rgb = image.convert("RGB")
-        if rgb.size != (size, size):
-            side = min(rgb.size)
-            left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-        return np.asarray(rgb)
+def _decode(encoded: object, size: int, where: str) -> np.ndarray:
+    if isinstance(encoded, dict):  # Hugging Face files hold {"bytes": …, "path": …} where plain ones hold the bytes
+        encoded = encoded.get("bytes")
+    if not isinstance(encoded, bytes | Path):
+        raise InputError(f"images {where}: a {type(encoded).__name__} where the bytes of an image are expected")
+    try:
+        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
+            return _square(image, size)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"images {where}: not a readable image ({error})") from None
+
+
+def _square(image: Image.Image, size: int) -> np.ndarray:
+    """Centre-cropped to a square, then resized."""
+    rgb = image.convert("RGB")
+    side = min(rgb.size)
+    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    rgb = rgb.crop((left, top, left + side, top + side))
+    return np.asarray(rgb if side == size else rgb.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _from_parquet(path: Path, size: int, limit: int) -> list[np.ndarray]:
@@ -63,10 +73,9 @@ def _from_parquet(path: Path, size: int, limit: int) -> list[np.ndarray]:
     decoded: list[np.ndarray] = []
     for group in table.iter_batches(batch_size=1024, columns=[columns[0]]):
         for value in group.column(0).to_pylist():
-            # Hugging Face files hold {"bytes": …, "path": …} where plain ones hold the bytes.
-            decoded.append(_decode(value["bytes"] if isinstance(value, dict) else value, size))
-            if len(decoded) == limit:
+            if len(decoded) >= limit:
                 return decoded
+            decoded.append(_decode(value, size, f"{str(path)!r}, row {len(decoded)}"))
     return decoded
 
 
@@ -74,7 +83,7 @@ def _from_folder(path: Path, size: int, limit: int) -> list[np.ndarray]:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise InputError(f"images {str(path)!r}: no {', '.join(IMAGE_SUFFIXES)} file in this folder")
-    return [_decode(file, size) for file in files[:limit]]
+    return [_decode(file, size, f"{str(path)!r}, {file.name}") for file in files[:limit]]
 
 
 def _from_torchvision(name: str, root: Path, train: bool, size: int, limit: int) -> list[np.ndarray]:
@@ -87,11 +96,7 @@ def _from_torchvision(name: str, root: Path, train: bool, size: int, limit: int)
             source = datasets.STL10(root, split="train" if train else "test", download=True)
     except (OSError, RuntimeError) as error:
         raise InputError(f"images {name!r}: could not load or download to {str(root)!r} ({error})") from None
-    decoded = []
-    for i in range(min(limit, len(source))):
-        image = source[i][0]
-        decoded.append(np.asarray(image if image.size == (size, size) else image.resize((size, size))))
-    return decoded
+    return [_square(source[i][0], size) for i in range(min(limit, len(source)))]
 
 
 def load_images(source: str | Path, *, size: int, limit: int, train: bool = True, root: str | Path = "data") -> Images:

@@ -83,7 +83,7 @@ class FeatureBank:
         """The statistics of one architecture, or None when they are not banked (or the file is damaged)."""
         try:
             return _read(self.path(arch))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
     def measure(self, arch: Hashable) -> Statistics:
@@ -169,7 +169,7 @@ def _write(path: Path, statistics: Statistics) -> None:
 
 def _read(path: Path) -> Statistics:
     gram, sums, sizes, live = {}, {}, {}, {}
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
         for name in arrays.files:
             text, _, part = name.rpartition("|")

@@ -113,12 +113,17 @@ def run(model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[
 @contextlib.contextmanager
 def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """Put back the buffers of ``model`` and torch's random states when the block ends, however it ends."""
-    saved = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    saved = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     devices = sorted({x.get_device() for x in inputs if x.is_cuda})
     try:
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
         with torch.no_grad():
-            for buffer, old in saved:
+            for module, name, buffer, old in saved:
                 buffer.copy_(old)
+                setattr(module, name, buffer)  # the network may have put another tensor in its place

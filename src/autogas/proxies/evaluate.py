@@ -54,7 +54,7 @@ class Evaluator:
         bad = [i for i in self._networks if not np.isfinite(scores[i])]
         if not bad:
             return ""
-        return f"{scores[bad[0]]} on {len(bad)} of {len(self._statistics)} networks, first on number {bad[0]}: {proxy}"
+        return f"not finite on {len(bad)} of {len(self._statistics)} networks, first on number {bad[0]}: {proxy}"
 
     def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
         """Reduction of every live layer of every live network, concatenated."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from autogas.errors import InputError, unknown
 from autogas.proxies import capture  # noqa: F401 - registers the words for layers
 from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
+from autogas.proxies.primitives.encodings import ZERO_ONE
 
 SEPARATOR = " > "
 DEFAULT_LAYERS = "activations"
@@ -94,12 +95,9 @@ class Proxy:
 
     def canonical(self) -> Proxy:
         """The simplest expression that ranks alike: equal statistics, and no strictly increasing last step."""
-        augments = _simplify(self.augments)
-        after = self.after
-        while after and REGISTRY[Stage.AUGMENT][after[-1]].increasing:
-            after = after[:-1]
+        augments, after = _simplify(self.augments), self.after
         if self.aggregate in ("mean", "sum", "last") and augments[-1:] == ("neg",):
-            augments, after = augments[:-1], _simplify(("neg", *after))
+            augments, after = augments[:-1], ("neg", *after)
         after = _simplify_score(after)
         return Proxy(self.prefix.canonical(), self.kernel, self.reduction, augments, self.aggregate, after)
 
@@ -128,10 +126,12 @@ def _simplify(words: tuple[str, ...]) -> tuple[str, ...]:
 def _simplify_score(words: tuple[str, ...]) -> tuple[str, ...]:
     """At the end only the order counts: every function that increases with the magnitude is ``abs``."""
     words = _simplify(words)
-    if words and words[-1] in ("pow2", "sqrt", "log"):
-        return _simplify((*words[:-1], "abs"))
-    if words[-1:] == ("neg",) and words[:-1] and words[-2] in ("pow2", "sqrt", "log"):
-        return _simplify((*words[:-2], "abs", "neg"))
+    turned = ("neg",) if words[-1:] == ("neg",) else ()
+    body = words[: len(words) - len(turned)]
+    if body and REGISTRY[Stage.AUGMENT][body[-1]].increasing:
+        return _simplify_score(body[:-1] + turned)
+    if body and body[-1] in ("pow2", "sqrt", "log"):
+        return _simplify_score((*body[:-1], "abs", *turned))
     return words
 
 
@@ -160,10 +160,9 @@ def parse_proxy(text: str) -> Proxy:
         step = words_after(kind).get(word)
         if step is None:
             raise _misfit(text, word, previous, kind)
-        if step.needs == "binary" and kind is not Kind.BINARY:
+        if step.needs == "binary" and not set(found[Stage.BINARISER]) & set(ZERO_ONE):
             raise InputError(
-                f"proxy {text!r}: {word!r} needs a binary feature; put one of "
-                f"{', '.join(REGISTRY[Stage.BINARISER])} before it"
+                f"proxy {text!r}: {word!r} needs zeros and ones; put one of {', '.join(ZERO_ONE)} before it"
             )
         (after if kind is Kind.SCORE else found[step.stage]).append(word)
         kind = Kind.SCORE if kind is Kind.SCORE else step.stage.gives

@@ -11,6 +11,7 @@ import numpy as np
 
 from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy
 from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.primitives.encodings import ZERO_ONE
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class Grammar:
     @staticmethod
     def _fits(prefix: Prefix, kernel: str) -> bool:
         needs = REGISTRY[Stage.KERNEL][kernel].needs
-        return needs != "binary" or prefix.binariser in ("above_zero", "above_mean", "above_median")
+        return needs != "binary" or prefix.binariser in ZERO_ONE
 
 
 def _choose(items: Sequence[T], rng: np.random.Generator) -> T:

@@ -136,6 +136,7 @@ class _LayerAccumulator:
         self.seconds = 0.0
         self._seen: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
+    @torch.no_grad()  # also where the network itself switches gradients on
     def __call__(self, feature: Tensor) -> None:
         start = time.perf_counter()
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.

@@ -53,7 +53,6 @@ class Run:
         self.workflow = workflow
         self.settings = dict(settings)
         self.record = Record(path / RECORD_FILE)
-        self._clock = time.perf_counter()
 
     @classmethod
     def start(cls, workflow: str, settings: Mapping[str, Any], out: str | Path | None = None) -> Run:
@@ -63,11 +62,11 @@ class Run:
             InputError: the folder holds a run already, or cannot be written.
         """
         path = Path(out) if out is not None else Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S")
-        if (path / SETTINGS_FILE).exists():
-            raise InputError(
-                f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder"
-            )
         try:
+            if (path / SETTINGS_FILE).exists():
+                raise InputError(
+                    f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder"
+                )
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path, workflow, settings)
             write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings})
@@ -81,12 +80,15 @@ class Run:
         path = Path(path)
         try:
             saved = json.loads((path / SETTINGS_FILE).read_text())
-            found, settings = saved["workflow"], saved["settings"]
+            found, settings = saved["workflow"], dict(**saved["settings"])
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{str(path)!r} is not a run folder: it has no readable {SETTINGS_FILE}") from None
         if workflow is not None and found != workflow:
             raise InputError(f"{str(path)!r} is a run of {found}, not of {workflow}")
-        return cls(path, found, settings)
+        try:
+            return cls(path, found, settings)
+        except sqlite3.Error as error:
+            raise InputError(f"{str(path)!r} has a {RECORD_FILE} that cannot be read: {error}") from None
 
     @property
     def results(self) -> dict[str, Any]:

@@ -20,10 +20,12 @@ A = TypeVar("A", bound=Hashable)
 class Space(ABC, Generic[A]):
     """A search space: architectures are frozen, hashable, and ``str(arch)`` parses back to the same architecture.
 
-    Subclasses give the genotype operators and the network; weights depend on ``(seed, arch)`` only.
+    Subclasses give the genotype operators and the network; weights depend on ``(seed, arch)`` only: an architecture has
+    the same in every space of its ``family``.
     """
 
     name: str
+    family: str
     image_size: int
     input_channels: int = 3
 
@@ -86,7 +88,7 @@ class Space(ABC, Generic[A]):
             model = self.network(arch)
         model.to_empty(device="cpu")
         with torch.no_grad():
-            self.initialise(model, torch_generator("weights", seed, self.name, arch))
+            self.initialise(model, torch_generator("weights", seed, self.family, arch))
         return model
 
     def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[torch.Tensor, ...]:

@@ -7,6 +7,7 @@ the offset at which each network starts, as ``numpy.ufunc.reduceat`` does.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +17,23 @@ from autogas.proxies.primitives.registry import Stage, primitive
 
 Values: TypeAlias = NDArray[np.float64]
 Offsets: TypeAlias = NDArray[np.intp]
+Aggregate: TypeAlias = Callable[[Values, Offsets], Values]
 augment = functools.partial(primitive, Stage.AUGMENT)
-aggregate = functools.partial(primitive, Stage.AGGREGATE, edge="one non-finite layer makes the score non-finite")
+
+
+def aggregate(*, formula: str) -> Callable[[Aggregate], Aggregate]:
+    """Register an aggregate; one layer without a finite value leaves the network without a score."""
+
+    def register(function: Aggregate) -> Aggregate:
+        @functools.wraps(function)
+        def checked(x: Values, offsets: Offsets) -> Values:
+            finite = np.logical_and.reduceat(np.isfinite(x), offsets, axis=-1)
+            return np.where(finite, function(x, offsets), np.nan)
+
+        edge = "one non-finite layer makes the score NaN"
+        return primitive(Stage.AGGREGATE, formula=formula, edge=edge)(checked)
+
+    return register
 
 
 @augment(formula=r"|x|", edge="finite on finite input")

@@ -46,6 +46,10 @@ def above(x: Tensor, threshold: float) -> Tensor:
     return torch.gt(x, threshold, out=torch.empty_like(x))
 
 
+ZERO_ONE = ("above_zero", "above_mean", "above_median")
+"""Binarisers that give zeros and ones, as the Hamming kernel needs."""
+
+
 @kernel(formula=r"x x^\top", edge="constant feature gives a matrix of rank one")
 def gram(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803 - kernels share one signature
     """Gram matrix."""
@@ -55,7 +59,7 @@ def gram(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803 - ker
 @kernel(formula=r"\mathrm{corr}(x)", edge="a sample without variance has correlation 0 with others, 1 with itself")
 def pearson(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
     """Pearson correlation between samples."""
-    return _unit_diagonal(_centred(G, s, D))
+    return _unit_diagonal(_centred(G, s, D), 1e-6 * G.diagonal(dim1=1, dim2=2))
 
 
 @kernel(formula=r"\mathrm{cov}(x)", edge="constant feature gives zeros")
@@ -67,7 +71,7 @@ def covariance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
 @kernel(formula=r"\cos(x)", edge="a zero sample has cosine 0 with others, 1 with itself")
 def cosine(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001, N803
     """Cosine similarity between samples."""
-    return _unit_diagonal(G)
+    return _unit_diagonal(G, torch.zeros_like(s))
 
 
 @kernel(formula=r"x x^\top+(1-x)(1-x)^\top", edge="constant feature gives a matrix of rank one", needs="binary")
@@ -87,11 +91,12 @@ def _centred(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: N803
     return G - s[:, :, None] * s[:, None, :] / D[:, None, None]
 
 
-def _unit_diagonal(K: Tensor) -> Tensor:  # noqa: N803
+def _unit_diagonal(K: Tensor, rounding: Tensor) -> Tensor:  # noqa: N803
+    """``K_ij / sqrt(K_ii K_jj)``; a diagonal entry within ``rounding [L, N]`` of zero is none."""
     variance = K.diagonal(dim1=1, dim2=2)
-    # Rounding leaves a tiny variance, possibly negative, where there is none.
-    live = variance > 1e-6 * variance.amax(dim=1, keepdim=True).clamp_min(1e-300)
-    root = torch.where(live, variance, 1.0).sqrt()
-    scaled = torch.where(live[:, :, None] & live[:, None, :], K / (root[:, :, None] * root[:, None, :]), 0.0)
-    scaled.diagonal(dim1=1, dim2=2).fill_(1.0)
+    dead = variance <= rounding  # false for NaN, which must show
+    root = torch.where(dead, 1.0, variance).sqrt()
+    scaled = torch.where(dead[:, :, None] | dead[:, None, :], 0.0, K / (root[:, :, None] * root[:, None, :]))
+    ones = scaled.diagonal(dim1=1, dim2=2)
+    ones.copy_(torch.where(torch.isfinite(variance), 1.0, float("nan")))
     return scaled

@@ -67,7 +67,7 @@ def exp(x: Tensor) -> Tensor:
     return x.exp()
 
 
-@transform(formula=r"|x|", edge=NAN, positive=True)
+@transform(formula=r"|x|", edge=NAN)
 def abs_(x: Tensor) -> Tensor:
     """Absolute value."""
     return x.abs()
@@ -102,7 +102,7 @@ def min_max(x: Tensor) -> Tensor:
 @transform(formula=r"\tfrac{x}{\lVert x_n\rVert_2}", edge="zero stays zero", elementwise=False, keeps_sign=True)
 def norm(x: Tensor) -> Tensor:
     """Each sample to unit Euclidean length."""
-    return F.normalize(x.flatten(1), dim=1)
+    return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 
 @transform(formula=r"\tfrac{x}{\lVert x_{:,d}\rVert_2}", edge="zero stays zero", elementwise=False, keeps_sign=True)

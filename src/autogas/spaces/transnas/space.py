@@ -33,6 +33,10 @@ class TransNASSpace(Space[TransNASArch]):
     def __init__(
         self, *, base_width: int = 64, decoder_divisor: int = 1, stem_stride: int = 4, image_size: int = 64
     ) -> None:
+        given = {"base_width": base_width, "decoder_divisor": decoder_divisor, "image_size": image_size}
+        for name, value in given.items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise InputError(f"{name}={value!r}: accepted are whole numbers")
         if base_width < 4 or base_width % 2:
             raise InputError(f"base_width={base_width}: accepted are even numbers of 4 or more")
         if decoder_divisor < 1:
@@ -45,6 +49,8 @@ class TransNASSpace(Space[TransNASArch]):
         self.decoder_divisor = decoder_divisor
         self.stem_stride = stem_stride
         self.image_size = image_size
+
+    family = "transnas"
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -189,10 +195,12 @@ class TransNAS(TransNASSpace):
         return self._parts[int(rng.integers(2))].sample(rng)
 
     def sample_distinct(self, count: int, rng: np.random.Generator) -> list[TransNASArch]:
-        """Macro and micro in turn, uniform within."""
-        halves = [
-            part.sample_distinct(n, rng) for part, n in zip(self._parts, ((count + 1) // 2, count // 2), strict=True)
-        ]
+        """Macro and micro in turn, uniform within; when one runs out, the rest is of the other."""
+        if count > len(self):
+            return super().sample_distinct(count, rng)  # which says so
+        macro = min((count + 1) // 2, len(self._parts[0]))
+        sizes = (max(macro, count - len(self._parts[1])), min(count - macro, len(self._parts[1])))
+        halves = [part.sample_distinct(n, rng) for part, n in zip(self._parts, sizes, strict=True)]
         return [arch for pair in itertools.zip_longest(*halves) for arch in pair if arch is not None]
 
     def mutate(self, arch: TransNASArch, rng: np.random.Generator) -> TransNASArch:
