@@ -1,7 +1,6 @@
 import json
 import math
 import os
-import sqlite3
 from pathlib import Path
 
 import pandas as pd
@@ -151,7 +150,6 @@ def test_start_refuses_a_folder_where_the_record_cannot_be(tmp_path):
     assert not (tmp_path / "settings.json").exists()
 
 
-@pytest.mark.xfail(reason="whether a run is there is asked outside of the try", raises=OSError)
 def test_start_refuses_a_name_that_is_too_long(tmp_path):
     with pytest.raises(InputError):
         Run.start("build", SETTINGS, tmp_path / ("x" * 300))
@@ -199,7 +197,6 @@ def test_open_refuses_broken_settings(tmp_path, content):
     assert names(tmp_path) == ["settings.json"]
 
 
-@pytest.mark.xfail(reason="the type of the settings is not checked", raises=(TypeError, ValueError))
 @pytest.mark.parametrize("settings", ["5", "null", '"text"'])
 def test_open_refuses_settings_that_are_no_mapping(tmp_path, settings):
     (tmp_path / "settings.json").write_text(f'{{"workflow": "build", "settings": {settings}}}')
@@ -207,7 +204,6 @@ def test_open_refuses_settings_that_are_no_mapping(tmp_path, settings):
         Run.open(tmp_path)
 
 
-@pytest.mark.xfail(reason="an error of SQLite passes through", raises=sqlite3.Error)
 def test_open_refuses_a_broken_record(tmp_path):
     Run.start("build", SETTINGS, tmp_path).record.close()
     (tmp_path / "record.sqlite").write_bytes(b"not a database" * 100)

@@ -39,6 +39,7 @@ ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
         "mish",
         "gelu",
         "hardswish",
+        "hardtanh",
     ]
     if hasattr(owner, name)
 )

@@ -162,7 +162,7 @@ def parse_proxy(text: str) -> Proxy:
             raise _misfit(text, word, previous, kind)
         if step.needs == "binary" and not set(found[Stage.BINARISER]) & set(ZERO_ONE):
             raise InputError(
-                f"proxy {text!r}: {word!r} needs zeros and ones; put one of {', '.join(ZERO_ONE)} before it"
+                f"proxy {text!r}: {word!r} needs a binary feature; put one of {', '.join(ZERO_ONE)} before it"
             )
         (after if kind is Kind.SCORE else found[step.stage]).append(word)
         kind = Kind.SCORE if kind is Kind.SCORE else step.stage.gives

@@ -8,6 +8,7 @@ from autogas.proxies.primitives import REGISTRY, Stage, list_primitives, primiti
 
 TRANSFORMS = REGISTRY[Stage.TRANSFORM]
 SHAPES = [(6, 4, 8, 8), (6, 5)]
+ATTENTION_MAPS = ("channel_attention", "spatial_attention")
 NORMS = ("norm", "norm_batch", "norm_channel", "norm_spatial")
 
 
@@ -110,6 +111,11 @@ def test_contract(name, shape):
     assert torch.isfinite(y).all()
 
 
+@pytest.mark.parametrize("name", [n for n in TRANSFORMS if n not in ATTENTION_MAPS])
+def test_channels_stay_channels(name):
+    assert TRANSFORMS[name].function(feature((6, 4, 8, 8))).shape[:2] == (6, 4)
+
+
 @pytest.mark.parametrize(
     ("stage", "name"),
     [(stage, name) for stage in Stage for name in REGISTRY[stage]],
@@ -161,12 +167,7 @@ def test_positive(name, shape):
     assert (TRANSFORMS[name].function(feature(shape)) > 0).all()
 
 
-ZERO_IS_NOT_POSITIVE = pytest.mark.xfail(reason="abs is registered as positive, but |0| = 0", strict=True)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=ZERO_IS_NOT_POSITIVE) if n == "abs" else n for n in with_fact("positive")]
-)
+@pytest.mark.parametrize("name", with_fact("positive"))
 def test_positive_where_the_feature_is_zero(name):
     x = feature((6, 4, 8, 8)).relu()
     assert (TRANSFORMS[name].function(x) > 0).all()

@@ -36,15 +36,15 @@ class TransNASSpace(Space[TransNASArch]):
         given = {"base_width": base_width, "decoder_divisor": decoder_divisor, "image_size": image_size}
         for name, value in given.items():
             if not isinstance(value, int) or isinstance(value, bool):
-                raise InputError(f"{name}={value!r}: accepted are whole numbers")
+                raise InputError(f"{self.name}: {name}={value!r}: accepted are whole numbers")
         if base_width < 4 or base_width % 2:
-            raise InputError(f"base_width={base_width}: accepted are even numbers of 4 or more")
+            raise InputError(f"{self.name}: base_width={base_width}: accepted are even numbers of 4 or more")
         if decoder_divisor < 1:
-            raise InputError(f"decoder_divisor={decoder_divisor}: accepted are numbers of 1 or more")
+            raise InputError(f"{self.name}: decoder_divisor={decoder_divisor}: accepted are numbers of 1 or more")
         if stem_stride not in (1, 2, 4):
-            raise InputError(f"stem_stride={stem_stride}: accepted are 1, 2 and 4")
+            raise InputError(f"{self.name}: stem_stride={stem_stride}: accepted are 1, 2 and 4")
         if image_size < 1 or image_size % (16 * stem_stride):
-            raise InputError(f"image_size={image_size}: accepted are multiples of {16 * stem_stride}")
+            raise InputError(f"{self.name}: image_size={image_size}: accepted are multiples of {16 * stem_stride}")
         self.base_width = base_width
         self.decoder_divisor = decoder_divisor
         self.stem_stride = stem_stride

@@ -1,0 +1,485 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from autogas.benchmarks import correlate, correlation, kendall_many, list_benchmarks, load_benchmark, store
+from autogas.benchmarks.importers import import_benchmark
+from autogas.errors import InputError
+
+MACRO = ["64-1234-basic", "64-4111-basic", "64-124321-basic"]
+MICRO = ["64-41414-1_23_012", "64-41414-0_10_301"]
+
+
+class Note:
+    """A class that safe loading of a torch file refuses."""
+
+
+class Bomb:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture(autouse=True)
+def no_embedded(monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "EMBEDDED", tmp_path / "embedded")
+
+
+@pytest.fixture
+def nothing_stored(autogas_home):
+    """After the test, the user's folder is as it was: untouched."""
+    yield
+    assert list(autogas_home.rglob("*")) == []
+
+
+def curves(values, metric="test_ssim", **others):
+    """An architecture's entry in the layout of TransNAS-Bench-101."""
+    metrics = {metric: list(values), **others}
+    return {"autoencoder": {"total_epochs": len(values), "model_info": {"params": 1}, "metrics": metrics}}
+
+
+def write_pth(path, **data):
+    torch.save({"data": data}, path)
+    return path
+
+
+def write_csv(path, archs=MACRO, **columns):
+    pd.DataFrame({"arch": archs, **columns}).to_csv(path, index=False)
+    return path
+
+
+def write_json(path, entries, task="autoencoder"):
+    values = {key: {"val_accuracy": q, "nwot": {"score": 2 * q, "time": 3.0}} for key, q in entries.items()}
+    path.write_text(json.dumps({task: values, "jigsaw": {}}))
+    return path
+
+
+def quality_of(name):
+    bench = load_benchmark(name)
+    return dict(zip(map(str, bench.archs), bench.quality.tolist(), strict=True))
+
+
+def stored_table(name):
+    return pd.read_parquet(store.store_folder() / f"{name}.parquet").set_index("arch")
+
+
+def one_line(error):
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def test_pth_gives_a_benchmark_for_each_space(tmp_path):
+    path = write_pth(
+        tmp_path / "bench.pth",
+        macro={arch: curves([0.1, 0.2 + i]) for i, arch in enumerate(MACRO)},
+        micro={arch: curves([0.3, 0.4 + i]) for i, arch in enumerate(MICRO)},
+    )
+    parts = import_benchmark(path)
+    assert [(p.name, len(p.rows), p.metric, p.skipped) for p in parts] == [
+        ("transnas-macro", 3, "test_ssim", {}),
+        ("transnas-micro", 2, "test_ssim", {}),
+    ]
+    assert quality_of("transnas-macro") == {arch: 0.2 + i for i, arch in enumerate(MACRO)}
+    assert quality_of("transnas-micro") == {arch: 0.4 + i for i, arch in enumerate(MICRO)}
+
+
+def test_pth_takes_the_epoch_in_which_the_metric_was_best(tmp_path):
+    entry = curves([0.1, 0.9, 0.5], valid_ssim=[0.2, 0.3, 0.8], train_loss=[3, 2, 1], short=[7])
+    import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    row = stored_table("transnas-macro").loc[MACRO[0]]
+    assert row.to_dict() == {
+        "test_ssim": 0.9,
+        "valid_ssim": 0.3,
+        "train_loss": 2,
+        "test_ssim_final": 0.5,
+        "best_epoch": 1,
+    }
+
+
+def test_pth_of_another_metric_takes_its_own_best_epoch(tmp_path):
+    entry = curves([0.1, 0.9, 0.5], valid_ssim=[0.2, 0.3, 0.8])
+    import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)), metric="valid_ssim")
+    assert set(quality_of("transnas-macro").values()) == {0.8}
+    assert set(stored_table("transnas-macro")["test_ssim"]) == {0.5}
+
+
+def test_pth_skips_what_has_no_number(tmp_path):
+    entries = {
+        MACRO[0]: curves([0.5]),
+        MACRO[1]: curves([0.6]),
+        MACRO[2]: curves([]),
+        "64-1111-basic": curves([0.1]),
+        "64-4411-basic": {"jigsaw": {}},
+        "64-3121-basic": curves([0.7]),
+        "64-1321-basic": curves([math.nan]),
+        "64-3211-basic": curves([0.2]),
+        "64-3112-basic": curves([0.2]),
+    }
+    (part,) = import_benchmark(write_pth(tmp_path / "bench.pth", macro=entries))
+    assert len(part.rows) == 5
+    assert {reason: len(skipped) for reason, skipped in part.skipped.items()} == {
+        "no number for test_ssim": 2,
+        "not an architecture of transnas-macro": 1,
+        "test_ssim is not finite": 1,
+    }
+
+
+def test_one_value_that_is_no_curve_does_not_lose_the_others(tmp_path):
+    entry = curves([0.1, 0.4], time_elapsed=12.5)
+    (part,) = import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    assert [row["test_ssim"] for row in part.rows] == [0.4] * 3
+
+
+def test_an_epoch_without_a_value_is_not_the_best(tmp_path):
+    entry = curves([math.nan, 0.3, 0.4])
+    (part,) = import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    assert [row["test_ssim"] for row in part.rows] == [0.4] * 3
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_class_in_a_pth_needs_allow_pickle(tmp_path):
+    entry = {**curves([0.5]), "note": Note()}
+    with pytest.raises(InputError, match="--allow-pickle") as error:
+        import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    one_line(error)
+
+
+def test_allow_pickle_reads_a_class(tmp_path):
+    entry = {**curves([0.5]), "note": Note()}
+    import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)), allow_pickle=True)
+    assert set(quality_of("transnas-macro").values()) == {0.5}
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_malicious_pth_is_not_executed(tmp_path):
+    path = write_pth(tmp_path / "bench.pth", macro={MACRO[0]: curves([0.5]), "bomb": Bomb(tmp_path / "burnt")})
+    with pytest.raises(InputError, match="--allow-pickle"):
+        import_benchmark(path)
+    assert not (tmp_path / "burnt").exists()
+    torch.load(path, weights_only=False)  # it is a real bomb
+    assert (tmp_path / "burnt").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("kept", [0, 0.1, 0.5, 0.95])
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_truncated_pth_is_named_as_such(tmp_path, kept, legacy):
+    path = tmp_path / "bench.pth"
+    data = {"data": {"macro": {arch: curves(range(50)) for arch in MACRO}}, "weights": torch.zeros(100)}
+    torch.save(data, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(InputError) as error:
+        import_benchmark(path)
+    line = one_line(error)
+    assert str(path) in line
+    assert "not a complete torch file" in line
+    assert "--allow-pickle" not in line
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>\n<html>", b"\x00\x00", b"arch,ssim\n", b"hello world"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_pth_that_is_none_is_not_to_be_trusted(tmp_path, content):
+    path = tmp_path / "bench.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a complete torch file") as error:
+        import_benchmark(path)
+    assert "--allow-pickle" not in one_line(error)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [], {"data": {}}, {"data": {"nano": {}}}, {"data": {"macro": [1, 2]}}, torch.zeros(3)]
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_pth_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "bench.pth")
+    with pytest.raises(InputError) as error:
+        import_benchmark(tmp_path / "bench.pth")
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "archs"),
+    [
+        (
+            "transnas-macro",
+            ["(1, 2, 4, 2, 0, 0)", "(3, 1, 4, 2, 1, 0)", "(4, 3, 1, 1, 2, 2)"],
+            ["64-1242-basic", "64-31421-basic", "64-431122-basic"],
+        ),
+        (
+            "transnas-micro",
+            ["(1, 0, 0, 2, 1, 0)", "(0, 0, 0, 0, 0, 3)", "(1, 2, 3, 1, 2, 3)"],
+            ["64-41414-1_00_210", "64-41414-0_00_003", "64-41414-1_23_123"],
+        ),
+    ],
+)
+def test_json_digits_are_read_in_their_space(tmp_path, name, keys, archs):
+    qualities = [0.5, 0.25, 0.75]
+    path = write_json(tmp_path / "zc.json", dict(zip(keys, qualities, strict=True)))
+    (part,) = import_benchmark(path)
+    assert (part.name, part.metric, part.skipped) == (name, "val_accuracy", {})
+    assert quality_of(name) == dict(zip(archs, qualities, strict=True))
+    table = stored_table(name)
+    assert (table["nwot_score"] == 2 * table["val_accuracy"]).all()
+    assert (table["nwot_seconds"] == 3).all()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["(1, 5, 4, 2, 0, 0)", "(9, 1, 4, 2, 1, 0)"],
+        ["(-1, 2, 4, 2, 0, 0)", "(1, 2, 4)"],
+        ["(1.0, 2, 4, 2, 0, 0)", "'text'"],
+        ["(10, 2, 4, 2, 0, 0)", "(2, 3)"],
+    ],
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_json_of_another_space_is_refused(tmp_path, keys):
+    with pytest.raises(InputError, match="another space") as error:
+        import_benchmark(write_json(tmp_path / "zc.json", dict.fromkeys(keys, 0.5)))
+    one_line(error)
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_json_of_macro_is_not_micro(tmp_path):
+    keys = ["(1, 2, 4, 2, 0, 0)", "(3, 1, 4, 2, 1, 0)", "(4, 3, 1, 1, 2, 2)"]
+    with pytest.raises(InputError, match=r"3 of 3.*another space"):
+        import_benchmark(write_json(tmp_path / "zc.json", dict.fromkeys(keys, 0.5)), space="transnas-micro")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"autoencoder": {"no tuple": {}}}',
+        '{"autoencoder": 3}',
+        '{"autoencoder": ["(1, 2)"]}',
+        "\xff",
+    ],
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_json_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "zc.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=r"zc\.json") as error:
+        import_benchmark(tmp_path / "zc.json")
+    one_line(error)
+
+
+def test_json_says_which_tasks_it_has(tmp_path):
+    path = write_json(tmp_path / "zc.json", {"(1, 2, 4, 2, 0, 0)": 0.5})
+    with pytest.raises(InputError, match=r"no task 'normal': it has autoencoder, jigsaw"):
+        import_benchmark(path, task="normal")
+
+
+def test_json_of_another_task(tmp_path):
+    path = write_json(tmp_path / "zc.json", {"(1, 2, 4, 2, 0, 0)": 0.5}, task="normal")
+    import_benchmark(path, task="normal")
+    assert quality_of("transnas-macro") == {"64-1242-basic": 0.5}
+
+
+def test_json_metric_is_the_one_asked_for(tmp_path):
+    path = write_json(tmp_path / "zc.json", {"(1, 2, 4, 2, 0, 0)": 0.5})
+    (part,) = import_benchmark(path, metric="nwot_score")
+    assert part.metric == "nwot_score"
+    assert quality_of("transnas-macro") == {"64-1242-basic": 1.0}
+
+
+def test_csv_with_one_number_needs_no_metric(tmp_path):
+    import_benchmark(write_csv(tmp_path / "t.csv", ssim=[0.5, 0.25, 0.75], author=["a", "b", "c"]))
+    assert quality_of("transnas-macro") == dict(zip(MACRO, [0.5, 0.25, 0.75], strict=True))
+    assert set(stored_table("transnas-macro")["author"]) == {"a", "b", "c"}
+
+
+def test_csv_of_both_spaces_becomes_two_benchmarks(tmp_path):
+    parts = import_benchmark(write_csv(tmp_path / "t.csv", [*MICRO, *MACRO], ssim=[5, 4, 3, 2, 1]), name="mine")
+    assert [(p.name, len(p.rows)) for p in parts] == [("mine-macro", 3), ("mine-micro", 2)]
+    assert quality_of("mine-macro") == dict(zip(MACRO, [3, 2, 1], strict=True))
+    assert quality_of("mine-micro") == dict(zip(MICRO, [5, 4], strict=True))
+    assert list_benchmarks() == ["mine-macro", "mine-micro"]
+
+
+def test_a_name_is_kept_when_there_is_one_space(tmp_path):
+    import_benchmark(write_csv(tmp_path / "t.csv", ssim=[1, 2, 3]), name="mine")
+    assert list_benchmarks() == ["mine"]
+    assert load_benchmark("mine").space.name == "transnas-macro"
+
+
+def test_csv_of_a_mixed_space_is_one_benchmark(tmp_path):
+    (part,) = import_benchmark(write_csv(tmp_path / "t.csv", [*MICRO, *MACRO], ssim=[5, 4, 3, 2, 1]), space="transnas")
+    assert len(part.rows) == 5
+    assert load_benchmark("transnas/micro").quality.tolist() == [5, 4]
+
+
+@pytest.mark.parametrize(
+    ("columns", "metric", "message"),
+    [
+        ({"ssim": [1, 2, 3], "l1": [1, 2, 3]}, None, r"--metric; it has ssim, l1"),
+        ({"author": list("abc")}, None, r"--metric; it has none"),
+        ({"ssim": [1, 2, 3]}, "fid", r"no metric column 'fid': it has ssim"),
+        ({"author": list("abc")}, "author", r"no number for author"),
+        ({"ssim": [math.nan, math.nan, 1.0]}, None, r"ssim is not finite"),
+    ],
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_csv_without_quality_is_refused(tmp_path, columns, metric, message):
+    with pytest.raises(InputError, match=message) as error:
+        import_benchmark(write_csv(tmp_path / "t.csv", **columns), metric=metric)
+    one_line(error)
+
+
+@pytest.mark.parametrize("content", ["", "model,ssim\n64-1234-basic,1\n", "\x00\x01", '"arch\n'])
+@pytest.mark.usefixtures("nothing_stored")
+def test_csv_without_architectures_is_refused(tmp_path, content):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(InputError, match=r"t\.csv") as error:
+        import_benchmark(tmp_path / "t.csv")
+    one_line(error)
+
+
+def test_csv_reports_what_it_skips(tmp_path):
+    archs = [*MACRO, "64-9-basic", "", MACRO[0], "64-4411-basic", "64-3121-basic", "64-1321-basic"]
+    (part,) = import_benchmark(write_csv(tmp_path / "t.csv", archs, ssim=[1, 2, 3, 4, 5, 6, math.nan, 8, 9]))
+    assert [row["arch"] for row in part.rows] == [*MACRO, "64-3121-basic", "64-1321-basic"]
+    assert {reason: len(skipped) for reason, skipped in part.skipped.items()} == {
+        "not an architecture of transnas-macro": 2,
+        "occurs twice": 1,
+        "ssim is not finite": 1,
+    }
+    assert part.total == 9
+    text = part.describe()
+    assert "skipped 2 (not an architecture of transnas-macro): 64-9-basic" in text
+    assert "skipped 1 (occurs twice): 64-1234-basic" in text
+    assert quality_of("transnas-macro")[MACRO[0]] == 1  # the first of two
+    assert load_benchmark("transnas-macro").provenance["skipped"] == {r: len(e) for r, e in part.skipped.items()}
+
+
+def test_a_long_list_of_skipped_is_cut(tmp_path):
+    archs = [*MACRO, "64-4411-basic", "64-3121-basic", *(f"bad{i}" for i in range(4))]
+    (part,) = import_benchmark(write_csv(tmp_path / "t.csv", archs, ssim=range(9)))
+    assert part.describe().endswith("bad0, bad1, bad2, …")
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_file_that_is_mostly_something_else_is_refused(tmp_path, good):
+    archs = [*MACRO[:good], *(f"bad{i}" for i in range(2))]
+    with pytest.raises(InputError, match=rf"2 of {good + 2}.*another space"):
+        import_benchmark(write_csv(tmp_path / "t.csv", archs, ssim=range(len(archs))))
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_csv_of_another_space_than_said_is_refused(tmp_path):
+    with pytest.raises(InputError, match="another space"):
+        import_benchmark(write_csv(tmp_path / "t.csv", ssim=[1, 2, 3]), space="transnas-micro")
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "pth"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_an_unknown_space_suggests_a_near_one(tmp_path, ending):
+    path = tmp_path / f"file.{ending}"
+    {
+        "csv": lambda: write_csv(path, ssim=[1, 2, 3]),
+        "json": lambda: write_json(path, {"(1, 2, 4, 2, 0, 0)": 0.5}),
+        "pth": lambda: write_pth(path, macro=dict.fromkeys(MACRO, curves([0.5]))),
+    }[ending]()
+    with pytest.raises(InputError, match=r"unknown space 'transnas-makro': did you mean 'transnas-macro'"):
+        import_benchmark(path, space="transnas-makro")
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "folder.csv", "table.xlsx", "table"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_file_of_no_known_kind_is_refused(tmp_path, name):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "table.xlsx").touch()
+    (tmp_path / "table").touch()
+    with pytest.raises(InputError, match=name) as error:
+        import_benchmark(tmp_path / name)
+    one_line(error)
+
+
+def test_endings_may_be_capital(tmp_path):
+    assert len(import_benchmark(write_csv(tmp_path / "T.CSV", ssim=[1, 2, 3]))) == 1
+
+
+def test_importing_again_replaces(tmp_path):
+    import_benchmark(write_csv(tmp_path / "a.csv", ssim=[1, 2, 3]))
+    import_benchmark(write_csv(tmp_path / "b.csv", MACRO[:2], ssim=[8, 9]))
+    assert quality_of("transnas-macro") == {MACRO[0]: 8, MACRO[1]: 9}
+    assert load_benchmark("transnas-macro").provenance["imported_from"] == "b.csv"
+
+
+def test_the_published_table_is_read_whole(shared_data):
+    path = shared_data / "transnas101_ssim.csv"
+    parts = import_benchmark(path, metric="autoencoder_valid_ssim")
+    assert [(part.name, len(part.rows), part.skipped) for part in parts] == [
+        ("transnas-macro", 1884, {}),
+        ("transnas-micro", 2327, {}),
+    ]
+    table = pd.read_csv(path)
+    for space in ("macro", "micro"):
+        own = table[table["space"] == space]
+        assert quality_of(f"transnas-{space}") == dict(zip(own["arch"], own["autoencoder_valid_ssim"], strict=True))
+
+
+@pytest.mark.parametrize(("space", "count"), [("macro", 407), ("micro", 432)])
+def test_the_published_json_is_read_whole(shared_data, space, count):
+    path = shared_data / f"zc_transbench101_{space}.json"
+    (part,) = import_benchmark(path)
+    assert (part.name, len(part.rows), part.skipped) == (f"transnas-{space}", count, {})
+    values = json.loads(path.read_text())["autoencoder"].values()
+    assert load_benchmark(part.name).quality.tolist() == [entry["val_accuracy"] for entry in values]
+
+
+@pytest.mark.parametrize(("file", "space"), [("macro", "transnas-micro"), ("micro", "transnas-macro")])
+@pytest.mark.usefixtures("nothing_stored")
+def test_the_published_json_is_not_of_the_other_space(shared_data, file, space):
+    with pytest.raises(InputError, match="another space"):
+        import_benchmark(shared_data / f"zc_transbench101_{file}.json", space=space)
+
+
+def test_both_published_files_agree(shared_data):
+    """One writes digits, the other strings; their trainings differ by a seed."""
+    import_benchmark(shared_data / "transnas101_ssim.csv", metric="autoencoder_valid_ssim", name="csv")
+    for space in ("macro", "micro"):
+        import_benchmark(shared_data / f"zc_transbench101_{space}.json")
+        strings, digits = quality_of(f"csv-{space}"), quality_of(f"transnas-{space}")
+        both = sorted(strings.keys() & digits.keys())
+        assert len(both) > 400
+        assert stats.spearmanr([strings[arch] for arch in both], [digits[arch] for arch in both]).statistic > 0.9
+
+
+def test_counting_downsamplings_ranks_the_macro_space_as_published(shared_data):
+    """0.795 and 0.677 on all 3,256 architectures, of which the table has 1,884."""
+    import_benchmark(shared_data / "transnas101_ssim.csv", metric="autoencoder_valid_ssim")
+    bench = load_benchmark("transnas-macro")
+    halvings = [sum(digit in "34" for digit in str(arch).split("-")[1]) for arch in bench.archs]
+    assert [bench.space.traits(arch)["num_downsamples"] for arch in bench.archs] == halvings
+    scores = -np.array(halvings, dtype=float)
+    (tau_b,) = kendall_many(bench.quality, scores)
+    assert tau_b == pytest.approx(0.795, abs=0.003)
+    assert tau_b == pytest.approx(stats.kendalltau(bench.quality, scores).statistic, abs=1e-9)
+    some = np.random.default_rng(0).permutation(len(bench))[:400]
+    result = correlate(bench.quality[some], scores[some])
+    assert result.kendall_b.low < 0.795 < result.kendall_b.high
+    assert result.kendall_a.low < 0.677 < result.kendall_a.high
+
+
+def test_tau_a_of_the_whole_table_is_as_published(shared_data, monkeypatch):
+    import_benchmark(shared_data / "transnas101_ssim.csv", metric="autoencoder_valid_ssim")
+    bench = load_benchmark("transnas-macro")
+    scores = [-bench.space.traits(arch)["num_downsamples"] for arch in bench.archs]
+    monkeypatch.setattr(correlation, "RESAMPLES", 2)
+    assert correlate(bench.quality, scores).kendall_a.value == pytest.approx(0.677, abs=0.002)

@@ -1,0 +1,376 @@
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autogas.errors import InputError
+from autogas.proxies import statistics
+from autogas.proxies.expression import Prefix
+from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.statistics import measure, moments
+from autogas.spaces import get_space
+
+SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
+PLAIN = Prefix()
+MORE = (
+    Prefix(transforms=("tanh", "softmax"), binariser="above_mean"),
+    Prefix(transforms=("exp", "norm_spatial")),
+    Prefix(transforms=("max_pool2",), binariser="sign"),
+    Prefix(transforms=("max_pool2", "abs"), binariser="above_median"),
+    Prefix(transforms=("min_max",)),
+    Prefix(transforms=("relu",), binariser="above_median"),
+)
+PREFIXES = (*default_prefixes(), *MORE)
+FLIPPED = 3  # entries that single precision may carry over a threshold
+
+TRANSFORMS = {
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "swish": F.silu,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "exp": torch.exp,
+    "abs": torch.abs,
+    "log": lambda x: x.sign() * (x.abs() + 1e-9).log(),
+    "scale": lambda x: 0.5 * x + 0.5,
+    "norm": lambda x: x / x.square().sum(dim=tuple(range(1, x.dim())), keepdim=True).sqrt(),
+    "softmax": lambda x: x.exp() / x.exp().sum(1, keepdim=True),
+    "norm_spatial": lambda x: x / x.square().sum((2, 3), keepdim=True).sqrt() if x.dim() == 4 else x.sign(),
+    "max_pool2": lambda x: F.max_pool2d(x, 2) if x.dim() == 4 and min(x.shape[2:]) > 1 else x,
+    "min_max": lambda x: (x - x.min()) / (x.max() - x.min()),
+}
+BINARISERS = {
+    None: lambda b: b,
+    "sign": np.sign,
+    "above_zero": lambda b: b > 0,
+    "above_mean": lambda b: b > b.mean(),
+    "above_median": lambda b: b > np.sort(b, axis=None)[(b.size - 1) // 2],
+}
+
+
+def explicit(feature, prefix):
+    """``B [N, D]`` in double precision."""
+    x = feature.double()
+    for name in prefix.transforms:
+        x = TRANSFORMS[name](x)
+    return BINARISERS[prefix.binariser](x.flatten(1).numpy()).astype(np.float64)
+
+
+def images(n=6, size=8, seed=0):
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+class Call(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def hand_made():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3),
+        nn.BatchNorm2d(5),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(5, 4, 3, stride=2),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Flatten(),
+        nn.Linear(16, 30),
+        nn.SiLU(),
+    )
+
+
+def transnas(arch):
+    space = get_space("transnas", **SMALL)
+    return space.build(space.parse(arch)), space.inputs(batch_size=5)
+
+
+NETS = {
+    "hand-made": lambda: (hand_made(), (images(),)),
+    "macro": lambda: transnas("64-1342-basic"),
+    "micro": lambda: transnas("64-41414-2_13_302"),
+}
+
+
+@functools.cache
+def both(net):
+    """Features by ordinary hooks and statistics by the engine."""
+    model, inputs = NETS[net]()
+    seen = []
+    for module in model.modules():
+        if isinstance(module, nn.ReLU | nn.LeakyReLU | nn.SiLU):
+            module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    with torch.no_grad():
+        model(*inputs)
+    model, inputs = NETS[net]()
+    return seen, measure(model, inputs, PREFIXES)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES, ids=str)
+@pytest.mark.parametrize("net", NETS)
+def test_against_explicit_features(net, prefix):
+    features, found = both(net)
+    assert len(features) == len(found.gram[prefix])
+    for layer, feature in enumerate(features):
+        b = explicit(feature, prefix)
+        gram, sums = b @ b.T, b.sum(axis=1)
+        if prefix.binariser is None:
+            np.testing.assert_allclose(found.gram[prefix][layer], gram, rtol=1e-4, atol=1e-5 * np.trace(gram))
+            np.testing.assert_allclose(found.sums[prefix][layer], sums, rtol=1e-4, atol=1e-5 * np.abs(b).sum() / len(b))
+        else:
+            np.testing.assert_allclose(found.gram[prefix][layer], gram, atol=FLIPPED)
+            np.testing.assert_allclose(found.sums[prefix][layer], sums, atol=FLIPPED)
+        assert found.sizes[prefix][layer] == b.shape[1]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_everything_is_live(net):
+    features, found = both(net)
+    assert found.live["activations"].tolist() == [True] * len(features)
+    assert found.failure == ""
+
+
+def test_types():
+    _, found = both("hand-made")
+    assert found.prefixes == list(PREFIXES)
+    assert {x.dtype for x in found.gram.values()} == {np.dtype(np.float32)}
+    assert {x.dtype for x in found.sums.values()} == {np.dtype(np.float64)}
+    assert {x.dtype for x in found.sizes.values()} == {np.dtype(np.int64)}
+    assert set(found.seconds) == {"forward", "statistics"}
+
+
+def test_two_kinds_of_layers():
+    prefixes = [Prefix("convolutions"), PLAIN, Prefix("convolutions", binariser="above_zero")]
+    found = measure(hand_made(), (images(),), prefixes)
+    assert {str(p): len(found.gram[p]) for p in found.gram} == {
+        "convolutions": 3,
+        "convolutions > above_zero": 3,
+        "activations": 3,
+    }
+    assert found.live.keys() == {"convolutions", "activations"}
+
+
+def test_convolutions_are_read_after_the_call():
+    x = images()
+    conv = nn.Conv2d(3, 4, 3)
+    b = conv(x).detach().flatten(1).double()
+    found = measure(conv, (x,), [Prefix("convolutions")])
+    np.testing.assert_allclose(found.gram[Prefix("convolutions")][0], b @ b.T, rtol=1e-4, atol=1e-4)
+
+
+def feature(shape=(5, 6, 8, 8), seed=0):
+    x = np.random.default_rng(seed).normal(0.1, 1, shape)
+    return torch.from_numpy(x + 0.2 * x**2).float()
+
+
+def one(prefix, x):
+    found = moments(x, [prefix])
+    return found.gram[0].numpy(), found.sums[0].numpy(), found.sizes[0]
+
+
+@pytest.mark.parametrize("block", [1, 50, 333, 1919])
+@pytest.mark.parametrize("prefix", PREFIXES, ids=str)
+def test_blocks_of_columns(prefix, block, monkeypatch):
+    x = feature()
+    gram, sums, size = one(prefix, x)
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    blocked = one(prefix, x)
+    slack = 1 if prefix.binariser == "above_mean" else 0
+    np.testing.assert_allclose(blocked[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max() + slack)
+    np.testing.assert_allclose(blocked[1], sums, rtol=1e-5, atol=1e-5 * np.abs(sums).max() + slack)
+    assert blocked[2] == size
+
+
+def test_blocks_are_really_used(monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", 50)
+    widths = [block.shape for block in statistics._transformed(feature((5, 4, 8)), ("relu", "exp"))()]
+    assert widths == [(5, 10), (5, 10), (5, 10), (5, 2)]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 6), (3, 2, 5, 5), (2, 1)], ids=str)
+@pytest.mark.parametrize("block", [1 << 20, 11])
+def test_median_is_that_of_torch(shape, block, monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    x = feature(shape)
+    assert statistics._median(statistics._transformed(x, ())()) == x.median().item()
+
+
+def test_median_of_ties():
+    x = torch.tensor([[0.0, 0, 0, 0], [0, 0, 1, 2]])
+    gram, sums, _ = one(Prefix(binariser="above_median"), x)
+    assert sums.tolist() == [0, 2]
+    assert gram.tolist() == [[0, 0], [0, 2]]
+
+
+@pytest.mark.parametrize("block", [1 << 20, 11])
+def test_features_are_left_alone(block, monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    x = feature()
+    before = x.clone()
+    moments(x, PREFIXES)
+    assert torch.equal(x, before)
+    assert x._version == 0
+
+
+def test_order_of_prefixes():
+    x = feature()
+    together = moments(x, PREFIXES)
+    for place, prefix in enumerate(PREFIXES):
+        gram, sums, size = one(prefix, x)
+        np.testing.assert_array_equal(together.gram[place], gram, err_msg=str(prefix))
+        np.testing.assert_array_equal(together.sums[place], sums, err_msg=str(prefix))
+        assert together.sizes[place] == size
+
+
+def dead_between(x):
+    y = F.relu(x)
+    F.relu(torch.ones_like(x) * torch.arange(8))
+    F.relu(x[:1].expand(len(x), -1, -1, -1) * 1)
+    F.relu(torch.cat([x[:1].expand(len(x) - 1, -1, -1, -1), x[-1:]]))
+    return y
+
+
+def test_dead_layers_are_flagged():
+    found = measure(Call(dead_between), (images(),), [PLAIN, Prefix(transforms=("swish",), binariser="above_mean")])
+    assert found.live["activations"].tolist() == [True, False, False, True]
+    assert found.failure == ""
+
+
+def test_dead_layers_hold_no_statistics():
+    found = measure(Call(dead_between), (images(),), [PLAIN])
+    assert not found.gram[PLAIN][1:3].any()
+    assert not found.sums[PLAIN][1:3].any()
+    assert found.sizes[PLAIN].tolist() == [192] * 4
+
+
+IGNORES = "the output of the network ignores its input"
+NOT_FINITE = "the output of the network is not finite"
+OUTPUTS = {
+    "as it should": (lambda x: x, ""),
+    "constant": (lambda x: torch.ones_like(x), IGNORES),
+    "the first image": (lambda x: x[:1].expand(len(x), -1, -1, -1) * 2, IGNORES),
+    "one of them differs": (lambda x: torch.cat([x[:1].expand(5, -1, -1, -1), x[5:]]), ""),
+    "nan": (lambda x: x.where(x < x.max(), float("nan")), NOT_FINITE),
+    "infinite": (lambda x: 1 / x.clamp_max(0), NOT_FINITE),
+    "tuple": (lambda x: (torch.ones_like(x), x), IGNORES),
+    "nested": (lambda x: [(x, torch.ones_like(x))], ""),
+    "dictionary": (lambda x: {"image": x * float("nan"), "other": x}, NOT_FINITE),
+    "number": (lambda x: x.sum(), ""),
+    "no tensor": (lambda x: "done", ""),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_output(name):
+    function, failure = OUTPUTS[name]
+    assert measure(Call(lambda x: function(F.relu(x) + x)), (images(),), [PLAIN]).failure == failure
+
+
+def counted(monkeypatch):
+    calls = []
+    real = statistics.moments
+    monkeypatch.setattr(statistics, "moments", lambda *args: calls.append(1) or real(*args))
+    return calls
+
+
+def test_tensor_read_twice_is_measured_once(monkeypatch):
+    calls = counted(monkeypatch)
+    found = measure(Call(lambda x: F.relu(x) + F.relu(x + 1) + F.silu(x)), (images(),), [PLAIN])
+    assert len(calls) == 2
+    gram = found.gram[PLAIN]
+    assert len(gram) == 3
+    np.testing.assert_array_equal(gram[0], gram[2])
+    assert not np.allclose(gram[0], gram[1])
+
+
+def overwritten(x):
+    y = x.clone()
+    F.relu(y)
+    y.mul_(3)
+    F.relu(y)
+    F.relu_(y)
+    return F.relu(y)
+
+
+def test_change_in_place_is_noticed(monkeypatch):
+    calls = counted(monkeypatch)
+    x = images()
+    gram = measure(Call(overwritten), (x,), [PLAIN]).gram[PLAIN]
+    b = x.flatten(1).double()
+    expected = [b @ b.T, 9 * b @ b.T, 9 * b @ b.T, 9 * b.relu() @ b.relu().T]
+    np.testing.assert_allclose(gram, torch.stack(expected), rtol=1e-4, atol=1e-3)
+    assert len(calls) == 3
+
+
+def scaled(x):
+    for factor in range(1, 7):
+        F.relu(x * factor)
+    return x
+
+
+def test_memory_that_is_used_again_is_measured_again():
+    gram = measure(Call(scaled), (images(),), [PLAIN]).gram[PLAIN]
+    np.testing.assert_allclose(gram, np.arange(1, 7)[:, None, None] ** 2 * gram[0], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (0, 3, 8, 8), (8,), ()], ids=str)
+def test_too_few_samples(shape):
+    with pytest.raises(InputError, match=r"accepted are batches \[N, …\] of at least 2 samples"):
+        measure(nn.ReLU(), (torch.ones(shape),), [PLAIN])
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix", "kind"),
+    [
+        (nn.Conv2d(3, 4, 3), PLAIN, "activations"),
+        (nn.ReLU(), Prefix("convolutions"), "convolutions"),
+        (Call(lambda x: F.relu(x.flatten())), PLAIN, "activations"),
+    ],
+)
+def test_no_layer_of_the_kind(model, prefix, kind):
+    with pytest.raises(InputError, match=f"no layer of kind '{kind}'"):
+        measure(model, (images(),), [prefix])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("prefix", [PLAIN, *(Prefix(transforms=("swish",), binariser=b) for b in BINARISERS)], ids=str)
+def test_other_precision(dtype, prefix):
+    x = images().to(dtype)
+    found = measure(Call(F.relu), (x,), [prefix])
+    b = explicit(x.double(), prefix)
+    slack = 1e-4 * np.abs(b @ b.T).max() if prefix.binariser is None else FLIPPED
+    np.testing.assert_allclose(found.gram[prefix][0], b @ b.T, atol=slack)
+    assert found.gram[prefix].dtype == np.float32
+
+
+def in_inference_mode(x):
+    with torch.inference_mode():
+        return F.relu(x * 2) + F.relu(x * 3)
+
+
+def test_network_in_inference_mode():
+    gram = measure(Call(in_inference_mode), (images(),), [PLAIN]).gram[PLAIN]
+    np.testing.assert_allclose(gram[1] / gram[0], 9 / 4, rtol=1e-2)
+
+
+def with_gradients(x):
+    with torch.enable_grad():
+        return F.relu(x * torch.ones(1, requires_grad=True))
+
+
+def test_network_that_switches_gradients_on():
+    found = measure(Call(with_gradients), (images(),), [PLAIN])
+    b = images().flatten(1).double()
+    np.testing.assert_allclose(found.gram[PLAIN][0], b @ b.T, rtol=1e-4, atol=1e-3)
+
+
+def test_not_finite_features_do_not_raise():
+    found = measure(Call(lambda x: F.relu(x / 0) + x), (images(),), PREFIXES)
+    assert not np.isfinite(found.gram[PLAIN][0]).any()
