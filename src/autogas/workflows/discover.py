@@ -209,6 +209,6 @@ def summary(enumeration: Enumeration, winner_tau: float) -> dict[str, Any]:
         "failed": enumeration.failed,
         "optimum": {"proxy": enumeration.top[0][1], "validation_tau": enumeration.top[0][0]},
         "winner_place": enumeration.place(winner_tau),
-        "top": [{"proxy": text, "validation_tau": tau} for tau, text in enumeration.top[:20]],
+        "top": [{"proxy": text, "validation_tau": tau} for tau, text in enumeration.top],
         "histogram": histogram(enumeration.taus),
     }

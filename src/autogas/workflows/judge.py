@@ -20,7 +20,7 @@ from autogas.proxies.grammar import Grammar
 from autogas.proxies.statistics import Statistics
 
 Values = NDArray[np.float64]
-KEPT = 1000
+KEPT = 20
 BINS = 100
 
 
