@@ -45,6 +45,7 @@ def equal(found, expected):
 MODULES = {
     "relu": nn.ReLU(),
     "relu6": nn.ReLU6(),
+    "hardtanh": nn.Hardtanh(),
     "leaky_relu": nn.LeakyReLU(0.2),
     "prelu": nn.PReLU(),
     "rrelu": nn.RReLU(),
@@ -66,7 +67,7 @@ def test_activation_module(name):
 
 
 @pytest.mark.parametrize(
-    "make", [nn.ReLU, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardswish]
+    "make", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardswish]
 )
 def test_in_place_module_is_read_before_the_call(make):
     x = images()

@@ -173,7 +173,7 @@ def test_infinite_score_is_reported():
     evaluator = Evaluator([made(0), made(1, failure="it fell"), made(2)])
     scores = evaluator.scores(proxy)
     assert np.isnan(scores).all()
-    assert evaluator.why_failed(proxy, scores) == "not finite on 2 of 3 networks, first on number 0: distance > trace > log"
+    assert evaluator.why_failed(proxy, scores) == f"not finite on 2 of 3 networks, first on number 0: {proxy}"
 
 
 def test_first_number_that_is_reported():

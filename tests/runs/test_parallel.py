@@ -103,6 +103,15 @@ def test_results_come_one_by_one():
     assert done == [0]
 
 
+def test_a_full_disk_stops_everything(two_threads):
+    def write(_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        list(parallel_map(write, range(2)))
+    assert torch.get_num_threads() == 2
+
+
 def test_an_interrupt_is_no_failure(two_threads):
     def interrupt(_):
         raise KeyboardInterrupt

@@ -196,7 +196,7 @@ def test_string_outside_the_space_is_one_line(name, text):
 @pytest.mark.parametrize("name", SPACES)
 def test_bad_setting_names_itself(name, settings):
     culprit, value = list(settings.items())[-1]
-    with pytest.raises(InputError, match=rf"^{culprit}={value}: accepted are [^\n]+$"):
+    with pytest.raises(InputError, match=rf"^{name}: {culprit}={value}: accepted are [^\n]+$"):
         get_space(name, **settings)
 
 
@@ -208,7 +208,16 @@ def test_smallest_image_size_is_accepted_and_runs(stem_stride):
     assert model(x).shape == x.shape
 
 
-@pytest.mark.parametrize("settings", [{"base_width": 64.0}, {"decoder_divisor": 1.5}, {"image_size": 64.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_width": 64.0},
+        {"decoder_divisor": 1.5},
+        {"image_size": 64.0},
+        {"base_width": True},
+        {"stem_stride": 2.0},
+    ],
+)
 def test_fractional_setting_is_refused(settings):
     with pytest.raises(InputError):
         get_space("transnas", **settings)

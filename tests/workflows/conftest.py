@@ -14,7 +14,7 @@ from PIL import Image
 from autogas.benchmarks import save_benchmark
 from autogas.spaces import get_space
 
-SMALL = {"base_width": 4, "decoder_divisor": 64, "stem_stride": 1, "image_size": 16}
+SMALL = {"base_width": 8, "decoder_divisor": 64, "stem_stride": 1, "image_size": 16}
 DISCOVER = {"iterations": 4, "population": 6, "validation": 8, "test": 8, "batch_size": 4, "controls": False}
 RANK = {"proxies": ["autogas", "tanh > gram > trace", "num_downsamples"], "batch_size": 4}
 BUILD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -38,6 +39,12 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def _unused(path: Path) -> Path:
+    """The path, or with the first free number behind it when another run of the same second has it."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
+    return path if not path.exists() else next(other for other in numbered if not other.exists())
+
+
 class Run:
     """One run of a workflow, as a folder.
 
@@ -61,7 +68,7 @@ class Run:
         Raises:
             InputError: the folder holds a run already, or cannot be written.
         """
-        path = Path(out) if out is not None else Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S")
+        path = Path(out) if out is not None else _unused(Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S"))
         try:
             if (path / SETTINGS_FILE).exists():
                 raise InputError(

@@ -33,8 +33,12 @@ class TransNASSpace(Space[TransNASArch]):
     def __init__(
         self, *, base_width: int = 64, decoder_divisor: int = 1, stem_stride: int = 4, image_size: int = 64
     ) -> None:
-        given = {"base_width": base_width, "decoder_divisor": decoder_divisor, "image_size": image_size}
-        for name, value in given.items():
+        for name, value in {
+            "base_width": base_width,
+            "decoder_divisor": decoder_divisor,
+            "stem_stride": stem_stride,
+            "image_size": image_size,
+        }.items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise InputError(f"{self.name}: {name}={value!r}: accepted are whole numbers")
         if base_width < 4 or base_width % 2:
