@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+import tokenize
 import zipfile
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -54,7 +55,8 @@ class FeatureBank:
         root: Path | None = None,
     ) -> None:
         self.space = space
-        self.prefixes = tuple(prefixes) if prefixes is not None else default_prefixes()
+        given = default_prefixes() if prefixes is None else prefixes
+        self.prefixes = tuple(dict.fromkeys(prefix.canonical() for prefix in given))
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -83,7 +85,7 @@ class FeatureBank:
         """The statistics of one architecture, or None when they are not banked (or the file is damaged)."""
         try:
             return _read(self.path(arch))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, tokenize.TokenError):
             return None
 
     def measure(self, arch: Hashable) -> Statistics:
@@ -99,7 +101,7 @@ class FeatureBank:
 
     def fill(self, archs: Sequence[Hashable], *, jobs: int = 1) -> dict[str, str]:
         """Measure what is missing, in parallel; returns the architectures that could not be measured, with reasons."""
-        missing = [str(arch) for arch in archs if not self.path(arch).exists()]
+        missing = list(dict.fromkeys(str(arch) for arch in archs if not self.path(arch).exists()))
         if not missing:
             return {}
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,8 @@ class _Watch(TorchFunctionMode):
 def run(model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]]) -> Any:
     """One forward pass of ``model(*inputs)`` with consumers watching; returns the network's output.
 
-    Weights, buffers (batch statistics, spectral-norm vectors) and random states are the same afterwards.
+    Buffers (batch statistics, spectral-norm vectors) and random states are the same afterwards, and so are weights
+    unless the network itself writes them in its forward pass.
     """
     with unchanged(model, inputs), torch.no_grad(), _Watch(consumers, len(inputs[0])):
         return model(*inputs)
@@ -115,9 +116,9 @@ def run(model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[
 def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """Put back the buffers of ``model`` and torch's random states when the block ends, however it ends."""
     saved = [
-        (module, name, buffer, buffer.clone())
+        (module, name, buffer, None if buffer is None else buffer.clone())
         for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
+        for name, buffer in module._buffers.items()
     ]
     devices = sorted({x.get_device() for x in inputs if x.is_cuda})
     try:
@@ -126,5 +127,6 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for module, name, buffer, old in saved:
-                buffer.copy_(old)
-                setattr(module, name, buffer)  # the network may have put another tensor in its place
+                if buffer is not None and old is not None:
+                    buffer.copy_(old)
+                module._buffers[name] = buffer  # the network may have put another tensor in its place

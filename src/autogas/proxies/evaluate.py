@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autogas.errors import InputError
 from autogas.proxies.expression import Prefix, Proxy
+from autogas.proxies.grammar import apply_tail
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.statistics import Statistics
 
@@ -71,13 +72,8 @@ class Evaluator:
 
     def _score_live(self, proxy: Proxy) -> Values:
         values = self.layer_values(proxy.prefix.canonical(), proxy.kernel, proxy.reduction)
-        augments = REGISTRY[Stage.AUGMENT]
-        for word in proxy.augments:
-            values = augments[word].function(values)
-        score: Values = REGISTRY[Stage.AGGREGATE][proxy.aggregate].function(values, self.offsets(proxy.prefix.layers))
-        for word in proxy.after:
-            score = augments[word].function(score)
-        return score
+        tail = (proxy.augments, proxy.aggregate, proxy.after)
+        return apply_tail(tail, values, self.offsets(proxy.prefix.layers))
 
     def _compute_offsets(self, layers: str) -> NDArray[np.intp]:
         lengths = [int(self._statistics[i].live[layers].sum()) for i in self._networks]

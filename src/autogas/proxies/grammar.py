@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy
 from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.primitives.augments import Offsets, Values
 from autogas.proxies.primitives.encodings import ZERO_ONE
+from autogas.seeding import numpy_generator
 
 T = TypeVar("T")
+Tail: TypeAlias = tuple[tuple[str, ...], str, tuple[str, ...]]
 
 # Transforms that discovery combines, each with the binarisers that add something: signs survive most transforms and
 # medians survive monotone ones (Prefix.canonical), and each prefix costs a pass over the features of every network.
@@ -51,24 +54,37 @@ class Grammar:
     """
 
     def __init__(self, prefixes: Sequence[Prefix] | None = None) -> None:
-        self.prefixes = tuple(dict.fromkeys(p.canonical() for p in (prefixes or default_prefixes())))
+        given = dict.fromkeys(p.canonical() for p in (prefixes or default_prefixes()))
+        self.prefixes = tuple(prefix for prefix in given if not prefix.constant)
         self.kernels = tuple(REGISTRY[Stage.KERNEL])
         self.reductions = tuple(REGISTRY[Stage.REDUCTION])
         self.tails = self._tails()
 
     @staticmethod
-    def _tails() -> tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]:
-        """Every distinct way to end: augments a layer, aggregate, augments of the score."""
+    def _tails() -> tuple[Tail, ...]:
+        """Every distinct way to end: augments a layer, aggregate, augments of the score.
+
+        Ends that rank 64 random networks alike are one, the shortest of them.
+        """
         words = tuple(REGISTRY[Stage.AUGMENT])
         sequences = [s for n in range(MAX_AUGMENTS + 1) for s in itertools.product(words, repeat=n)]
-        tails: dict[tuple[tuple[str, ...], str, tuple[str, ...]], None] = {}
-        for aggregate in REGISTRY[Stage.AGGREGATE]:
-            for sequence in sequences:
-                for cut in range(len(sequence) + 1):
-                    proxy = Proxy(Prefix(), "gram", "trace", sequence[:cut], aggregate, sequence[cut:]).canonical()
-                    if len(proxy.augments) + len(proxy.after) <= MAX_AUGMENTS:
-                        tails[proxy.augments, proxy.aggregate, proxy.after] = None
-        return tuple(tails)
+        ends = (
+            Proxy(Prefix(), "gram", "trace", sequence[:cut], aggregate, sequence[cut:]).canonical()
+            for aggregate in REGISTRY[Stage.AGGREGATE]
+            for sequence in sequences
+            for cut in range(len(sequence) + 1)
+        )
+        tails = dict.fromkeys((end.augments, end.aggregate, end.after) for end in ends)
+        by_length = sorted(tails, key=lambda tail: len(tail[0]) + len(tail[2]))
+        rng = numpy_generator("ends of proxies")
+        lengths = rng.integers(2, 9, size=64)
+        values = rng.normal(size=lengths.sum()) * np.exp(rng.normal(size=lengths.sum()))
+        offsets = np.cumsum([0, *lengths[:-1]])
+        distinct: dict[bytes, Tail] = {}
+        for tail in by_length:
+            scores = apply_tail(tail, values, offsets)
+            distinct.setdefault(np.argsort(scores, kind="stable").tobytes(), tail)
+        return tuple(distinct.values())
 
     @cached_property
     def heads(self) -> tuple[tuple[Prefix, str, str], ...]:
@@ -128,6 +144,17 @@ class Grammar:
     def _fits(prefix: Prefix, kernel: str) -> bool:
         needs = REGISTRY[Stage.KERNEL][kernel].needs
         return needs != "binary" or prefix.binariser in ZERO_ONE
+
+
+def apply_tail(tail: Tail, layers: Values, offsets: Offsets) -> Values:
+    """Score of every network from its layer values, by augments, aggregate and augments again."""
+    before, aggregate, after = tail
+    for word in before:
+        layers = REGISTRY[Stage.AUGMENT][word].function(layers)
+    score: Values = REGISTRY[Stage.AGGREGATE][aggregate].function(layers, offsets)
+    for word in after:
+        score = REGISTRY[Stage.AUGMENT][word].function(score)
+    return score
 
 
 def _choose(items: Sequence[T], rng: np.random.Generator) -> T:

@@ -29,13 +29,13 @@ def above_zero(x: Tensor) -> Tensor:
     return above(x, 0.0)
 
 
-@binariser(formula=r"[x>\bar x]", edge="a non-finite mean gives zeros")
+@binariser(formula=r"[x>\bar x]", edge="a non-finite mean gives zeros", elementwise=False)
 def above_mean(x: Tensor) -> Tensor:
     """1 where above the mean of the whole batch."""
     return above(x, float(x.mean(dtype=torch.float64)))
 
 
-@binariser(formula=r"[x>\mathrm{med}\,x]", edge="the lower of two middle values is the median")
+@binariser(formula=r"[x>\mathrm{med}\,x]", edge="the lower of two middle values is the median", elementwise=False)
 def above_median(x: Tensor) -> Tensor:
     """1 where above the (lower) median of the whole batch."""
     return above(x, float(x.median()))
