@@ -1,41 +1,10 @@
-import contextlib
-import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
-
-from autogas.benchmarks import save_benchmark
-from autogas.spaces import get_space
-
-SMALL = {"base_width": 8, "decoder_divisor": 64, "stem_stride": 1, "image_size": 16}
-DISCOVER = {"iterations": 4, "population": 6, "validation": 8, "test": 8, "batch_size": 4, "controls": False}
-RANK = {"proxies": ["autogas", "tanh > gram > trace", "num_downsamples"], "batch_size": 4}
-BUILD = {
-    "space": "transnas-macro",
-    "space_settings": SMALL,
-    "count": 3,
-    "repeats": 1,
-    "train_images": 8,
-    "held_out_images": 4,
-    "recipe": {"steps": 2, "batch_size": 2},
-}
-
-
-def save_toy(home):
-    """A benchmark of 24 architectures whose quality falls with the number of down-samplings."""
-    rng = np.random.default_rng(0)
-    archs = get_space("transnas-macro", **SMALL).sample_distinct(24, rng)
-    quality = [-arch.num_downsamples + 0.3 * rng.normal() for arch in archs]
-    about = {"space": "transnas-macro", "space_settings": SMALL, "metric": "ssim", "provenance": {}}
-    save_benchmark("toy", pd.DataFrame({"arch": map(str, archs), "ssim": quality}), folder=home / "benchmarks", **about)
-    return home
+from toys import BUILD, DISCOVER, RANK, python, recorded, save_toy
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +36,6 @@ def image_folder(tmp_path_factory):
     return folder
 
 
-def python(code, home):
-    """Start Python in another process."""
-    environment = {**os.environ, "AUTOGAS_HOME": str(home)}
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory, image_folder):
     """Folder of a discovery, a ranking and a build that another process made from nothing."""
@@ -89,15 +50,6 @@ build.build(out={str(home / "build")!r}, images={str(image_folder)!r}, **{BUILD!
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output.decode()
     return home
-
-
-def recorded(run):
-    """Number of evaluations on record."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{run / 'record.sqlite'}?mode=ro", uri=True)) as connection:
-            return connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
-    except sqlite3.OperationalError:  # not yet made
-        return 0
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from toys import DISCOVER, SMALL, recorded
 
 from autogas import get_space, load_benchmark, score
 from autogas.errors import InputError
@@ -14,7 +16,6 @@ from autogas.proxies.grammar import Grammar, default_prefixes
 from autogas.workflows import discover as module
 from autogas.workflows.discover import discover
 from autogas.workflows.rank import rank
-from conftest import DISCOVER, SMALL, recorded
 
 FILES = {"settings.json", "record.sqlite", "results.json", "costs.json", "candidates.parquet", "scores.parquet"}
 
@@ -185,8 +186,6 @@ def test_candidates_are_all_told_in_order(undisturbed):
 
 
 def test_a_metric_that_falls_is_turned(undisturbed, tmp_path):
-    from dataclasses import replace
-
     bench = load_benchmark("toy")
     loss = replace(bench, quality=-bench.quality, higher_is_better=False)
     run = discover(loss, out=str(tmp_path), **DISCOVER)
