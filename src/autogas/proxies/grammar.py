@@ -15,6 +15,7 @@ from autogas.proxies.primitives.augments import Offsets, Values
 from autogas.proxies.primitives.encodings import ZERO_ONE
 from autogas.seeding import numpy_generator
 
+TRIAL_NETWORKS = 300
 T = TypeVar("T")
 Tail: TypeAlias = tuple[tuple[str, ...], str, tuple[str, ...]]
 
@@ -64,7 +65,7 @@ class Grammar:
     def _tails() -> tuple[Tail, ...]:
         """Every distinct way to end: augments a layer, aggregate, augments of the score.
 
-        Ends that rank 64 random networks alike are one, the shortest of them.
+        Ends that rank random networks alike are one, the shortest of them.
         """
         words = tuple(REGISTRY[Stage.AUGMENT])
         sequences = [s for n in range(MAX_AUGMENTS + 1) for s in itertools.product(words, repeat=n)]
@@ -76,9 +77,11 @@ class Grammar:
         )
         tails = dict.fromkeys((end.augments, end.aggregate, end.after) for end in ends)
         by_length = sorted(tails, key=lambda tail: len(tail[0]) + len(tail[2]))
+        # Networks of every kind: layer values small and large, of one sign and of both.
         rng = numpy_generator("ends of proxies")
-        lengths = rng.integers(2, 9, size=64)
-        values = rng.normal(size=lengths.sum()) * np.exp(rng.normal(size=lengths.sum()))
+        lengths = rng.integers(2, 9, size=TRIAL_NETWORKS)
+        shift, size = rng.choice([-3, 0, 3], size=TRIAL_NETWORKS), np.exp(rng.normal(scale=2, size=TRIAL_NETWORKS))
+        values = np.repeat(size, lengths) * (np.repeat(shift, lengths) + rng.normal(size=lengths.sum()))
         offsets = np.cumsum([0, *lengths[:-1]])
         distinct: dict[bytes, Tail] = {}
         for tail in by_length:
