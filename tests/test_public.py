@@ -1,0 +1,101 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import autogas
+
+
+def fresh(code):
+    """Run code in another process; returns what it printed."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", autogas.__all__)
+def test_every_public_name_exists(name):
+    assert getattr(autogas, name) is not None
+
+
+def test_public_names_are_sorted_and_shown():
+    assert sorted(autogas.__all__) == dir(autogas)
+    assert len(set(autogas.__all__)) == len(autogas.__all__)
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [
+        ("InputError", "autogas.errors"),
+        ("get_space", "autogas.spaces"),
+        ("score", "autogas.proxies.score"),
+        ("correlate", "autogas.benchmarks.correlation"),
+        ("discover", "autogas.workflows.discover"),
+        ("Run", "autogas.runs.folder"),
+    ],
+)
+def test_a_public_name_is_that_of_its_home(name, home):
+    assert getattr(autogas, name) is getattr(importlib.import_module(home), name)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'autogas' has no attribute 'scroe'"):
+        autogas.scroe  # noqa: B018
+    with pytest.raises(ImportError, match="scroe"):
+        from autogas import scroe  # noqa: F401
+
+
+def test_importing_does_not_wait_for_torch():
+    heavy = ("torch", "numpy", "scipy", "pandas", "matplotlib")
+    code = f"import sys, autogas, autogas.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    assert fresh(code) == "[]"
+
+
+def test_a_name_stays_a_function_when_its_module_is_imported():
+    code = "import autogas.workflows.rank, autogas.workflows.discover, autogas.proxies.score, autogas\n"
+    code += "print(*(type(getattr(autogas, name)).__name__ for name in ('rank', 'discover', 'score', 'correlate')))"
+    assert fresh(code) == "function function function function"
+
+
+def test_star_import_gives_the_public_names():
+    namespace = {}
+    exec("from autogas import *", namespace)
+    assert set(autogas.__all__) <= namespace.keys()
+
+
+def test_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert autogas.__version__ == version("autogas")
+
+
+def test_score_an_architecture():
+    space = autogas.get_space("transnas-macro", base_width=8, decoder_divisor=64, stem_stride=1, image_size=16)
+    model = space.build(space.parse("64-1342-basic"))
+    inputs = space.inputs(batch_size=8)
+    by_name = autogas.score(model, inputs)
+    by_text = autogas.score(model, inputs, "swish > above_mean > gram > slogdet > pow2")
+    by_object = autogas.score(model, inputs, autogas.get_proxy(autogas.DEFAULT_PROXY))
+    assert by_name == by_text == by_object
+    assert autogas.score(model, inputs, "params") == sum(p.numel() for p in model.parameters())
+    other = space.build(space.parse("64-1324-basic"))
+    assert autogas.score(other, inputs) != by_name
+
+
+def test_score_any_module():
+    net = torch.nn.Sequential(torch.nn.Linear(6, 12), torch.nn.ReLU(), torch.nn.Linear(12, 3), torch.nn.ReLU())
+    noise = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    kernels = []
+    net[1].register_forward_hook(lambda _, inputs, __: kernels.append(inputs[0]))
+    net[3].register_forward_hook(lambda _, inputs, __: kernels.append(inputs[0]))
+    scores = autogas.score_many(net, noise, ["gram > trace", "params"])
+    traces = [float((x.detach() ** 2).sum()) for x in kernels[:2]]  # of the Gram matrix of what each ReLU takes
+    assert scores == {"gram > trace": pytest.approx(sum(traces) / 2, rel=1e-5), "params": 6 * 12 + 12 + 12 * 3 + 3}
+
+
+def test_bad_input_is_a_value_error():
+    with pytest.raises(ValueError, match="did you mean 'transnas-macro'"):
+        autogas.get_space("transnas-makro")
+    assert issubclass(autogas.InputError, ValueError)
