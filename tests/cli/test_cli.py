@@ -439,7 +439,7 @@ def test_a_network_that_does_not_take_the_shape_is_refused(refused, nets):
         (["bench", "show", "tooy"], ["'tooy'", "'toy'"]),
         (["bench", "shwo"], ["shwo"]),
         (["bench", "import", "missing.csv"], ["'missing.csv'"]),
-        (["bench", "import"], ["PATH"]),
+        (["bench", "import"], ["'path'"]),
         (["list", "spaecs"], ["'spaecs'", "'spaces'"]),
         (["disocver"], ["disocver"]),
         (["--version-of-nothing"], ["--version-of-nothing"]),

@@ -79,13 +79,13 @@ def killed(tmp_path, shared_home):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Count the calls of a function of a module (which still runs); returns the list of first arguments."""
+    """Note the calls of a function of a module, which still runs: by default its first argument."""
 
-    def count(owner, name):
+    def count(owner, name, note=lambda *args, **options: args[0]):
         real, seen = getattr(owner, name), []
 
         def spy(*args, **options):
-            seen.append(args[0])
+            seen.append(note(*args, **options))
             return real(*args, **options)
 
         monkeypatch.setattr(owner, name, spy)

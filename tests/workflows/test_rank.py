@@ -209,7 +209,9 @@ def test_what_failed_is_on_record(undisturbed, monkeypatch, tmp_path):
 
 def test_a_metric_that_falls_is_turned(undisturbed, bench, tmp_path):
     loss = replace(bench, quality=-bench.quality, higher_is_better=False)
-    assert rank(loss, out=str(tmp_path), **RANK).results == undisturbed.results
+    results = rank(loss, out=str(tmp_path), **RANK).results
+    assert results["benchmark"] == {**undisturbed.results["benchmark"], "higher_is_better": False}
+    assert {**results, "benchmark": {}} == {**undisturbed.results, "benchmark": {}}
 
 
 def test_noise_ceiling_is_passed_on(bench, tmp_path):

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -163,7 +164,7 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
     try:
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
-        if "Unsupported " in str(error) and not allow_pickle:
+        if re.search("Unsupported (global|class)", str(error), re.IGNORECASE) and not allow_pickle:
             raise InputError(
                 f"{str(path)!r} needs full unpickling, which can run any code in the file; if you trust it, allow it "
                 "with --allow-pickle"

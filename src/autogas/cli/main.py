@@ -25,8 +25,14 @@ app.command()(report)
 app.command(name="list")(catalogue)
 
 
+INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
+
+
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     with options.one_line_errors():
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
     raise SystemExit(code or 0)

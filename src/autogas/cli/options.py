@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -127,10 +128,20 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}")
     except USAGE_ERROR as error:
-        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        _fail(_with_value(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
         raise SystemExit(130) from None
+
+
+def _with_value(message: str) -> str:
+    """Typer's message on an option, with what was given for it."""
+    option = re.search(r"'(--[\w-]+)'", message)
+    words = [part for word in sys.argv for part in word.split("=", 1)]
+    if option is None or option[1] not in words[:-1]:
+        return message
+    value = words[words.index(option[1]) + 1]
+    return message if repr(value) in message else f"{message} (given {value!r})"
 
 
 def _fail(message: str) -> None:

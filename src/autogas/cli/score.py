@@ -52,13 +52,21 @@ def score(
         model, inputs = here.build(parsed, seed=seed), here.inputs(batch_size=batch_size, seed=seed)
     else:
         assert module is not None
+        if set_:
+            raise InputError(f"--set {set_[0]!r} is a setting of a space: accepted with --arch")
         model = _load(module, seed)
         sample = _shape(shape)
         inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
     device = options.checked_device(device)
     rest = [name for name in names if name not in scores]
     if rest:
-        scores |= score_many(model.to(device), tuple(x.to(device) for x in inputs), rest)
+        try:
+            scores |= score_many(model.to(device), tuple(x.to(device) for x in inputs), rest)
+        except InputError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+            raise InputError(f"{module or arch!r} does not take input of shape {shapes}: {error}") from None
     ordered = {name: scores[name] for name in names}
     options.emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
 
@@ -81,11 +89,11 @@ def _load(reference: str, seed: int) -> nn.Module:
     path = Path(file)
     if not path.is_file():
         raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a file that exists")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
+    specification = importlib.util.spec_from_file_location(f"autogas_network_{path.stem}", path)
+    if specification is None or specification.loader is None:
+        raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a Python file")
     code = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = code
+    sys.modules[specification.name] = code
     specification.loader.exec_module(code)
     factory = getattr(code, name, None)
     if not callable(factory):

@@ -95,16 +95,19 @@ def correlation_table(
     labels = strata(bench.space, [bench.archs[i] for i in chosen])
     rows = []
     for name, values in scores.items():
-        result = correlate(bench.goodness[chosen], values, strata=labels)
+        finite = np.isfinite(values)
+        result = correlate(bench.goodness[chosen], np.where(finite, values, np.nan), strata=labels)
         rows.append(
             {
                 "name": name,
                 "expression": about.get(name, ""),
-                "failed": int(np.count_nonzero(~np.isfinite(values))),
+                "failed": int(np.count_nonzero(~finite)),
                 **as_json(result),
             }
         )
-    return sorted(rows, key=lambda row: -(row["kendall_b"]["value"] or -2.0))
+    undefined = -2.0
+    taus = {row["name"]: row["kendall_b"]["value"] for row in rows}
+    return sorted(rows, key=lambda row: -(undefined if taus[row["name"]] is None else taus[row["name"]]))
 
 
 def as_json(result: Correlation) -> dict[str, Any]:

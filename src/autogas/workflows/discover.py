@@ -110,6 +110,7 @@ def discover(
     with seconds("test_features"):
         test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
     table, scores = judged_on_test(bench, split.test, test, finalists)
+    validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
 
     candidates = [frame for _, frame in searches.values()]
     run.write_table("candidates", pd.concat(candidates, ignore_index=True) if candidates else pd.DataFrame())
@@ -118,7 +119,7 @@ def discover(
     run.finish(
         {
             "benchmark": about_benchmark(bench),
-            "winner": {"proxy": str(winner), "validation_tau": judge(winner).fitness},
+            "winner": {"proxy": str(winner), "validation_tau": validation_tau["discovered"]},
             "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
             "validation": [str(bench.archs[i]) for i in split.validation],
             "ignored_input": {
@@ -126,8 +127,8 @@ def discover(
                 "test": sum(bool(network.failure) for network in test),
             },
             "noise_ceiling": bench.noise_ceiling(),
-            "validation_tau": {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()},
-            "enumeration": enumeration and summary(enumeration, judge(winner).fitness),
+            "validation_tau": validation_tau,
+            "enumeration": enumeration and summary(enumeration, validation_tau["discovered"]),
             "test": table,
         }
     )
@@ -201,14 +202,14 @@ def judged_on_test(
     return table, pd.DataFrame({"arch": [str(arch) for arch in archs], bench.metric: bench.quality[test], **scores})
 
 
-def summary(enumeration: Enumeration, winner_tau: float) -> dict[str, Any]:
+def summary(enumeration: Enumeration, winner_tau: float | None) -> dict[str, Any]:
     """What the results keep of an enumeration."""
     return {
         "expressions": enumeration.expressions,
         "distinct_rankings": enumeration.rankings,
         "failed": enumeration.failed,
         "optimum": {"proxy": enumeration.top[0][1], "validation_tau": enumeration.top[0][0]},
-        "winner_place": enumeration.place(winner_tau),
+        "winner_place": None if winner_tau is None else enumeration.place(winner_tau),
         "top": [{"proxy": text, "validation_tau": tau} for tau, text in enumeration.top],
         "histogram": histogram(enumeration.taus),
     }

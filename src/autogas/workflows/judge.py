@@ -112,7 +112,8 @@ class Judge:
                     new.append(row)
             block_taus = kendall_of_ranks(self.goodness, ranks[new])
             taus.append(block_taus)
-            out.failed += int(np.count_nonzero(~finite)) + int(np.count_nonzero(np.isnan(block_taus)))
+            constant = ranks.max(axis=1) == ranks.min(axis=1)
+            out.failed += int(np.count_nonzero(~finite | constant))
             for row, tau in zip(new, block_taus, strict=True):
                 entry = (float(tau), -out.expressions - row, str(proxies[row]))
                 if np.isfinite(tau) and len(best) < KEPT:
