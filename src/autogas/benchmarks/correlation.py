@@ -216,9 +216,10 @@ def _weighted_pearson(weights: Values, x: Values, y: Values) -> Values:
     total = weights.sum(axis=1, keepdims=True)
     dx = x - (weights * x).sum(axis=1, keepdims=True) / total
     dy = y - (weights * y).sum(axis=1, keepdims=True) / total
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt((weights * dx**2).sum(axis=1) * (weights * dy**2).sum(axis=1))
-        return np.where(spread > 0, (weights * dx * dy).sum(axis=1) / spread, np.nan)
+        r = np.where(spread > 0, (weights * dx * dy).sum(axis=1) / spread, np.nan)
+    return np.clip(r, -1.0, 1.0)
 
 
 def _estimate(resampled: Values) -> Estimate:
