@@ -61,6 +61,8 @@ def _scatter_panel(axes: Axes, panel: Panel, metric: str) -> None:
     axes.scatter(values, panel.quality, s=12, alpha=0.6, linewidths=0, color=colour)
     if how == "log":
         axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=4)
     title = textwrap.shorten(panel.name, 60, placeholder="…")
     if panel.row:
         title = f"{title}\nτ-b {signed(panel.row['kendall_b']['value'])}"
