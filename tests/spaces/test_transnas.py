@@ -739,7 +739,8 @@ def test_decoder_has_the_default_initialisation_of_torch(text):
     for layer in layers:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            fresh = type(layer)(layer.in_channels, layer.out_channels, layer.kernel_size)
+            plain = nn.ConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else nn.Conv2d
+            fresh = plain(layer.in_channels, layer.out_channels, layer.kernel_size)
         bound = float(fresh.weight.detach().abs().max())  # of thousands of uniform draws: the bound to a promille or so
         for key in ours:
             ours[key].append(getattr(layer, key).detach().flatten()[:3000] / bound)

@@ -33,14 +33,33 @@ DECODER_LAYERS: tuple[tuple[int, int | None], ...] = (
 MAX_UPSAMPLES = 6
 
 
+class _Uninitialised(nn.Module):
+    """A layer that is made without values: :func:`initialise` writes every weight once."""
+
+    def reset_parameters(self) -> None:
+        """Do nothing."""
+
+
+class Conv2d(_Uninitialised, nn.Conv2d):
+    """Convolution without values."""
+
+
+class ConvTranspose2d(_Uninitialised, nn.ConvTranspose2d):
+    """Transposed convolution without values."""
+
+
+class BatchNorm2d(_Uninitialised, nn.BatchNorm2d):
+    """Batch normalisation without values."""
+
+
 class ReLUConvBN(nn.Sequential):
     """Pre-activation convolution: ReLU, convolution without bias, batch normalisation."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(c_out),
+            Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
+            BatchNorm2d(c_out),
         )
 
 
@@ -54,7 +73,7 @@ class BasicBlock(nn.Module):
         if stride == 1 and c_in == c_out:
             self.shortcut: nn.Module = nn.Identity()
         else:
-            self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+            self.shortcut = nn.Sequential(Conv2d(c_in, c_out, 1, stride, bias=False), BatchNorm2d(c_out))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[N, c_in, H, W]`` to ``[N, c_out, H/stride, W/stride]``."""
@@ -68,9 +87,9 @@ class FactorizedReduce(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.convs = nn.ModuleList(nn.Conv2d(c_in, c_out // 2, 1, stride, bias=False) for _ in range(2))
+        self.convs = nn.ModuleList(Conv2d(c_in, c_out // 2, 1, stride, bias=False) for _ in range(2))
         self.pad = nn.ZeroPad2d((0, 1, 0, 1))
-        self.norm = nn.BatchNorm2d(c_out)
+        self.norm = BatchNorm2d(c_out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[N, c_in, H, W]`` to ``[N, c_out, H/stride, W/stride]``."""
@@ -131,8 +150,8 @@ class Encoder(nn.Sequential):
         first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[stem_stride]
         width = base_width
         stem = nn.Sequential(
-            nn.Conv2d(3, base_width // 2, 3, first, padding=1, bias=False),
-            nn.BatchNorm2d(base_width // 2),
+            Conv2d(3, base_width // 2, 3, first, padding=1, bias=False),
+            BatchNorm2d(base_width // 2),
             ReLUConvBN(base_width // 2, base_width, 3, second),
         )
         modules: list[nn.Module] = [stem]
@@ -155,12 +174,12 @@ class Decoder(nn.Sequential):
         for published, place in DECODER_LAYERS:
             c_out = max(published // divisor, 4)
             if place is not None and place <= upsamples:
-                layers.append(nn.ConvTranspose2d(c_in, c_out, 3, 2, padding=1, output_padding=1))
+                layers.append(ConvTranspose2d(c_in, c_out, 3, 2, padding=1, output_padding=1))
             else:
-                layers.append(nn.Conv2d(c_in, c_out, 3, padding=1))
-            layers += [nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
+                layers.append(Conv2d(c_in, c_out, 3, padding=1))
+            layers += [BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
             c_in = c_out
-        super().__init__(*layers, nn.Conv2d(c_in, 3, 3, padding=1), nn.Tanh())
+        super().__init__(*layers, Conv2d(c_in, 3, 3, padding=1), nn.Tanh())
 
 
 class Autoencoder(nn.Sequential):
@@ -176,7 +195,7 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
     """Encoder convolutions Kaiming-normal (fan-out, ReLU), decoder layers torch's default, BN fresh."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
+            nn.BatchNorm2d.reset_parameters(module)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             if module.bias is None:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
