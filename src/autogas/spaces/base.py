@@ -100,4 +100,5 @@ class Space(ABC, Generic[A]):
         """Parameters and MACs for one sample, counted on the meta device (no memory, no arithmetic)."""
         with torch.device("meta"):
             sample = torch.empty(1, self.input_channels, self.image_size, self.image_size)
-            return count_cost(self.network(arch).eval(), (sample,))
+            model = self.network(arch).eval()
+        return count_cost(model, (sample,))
