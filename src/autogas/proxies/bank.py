@@ -23,7 +23,7 @@ from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map, replacing
 from autogas.spaces import Space, get_space
 
-FORMAT = 1
+FORMAT = 2
 """Raise when statistics of the same network change meaning."""
 
 
@@ -156,15 +156,20 @@ def _failed(reason: str, prefixes: Sequence[Prefix]) -> Statistics:
 
 
 def _write(path: Path, statistics: Statistics) -> None:
+    """One array a quantity and kind of layers: a file of a few members reads ten times faster than one of a hundred."""
     arrays: dict[str, Any] = {}
-    for prefix, gram in statistics.gram.items():
-        rows, columns = np.triu_indices(gram.shape[1])
-        arrays[f"{prefix}|G"] = gram[:, rows, columns]
-        arrays[f"{prefix}|s"] = statistics.sums[prefix]
-        arrays[f"{prefix}|D"] = statistics.sizes[prefix]
+    prefixes: dict[str, list[str]] = {}
     for layers, live in statistics.live.items():
+        chosen = [prefix for prefix in statistics.gram if prefix.layers == layers]
+        prefixes[layers] = [str(prefix) for prefix in chosen]
+        gram = np.stack([statistics.gram[prefix] for prefix in chosen])
+        rows, columns = np.triu_indices(gram.shape[-1])
+        arrays[f"{layers}|G"] = gram[..., rows, columns]
+        arrays[f"{layers}|s"] = np.stack([statistics.sums[prefix] for prefix in chosen])
+        arrays[f"{layers}|D"] = np.stack([statistics.sizes[prefix] for prefix in chosen])
         arrays[f"{layers}|live"] = live
-    arrays["meta"] = np.array(json.dumps({"failure": statistics.failure, "seconds": statistics.seconds}))
+    meta = {"prefixes": prefixes, "failure": statistics.failure, "seconds": statistics.seconds}
+    arrays["meta"] = np.array(json.dumps(meta))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -173,20 +178,16 @@ def _read(path: Path) -> Statistics:
     gram, sums, sizes, live = {}, {}, {}, {}
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
-        for name in arrays.files:
-            text, _, part = name.rpartition("|")
-            if part == "live":
-                live[text] = arrays[name]
-            elif part == "G":
-                prefix = _prefix(text)
-                packed = arrays[name]
-                sums[prefix], sizes[prefix] = arrays[f"{text}|s"], arrays[f"{text}|D"]
-                n = sums[prefix].shape[1]
-                rows, columns = np.triu_indices(n)
-                full = np.empty((len(packed), n, n), dtype=packed.dtype)
-                full[:, rows, columns] = packed
-                full[:, columns, rows] = packed
-                gram[prefix] = full
+        for layers, texts in meta["prefixes"].items():
+            packed, s, D = (arrays[f"{layers}|{part}"] for part in "GsD")  # noqa: N806
+            live[layers] = arrays[f"{layers}|live"]
+            n = s.shape[-1]
+            rows, columns = np.triu_indices(n)
+            full = np.empty((*packed.shape[:2], n, n), dtype=packed.dtype)
+            full[..., rows, columns] = packed
+            full[..., columns, rows] = packed
+            for i, prefix in enumerate(map(_prefix, texts)):
+                gram[prefix], sums[prefix], sizes[prefix] = full[i], s[i], D[i]
     return Statistics(gram, sums, sizes, live, meta["failure"], meta["seconds"])
 
 
