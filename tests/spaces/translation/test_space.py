@@ -389,3 +389,24 @@ def test_architecture_can_be_hashed_but_not_changed():
     assert len({arch, TranslationArch((48,) * 8)}) == 1
     with pytest.raises(AttributeError):
         arch.widths = (32,) * 8
+
+
+# Divisor
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_divisor_divides_every_width_and_no_genotype(name):
+    space, full = get_space(name, **SMALL[name], divisor=4), get_space(name, **SMALL[name])
+    arch = next(full.enumerate())
+    assert next(space.enumerate()) == arch
+    quarter = TranslationArch(tuple(width // 4 for width in arch.widths))
+    shapes = {key: value.shape for key, value in full.network(quarter).state_dict().items()}
+    assert {key: value.shape for key, value in space.network(arch).state_dict().items()} == shapes
+    built = sum(p.numel() for p in space.build(arch).parameters())
+    assert space.cost(arch).params == built < full.cost(arch).params / 8
+
+
+@pytest.mark.parametrize("divisor", [0, 3, 16, True, "4"])
+def test_other_divisors_are_refused(divisor):
+    with pytest.raises(InputError, match=r"divisor=.*accepted are 1, 2, 4, 8"):
+        get_space(RESNET, divisor=divisor)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.spaces.eagan.genotype import DOWN_OPS, KEEP, NORMAL_OPS, UP_OPS, EAGANArch, Genes
-from autogas.spaces.eagan.spectral import SpectralConv2d, SpectralLinear
 from autogas.spaces.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear, default_bias, default_weight
+from autogas.spaces.spectral import SpectralConv2d, SpectralLinear
 
 LATENT_PARTS = 3
 LATENT_PART_SIZE = 40

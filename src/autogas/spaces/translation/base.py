@@ -26,6 +26,7 @@ DRAWS: Mapping[str, Callable[[int, float], NDArray[np.floating[Any]]]] = {
 }
 """Weights of choices, largest choice first, from their number and the ratio."""
 MUTATION_PROBABILITY = 0.2
+DIVISORS = (1, 2, 4, 8)
 
 
 class TranslationSpace(Space[TranslationArch]):
@@ -44,6 +45,7 @@ class TranslationSpace(Space[TranslationArch]):
             multiplied by ``ratio`` at each step. GAN Compression draws CycleGAN arithmetic with 2, GauGAN geometric
             with 3.
         ratio: of the weights, 1 or more; a uniform draw has none.
+        divisor: 1, 2, 4 or 8: every width is divided by it, for small images and quick trials (published: 1).
     """
 
     choice_sets: ClassVar[Mapping[str, Choices]]
@@ -51,10 +53,12 @@ class TranslationSpace(Space[TranslationArch]):
     """Released models by name."""
     largest_set: ClassVar[str]
 
-    def __init__(self, *, choices: str, block: str, image_size: int, draw: str, ratio: float) -> None:
+    def __init__(self, *, choices: str, block: str, image_size: int, draw: str, ratio: float, divisor: int) -> None:
         self._check_one_of("choices", choices, self.choice_sets)
         self._check_one_of("block", block, BLOCKS)
         self._check_one_of("draw", draw, DRAWS)
+        if divisor not in DIVISORS or isinstance(divisor, bool):
+            raise InputError(f"{self.name}: divisor={divisor!r}: accepted are {', '.join(map(str, DIVISORS))}")
         if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 1 <= ratio < math.inf:
             raise InputError(f"{self.name}: ratio={ratio!r}: accepted are numbers of 1 or more")
         self.choices = choices
@@ -62,6 +66,7 @@ class TranslationSpace(Space[TranslationArch]):
         self.image_size = image_size
         self.draw = draw
         self.ratio = ratio
+        self.divisor = divisor
 
     def _check_one_of(self, name: str, value: object, accepted: Collection[str]) -> None:
         if value not in tuple(accepted):
@@ -80,12 +85,17 @@ class TranslationSpace(Space[TranslationArch]):
             "image_size": self.image_size,
             "draw": self.draw,
             "ratio": self.ratio,
+            "divisor": self.divisor,
         }
 
     @property
     def widths(self) -> Choices:
         """Choices for each of the eight widths, largest first."""
         return self.choice_sets[self.choices]
+
+    def narrowed(self, arch: TranslationArch) -> TranslationArch:
+        """The widths that are built: those of ``arch`` over :attr:`divisor`."""
+        return TranslationArch(tuple(width // self.divisor for width in arch.widths))
 
     def contains(self, arch: TranslationArch) -> bool:
         """Whether ``arch`` is a member of the configuration set."""

@@ -27,6 +27,7 @@ class ResNetTranslation(TranslationSpace):
         image_size: height and width of the images, a multiple of 4 (published: 256).
         draw: see :class:`TranslationSpace`.
         ratio: see :class:`TranslationSpace`.
+        divisor: see :class:`TranslationSpace`.
 
     Example:
         >>> space = ResNetTranslation(choices="channels-32")
@@ -47,9 +48,10 @@ class ResNetTranslation(TranslationSpace):
         image_size: int = 256,
         draw: str = "uniform",
         ratio: float = 2,
+        divisor: int = 1,
     ) -> None:
         self._check_multiple("image_size", image_size, 4, 8)
-        super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio)
+        super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio, divisor=divisor)
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -61,7 +63,7 @@ class ResNetTranslation(TranslationSpace):
 
     def network(self, arch: TranslationArch) -> nn.Module:
         """The generator of ``arch``."""
-        return resnet.ResNetGenerator(arch, block=self.block)
+        return resnet.ResNetGenerator(self.narrowed(arch), block=self.block)
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
         """As published; see :func:`autogas.spaces.translation.resnet.initialise`."""
@@ -69,7 +71,7 @@ class ResNetTranslation(TranslationSpace):
 
     def cost(self, arch: TranslationArch) -> Cost:
         """By the rule of :mod:`autogas.spaces.translation.cost`."""
-        return resnet_cost(arch, block=self.block, pixels=self.image_size**2)
+        return resnet_cost(self.narrowed(arch), block=self.block, pixels=self.image_size**2)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class SPADETranslation(TranslationSpace):
         num_labels: number of classes, 2 or more; by default that of the layout.
         draw: see :class:`TranslationSpace`.
         ratio: see :class:`TranslationSpace`.
+        divisor: see :class:`TranslationSpace`.
 
     Example:
         >>> space = SPADETranslation()
@@ -126,10 +129,11 @@ class SPADETranslation(TranslationSpace):
         num_labels: int | None = None,
         draw: str = "uniform",
         ratio: float = 3,
+        divisor: int = 1,
     ) -> None:
         self._check_one_of("layout", layout, LAYOUTS)
         self._check_multiple("image_size", image_size, 2 ** LAYOUTS[layout].upsamplings, 64)
-        super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio)
+        super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio, divisor=divisor)
         self.layout = layout
         if num_labels is None:
             num_labels = LAYOUTS[layout].num_labels
@@ -159,7 +163,10 @@ class SPADETranslation(TranslationSpace):
     def network(self, arch: TranslationArch) -> nn.Module:
         """The generator of ``arch``."""
         return spade.SPADEGenerator(
-            arch, labels=self.num_labels + 1, upsamplings=LAYOUTS[self.layout].upsamplings, block=self.block
+            self.narrowed(arch),
+            labels=self.num_labels + 1,
+            upsamplings=LAYOUTS[self.layout].upsamplings,
+            block=self.block,
         )
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
@@ -170,7 +177,7 @@ class SPADETranslation(TranslationSpace):
         """By the rule of :mod:`autogas.spaces.translation.cost`."""
         channels, height, width = self.input_shapes[0]
         return spade_cost(
-            arch,
+            self.narrowed(arch),
             labels=channels,
             upsamplings=LAYOUTS[self.layout].upsamplings,
             block=self.block,

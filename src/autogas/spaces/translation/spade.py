@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from autogas.spaces.layers import BatchNorm2d, Conv2d
 from autogas.spaces.translation import layers
 from autogas.spaces.translation.genotype import TranslationArch
+from autogas.spaces.translation.label_map import encode_labels
 
 NEGATIVE_SLOPE = 0.2
 BLOCKS: Mapping[str, int] = {
@@ -134,21 +135,10 @@ def random_label_maps(
 ) -> torch.Tensor:
     """Label maps ``[count, num_labels + 1, height, width]`` of square regions, eight to the height.
 
-    The first channels are the one-hot label, uniform in each region; the last is 1 at pixels with a neighbour (left,
-    right, above, below) of another label, as GauGAN's instance edges. Height and width are multiples of height / 8.
+    Labels are uniform in each region, edges those of :func:`encode_labels`. Height and width are multiples of
+    height / 8.
     """
     side = height // 8
     regions = torch.randint(num_labels, (count, height // side, width // side), generator=generator)
     labels = regions.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
-    maps = torch.zeros(count, num_labels + 1, height, width)
-    maps.scatter_(1, labels[:, None], 1)
-    across, down = labels[:, :, 1:] != labels[:, :, :-1], labels[:, 1:] != labels[:, :-1]
-    edges = maps[:, -1]
-    for part, differs in (
-        (edges[:, :, 1:], across),
-        (edges[:, :, :-1], across),
-        (edges[:, 1:], down),
-        (edges[:, :-1], down),
-    ):
-        part[differs] = 1
-    return maps
+    return encode_labels(labels, num_labels=num_labels)

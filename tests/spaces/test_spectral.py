@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from autogas.spaces.eagan.spectral import SpectralConv2d, SpectralLinear
+from autogas.spaces.spectral import SpectralConv2d, SpectralLinear
 
 LAYERS = [
     (
