@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autogas.datasets import Images
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.training.average import averaged_copy, update_average
 from autogas.training.layout import memory_layout
+from autogas.training.losses import discriminator_hinge_loss, generator_hinge_loss
 from autogas.training.machine import Machine
 
 SAMPLE_BATCH = 250
@@ -53,26 +53,6 @@ PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {
     ),
 }
 """EAGAN's settings by data set: 600 passes over 50,000 and 105,000 images at five discriminator updates a step."""
-
-
-def discriminator_hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """``mean relu(1 - D(x)) + mean relu(1 + D(G(z)))`` of logits, 0 or more (Lim & Ye, arXiv:1705.02894).
-
-    Example:
-        >>> float(discriminator_hinge_loss(torch.tensor([2.0, 0.5]), torch.tensor([-0.5, -3.0])))
-        0.5
-    """
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-def generator_hinge_loss(fake: Tensor) -> Tensor:
-    """``-mean D(G(z))`` of logits.
-
-    Example:
-        >>> float(generator_hinge_loss(torch.tensor([2.0, 1.0])))
-        -1.5
-    """
-    return -fake.mean()
 
 
 def gan_task(space: EAGANGenerator, arch: EAGANArch, images: Images, recipe: GANRecipe, *, seed: int = 0) -> GANTask:
