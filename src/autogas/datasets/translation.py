@@ -63,7 +63,7 @@ class Frame:
 
 
 def draw_views(count: int, generator: torch.Generator) -> Tensor:
-    """How images of a training batch are cropped and mirrored: ``[count, 3]`` in [0, 1), the same for both of a pair."""
+    """How images of a batch are cropped and mirrored, ``[count, 3]`` in [0, 1), the same for both of a pair."""
     return torch.rand(count, 3, generator=generator)
 
 
