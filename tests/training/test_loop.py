@@ -125,6 +125,11 @@ def test_equal_samples_end_training(tmp_path, spread, ends):
     assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
+def test_samples_may_start_equal():
+    with pytest.raises(CollapseError, match="training collapsed by step 3"):
+        run(Scripted(spread=0.0), steps=5, equal_until=2, **EVERY)
+
+
 def test_endings_are_bad_input_to_whoever_catches_that():
     assert issubclass(DivergenceError, InputError)
     assert issubclass(CollapseError, InputError)

@@ -73,6 +73,7 @@ def train(
     folder: Path | None = None,
     log_every: int = 100,
     checkpoint_every: int = 1000,
+    equal_until: int = 0,
     observe: Callable[[Sequence[Row]], None] | None = None,
     track: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, _: steps,
 ) -> list[Row]:
@@ -88,6 +89,7 @@ def train(
         folder: for ``checkpoint.safetensors`` and ``losses.jsonl``; None keeps nothing.
         log_every: steps a row.
         checkpoint_every: steps between checkpoints.
+        equal_until: up to this step, samples may be the same image: some networks start so.
         observe: called in the main process with all rows when there is a new one, before a checkpoint is written: what
             it writes is never older than the checkpoint.
         track: wraps the steps that remain and their number, for a progress bar.
@@ -112,7 +114,7 @@ def train(
             if done % log_every == 0 or saves:
                 row = _mean_losses(losses, done, machine)
                 losses = []
-                _check(task, row, seed, machine)
+                _check(task, row, seed, machine, collapse=done > equal_until)
                 rows.append(row)
                 if machine.main:
                     if observe is not None:
@@ -129,7 +131,7 @@ def _mean_losses(losses: list[Mapping[str, Tensor]], done: int, machine: Machine
     return {"step": done, **dict(zip(names, machine.mean(means).tolist(), strict=True))}
 
 
-def _check(task: Task, row: Row, seed: int, machine: Machine) -> None:
+def _check(task: Task, row: Row, seed: int, machine: Machine, *, collapse: bool) -> None:
     """Raise for what cannot go on; all processes come to the same verdict."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     bad += [
@@ -143,7 +145,7 @@ def _check(task: Task, row: Row, seed: int, machine: Machine) -> None:
     spread = float(machine.mean(samples.std(0).mean()))
     if not math.isfinite(spread):
         raise DivergenceError(f"training diverged by step {row['step']}: samples not finite")
-    if spread < LEAST_SPREAD:
+    if collapse and spread < LEAST_SPREAD:
         raise CollapseError(
             f"training collapsed by step {row['step']}: {WATCHED_SAMPLES} samples differ by {spread:.1e} of 1, "
             f"accepted is {LEAST_SPREAD:.0e} or more"
