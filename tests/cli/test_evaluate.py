@@ -69,7 +69,7 @@ def test_a_bad_option_is_refused(autogas, here, words, named):
 def test_images_and_reference_are_needed(autogas, words):
     code, out, err = autogas("evaluate", *words)
     assert (code, out) == (2, "")
-    assert err == "autogas: say what to evaluate and what it should look like: --images and --reference\n"
+    assert err == "autogas: say what to evaluate and what it should look like: --images and --reference or --data\n"
 
 
 def test_train_cifarnet_is_not_shown_but_there(autogas):

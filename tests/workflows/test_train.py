@@ -91,10 +91,11 @@ def test_the_generator_can_be_evaluated(undisturbed):
 def test_a_killed_training_is_continued(undisturbed, image_folder, shared_home, tmp_path):
     code = f"""
 import time
-from autogas.workflows import train as module
-draw = module.sample_grid
-module.sample_grid = lambda images: (time.sleep(0.5), draw(images))[1]
-module.train("eagan-best", out={str(tmp_path / "run")!r}, images={str(image_folder)!r}, **{TRAIN!r})
+from autogas.workflows import gan_trainer
+from autogas.workflows.train import train
+draw = gan_trainer.sample_grid
+gan_trainer.sample_grid = lambda images: (time.sleep(0.5), draw(images))[1]
+train("eagan-best", out={str(tmp_path / "run")!r}, images={str(image_folder)!r}, **{TRAIN!r})
 """
     process = python(code, shared_home)
     try:

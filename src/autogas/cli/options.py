@@ -44,6 +44,16 @@ Recipe = Annotated[
     list[str] | None,
     typer.Option("--recipe", help="Setting of the training that differs, NAME=VALUE; may repeat: steps=600, …"),
 ]
+Segmentation = Annotated[
+    str | None,
+    typer.Option(help="Network for mean IoU on label maps: TorchScript or ONNX file, or model of torchvision."),
+]
+SegmentationWeights = Annotated[
+    str | None, typer.Option(help="Weights of a model of torchvision; default: downloaded.")
+]
+SegmentationMap = Annotated[
+    str | None, typer.Option(help="JSON of what that network takes (mean, std, size) and its class for each label.")
+]
 SpaceSettings = Annotated[list[str] | None, typer.Option("--set", help="Setting of the space, NAME=VALUE; may repeat.")]
 
 

@@ -14,24 +14,48 @@ def train(
     arch: Annotated[
         str | None, typer.Argument(help="Architecture, published name, or folder of a search whose winner is meant.")
     ] = None,
-    space: Annotated[str, typer.Option(help="Search space: eagan-generator.")] = "eagan-generator",
+    space: Annotated[
+        str, typer.Option(help="Search space: eagan-generator, resnet-translation, spade-translation.")
+    ] = "eagan-generator",
     dataset: Annotated[
-        str, typer.Option(help="cifar10 (32x32) or stl10 (48x48): size and published recipe.")
-    ] = "cifar10",
-    images: Annotated[
-        str | None, typer.Option(help="Training images: a folder, a Parquet file; default the data set, downloaded.")
+        str | None, typer.Option(help="GAN: cifar10 (32x32, default) or stl10 (48x48): size and published recipe.")
     ] = None,
-    width: Annotated[int, typer.Option(help="Channels of the generator.")] = 256,
+    images: Annotated[
+        str | None,
+        typer.Option(help="GAN: training images, a folder or a Parquet file; default the data set, downloaded."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="GAN: channels of the generator; default 256.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Translation: pix2pix, cyclegan, or gaugan, that of spade-translation.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Translation: folder with train and test, trainA and trainB, …, or Cityscapes."),
+    ] = None,
+    direction: Annotated[str | None, typer.Option(help="Translation: AtoB (default) or BtoA.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Translation: trained generator, or run that trained it, to learn from.")
+    ] = None,
+    set_: options.SpaceSettings = None,
     recipe: options.Recipe = None,
     log_every: Annotated[int, typer.Option(help="Steps between rows of losses.")] = 100,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints, samples and metrics.")] = 5000,
-    checkpoint_samples: Annotated[int, typer.Option(help="Images that metrics are measured on meanwhile.")] = 5000,
-    samples: Annotated[int, typer.Option(help="Images that metrics are measured on at the end.")] = 50_000,
+    checkpoint_samples: Annotated[
+        int | None, typer.Option(help="Images that metrics are measured on meanwhile; default 5000, or all held-out.")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Images that metrics are measured on at the end; default 50,000, or all held-out."),
+    ] = None,
     extractor: Annotated[str, typer.Option(help="cifarnet or inception, as of `autogas evaluate`.")] = "cifarnet",
     inception_weights: Annotated[str | None, typer.Option(help="File of Inception's weights.")] = None,
     reference: Annotated[
-        str | None, typer.Option(help="Images or statistics to compare with; default the training images.")
+        str | None,
+        typer.Option(help="Images or statistics to compare with; default the training images, or the target domain."),
     ] = None,
+    segmentation: options.Segmentation = None,
+    segmentation_weights: options.SegmentationWeights = None,
+    segmentation_map: options.SegmentationMap = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
     out: options.Out = None,
     resume: options.Resume = None,
@@ -46,27 +70,38 @@ def train(
 
     if resume is None and arch is None:
         raise InputError("say what to train: an architecture, or a run to continue with --resume")
+    of_one_kind = {
+        "dataset": dataset,
+        "images": images,
+        "width": width,
+        "task": task,
+        "data": data,
+        "direction": direction,
+        "teacher": teacher,
+        "space_settings": options.parse_settings(set_) or None,
+        "checkpoint_samples": checkpoint_samples,
+        "samples": samples,
+        "reference": reference,
+        "segmentation": segmentation,
+        "segmentation_weights": segmentation_weights,
+        "segmentation_map": segmentation_map,
+    }
     run = workflow(
         arch,
         recipe=options.parse_settings(recipe, "--recipe"),
         out=out,
         resume=resume,
         space=space,
-        dataset=dataset,
-        images=images or ("stl10-unlabeled" if dataset == "stl10" else dataset),
-        width=width,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
-        checkpoint_samples=checkpoint_samples,
-        samples=samples,
         extractor=extractor,
         inception_weights=inception_weights,
-        reference=reference,
         tensorboard=tensorboard,
         seed=seed,
         device=options.checked_device(device),
         devices=devices,
         precision=precision,
+        **{name: value for name, value in of_one_kind.items() if value is not None},
     )
     results = run.results
     lines = [f"{value:.6g}\t{name}" for name, value in results["metrics"].items()]

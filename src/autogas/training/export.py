@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from autogas.errors import InputError
 from autogas.spaces import Space, get_space
+from autogas.spaces.translation import TranslationSpace
 from autogas.training.checkpoint import load_tensors, save_tensors
 
+GENERATOR_FILE = "generator.safetensors"
 WEIGHTS_SUFFIX = ".safetensors"
 ABOUT = ("space", "space_settings", "arch")
 
@@ -45,13 +47,58 @@ class TrainedGenerator:
         return images
 
 
+class TrainedTranslator:
+    """A generator of images from images or label maps, in evaluation mode.
+
+    Attributes:
+        network: inputs to images in [-1, 1].
+        space: its space.
+        arch: its architecture.
+    """
+
+    def __init__(self, network: nn.Module, space: TranslationSpace, arch: Any) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.space = space
+        self.arch = arch
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Images ``[N, 3, H, W]`` in [0, 1] from inputs of the space."""
+        images: Tensor = (self.network(inputs.to(next(self.network.parameters()).device)) + 1) / 2
+        return images
+
+
 def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:
-    """Read a generator that was exported after training.
+    """Read a generator of images from latents that was exported after training.
 
     Raises:
-        InputError: a file that cannot be read, or is no exported generator.
+        InputError: a file that cannot be read, or is no such generator.
     """
-    tensors, about = load_tensors(Path(path))
+    model, space, arch = _load(Path(path))
+    if isinstance(space, TranslationSpace):
+        raise InputError(f"generator {str(path)!r}: of {space.name}, which translates images; accepted with their data")
+    return TrainedGenerator(model.to(device), space, arch)
+
+
+def load_translator(path: str | Path, *, device: str = "cpu") -> TrainedTranslator:
+    """Read a generator of images from images or label maps that was exported after training.
+
+    Args:
+        path: the file, or the folder of its training.
+        device: where to run it.
+
+    Raises:
+        InputError: a file that cannot be read, or is no such generator.
+    """
+    path = Path(path)
+    model, space, arch = _load(path / GENERATOR_FILE if path.is_dir() else path)
+    if not isinstance(space, TranslationSpace):
+        raise InputError(f"generator {str(path)!r}: of {space.name}, accepted is one that translates images")
+    return TrainedTranslator(model.to(device), space, arch)
+
+
+def _load(path: Path) -> tuple[nn.Module, Space[Any], Any]:
+    tensors, about = load_tensors(path)
     if not all(name in about for name in ABOUT):
         raise InputError(f"generator {str(path)!r}: accepted is an exported generator, not a checkpoint")
     space = get_space(about["space"], **about["space_settings"])
@@ -61,4 +108,4 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"generator {str(path)!r}: {str(error).splitlines()[-1].strip()}") from None
-    return TrainedGenerator(model.to(device), space, arch)
+    return model, space, arch

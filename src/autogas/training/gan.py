@@ -103,6 +103,11 @@ class GANTask:
         """Both networks and the averaged generator."""
         return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
 
+    @property
+    def exported(self) -> nn.Module:
+        """The averaged generator."""
+        return self.average
+
     def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:
         """Some updates of the discriminator, one of the generator; returns the last loss of each."""
         self._set_learning_rates(step)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -14,6 +16,9 @@ from torchvision.utils import make_grid
 from autogas.metrics.pixels import as_uint8
 from autogas.training.loop import Row
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Part of a turn between neighbouring hues: any first few are far apart."""
+
 
 def sample_grid(images: Tensor, *, columns: int = 8) -> bytes:
     """Images ``[n, 3, H, W]`` in [0, 1], side by side, as PNG."""
@@ -21,6 +26,16 @@ def sample_grid(images: Tensor, *, columns: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def visible(inputs: Tensor) -> Tensor:
+    """Inputs of a translation as images in [0, 1]: images in [-1, 1], or label maps in a colour for each label."""
+    if inputs.shape[1] == 3:
+        return (inputs + 1) / 2
+    labels = inputs[:, :-1].argmax(1)
+    hues = torch.arange(inputs.shape[1] - 1) * GOLDEN
+    channels = [0.55 + 0.45 * torch.cos(2 * math.pi * (hues - third / 3)) for third in range(3)]
+    return torch.stack(channels, 1)[labels.cpu()].permute(0, 3, 1, 2)
 
 
 def loss_curves(rows: Sequence[Row]) -> bytes:

@@ -160,10 +160,10 @@ def reference_statistics(
     if size is not None or samples is not None:
         raise InputError(f"reference {source!r}: statistics have their size and samples; accepted for images")
     known = FeatureStatistics.load(source)
-    if len(known.mu) != extractor.dim or known.extractor not in (None, _identity(extractor)):
+    if len(known.mu) != extractor.dim or known.extractor not in (None, identity(extractor)):
         raise InputError(
             f"reference {source!r}: {len(known.mu)} features by {known.extractor or 'an unknown extractor'}, "
-            f"accepted are {extractor.dim} by {_identity(extractor)}"
+            f"accepted are {extractor.dim} by {identity(extractor)}"
         )
     return known
 
@@ -210,7 +210,7 @@ def _measure(
         logits.append(scores.cpu())
     if samples is not None and accumulator.count < samples:
         raise InputError(f"{samples} samples asked of {source!r}, which holds {accumulator.count}")
-    statistics = accumulator.statistics(extractor=_identity(extractor), source=source)
+    statistics = accumulator.statistics(extractor=identity(extractor), source=source)
     return statistics, torch.cat(logits), shape
 
 
@@ -248,6 +248,6 @@ def _evaluation(
     )
 
 
-def _identity(extractor: FeatureExtractor) -> str:
+def identity(extractor: FeatureExtractor) -> str:
     """What statistics by this extractor are marked with: only those of equal mark can be compared."""
     return f"{extractor.name}, {extractor.version}"

@@ -4,58 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from autogas.datasets import load_images
-from autogas.errors import InputError
-from autogas.metrics import FeatureStatistics, get_extractor
+from autogas.errors import InputError, unknown
+from autogas.metrics import FeatureStatistics
 from autogas.runs import Run, progress, replacing
-from autogas.seeding import torch_generator
-from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
-from autogas.training.export import load_generator, save_generator
-from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task
+from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
-from autogas.training.machine import Machine, Precision, launch
-from autogas.training.pictures import loss_curves, sample_grid
-from autogas.workflows.common import open_run, read_settings
-from autogas.workflows.evaluate import evaluate_generator, reference_statistics
+from autogas.training.machine import Machine, launch
+from autogas.training.pictures import loss_curves
+from autogas.workflows.common import open_run
+from autogas.workflows.gan_trainer import GANTrainer
+from autogas.workflows.trainer import AnyTrainer, ExportableTask, Reader
+from autogas.workflows.translation_trainer import TranslationTrainer
 
-GENERATOR_FILE = "generator.safetensors"
 REFERENCE_FILE = "reference.npz"
-GRID_SAMPLES = 64
-
-
-class TrainSettings(BaseModel):
-    """What determines a training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    arch: str = Field(description="architecture of the space")
-    space: Literal["eagan-generator"] = Field("eagan-generator", description="search space")
-    dataset: Literal["cifar10", "stl10"] = Field("cifar10", description="image size and published recipe")
-    width: int = Field(256, ge=1, description="channels of the generator")
-    images: str = Field("cifar10", description="training images: cifar10, stl10-unlabeled, a folder, a Parquet file")
-    train_images: int | None = Field(None, ge=1, description="the first so many images; None: all")
-    recipe: GANRecipe = Field(description="how to train; the data set's published one where nothing else is said")
-    log_every: int = Field(100, ge=1, description="steps between rows of losses")
-    checkpoint_every: int = Field(5000, ge=1, description="steps between checkpoints, samples and metrics")
-    checkpoint_samples: int = Field(5000, ge=2, description="images that metrics are measured on meanwhile")
-    samples: int = Field(50_000, ge=2, description="images that metrics are measured on at the end")
-    extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
-    inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
-    reference: str | None = Field(None, description="images or statistics to compare with; None: the training images")
-    tensorboard: bool = Field(False, description="write logs for TensorBoard")
-    seed: int = Field(0, ge=0, description="of weights, batches and latents")
-    device: str = Field("cpu", description="where to train")
-    devices: int = Field(1, ge=1, description="on how many of them")
-    precision: Precision = Field("32-true", description="32-true or bf16-mixed")
+DEFAULT_SPACE = "eagan-generator"
+TRAINERS: Mapping[str, Reader] = {
+    "eagan-generator": GANTrainer.read,
+    "resnet-translation": TranslationTrainer.read,
+    "spade-translation": TranslationTrainer.read,
+}
+"""How the networks of each space are trained."""
 
 
 def train(
@@ -66,7 +42,7 @@ def train(
     resume: str | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a generator against a discriminator; see :class:`TrainSettings` for the settings.
+    """Train a generator: of images from latents, or of images from images (``space="resnet-translation"``, …).
 
     The run folder holds ``losses.jsonl`` and ``losses.png``, a checkpoint, samples at every checkpoint in ``samples/``,
     the metrics measured there in the record, and at the end ``generator.safetensors`` and the final metrics in
@@ -74,41 +50,50 @@ def train(
 
     Args:
         arch: an architecture or the name of a published one, or the folder of a search whose winner is meant.
-        recipe: fields of :class:`~autogas.training.gan.GANRecipe` that differ from the published one.
+        recipe: settings of the training that differ from the published ones: fields of
+            :class:`~autogas.training.gan.GANRecipe`, :class:`~autogas.training.pix2pix.Pix2PixRecipe`,
+            :class:`~autogas.training.cyclegan.CycleGANRecipe` or :class:`~autogas.training.gaugan.GauGANRecipe`.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: fields of :class:`TrainSettings`.
+        **settings: fields of :class:`~autogas.workflows.gan_trainer.GANTrainSettings` or
+            :class:`~autogas.workflows.translation_trainer.TranslationTrainSettings`.
 
     Raises:
         InputError: bad settings or images, or a training that diverged or collapsed: its files stay intact.
     """
-    published = PUBLISHED_RECIPES.get(settings.get("dataset", "cifar10"), GANRecipe())
-    given = {"arch": arch, "recipe": {**published.model_dump(), **(recipe or {})}, **settings}
+    given: dict[str, Any] = {"arch": arch, "recipe": dict(recipe or {}), **settings}
     if arch is not None and Path(arch).is_dir():
         given |= winner(Path(arch))
-    s = read_settings("train", TrainSettings, given, resume)
-    known = check(s, None if resume is None else Path(resume) / REFERENCE_FILE)
+    if resume is not None:
+        given = Run.open(resume, "train").settings
+    trainer = read(given)
+    s = trainer.settings
+    if s.tensorboard and find_spec("tensorboard") is None:
+        raise InputError("--tensorboard: needs the package tensorboard; pip install 'autogas[tensorboard]'")
+    saved = None if resume is None else Path(resume) / REFERENCE_FILE
+    known = trainer.check(saved if saved is not None and saved.exists() else None)
     run = open_run("train", s, out=out, resume=resume)
     (run.path / "samples").mkdir(exist_ok=True)
     known.save(run.path / REFERENCE_FILE)
     start = time.perf_counter()
     launch(_train, s.model_dump_json(), str(run.path), device=s.device, devices=s.devices, precision=s.precision)
     trained = time.perf_counter()
-    results = evaluate_generator(
-        load_generator(run.path / GENERATOR_FILE, device=s.device),
-        reference=known,
-        samples=s.samples,
-        extractor=get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device),
-        splits=min(10, s.samples),
-    )
-    space = space_of(s)
-    parsed = space.parse(s.arch)
-    cost = space.cost(parsed)
+    results = trainer.evaluate(run.path / GENERATOR_FILE, known, trainer.extractor())
+    parsed = trainer.space.parse(s.arch)
+    cost = trainer.space.cost(parsed)
     run.write_costs({"train_seconds_this_time": trained - start, "evaluate_seconds": time.perf_counter() - trained})
     run.finish(
-        {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": s.recipe.steps, **results.model_dump()}
+        {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": trainer.steps, **results.model_dump()}
     )
     return run
+
+
+def read(given: Mapping[str, Any]) -> AnyTrainer:
+    """The kind of training that the space of these settings asks for."""
+    space = given.get("space", DEFAULT_SPACE)
+    if space not in TRAINERS:
+        raise unknown("space", str(space), TRAINERS)
+    return TRAINERS[space](given)
 
 
 def winner(path: Path) -> dict[str, Any]:
@@ -117,84 +102,56 @@ def winner(path: Path) -> dict[str, Any]:
     found = run.results.get("winner", {})
     if "arch" not in found:
         raise InputError(f"{str(path)!r} is a run of {run.workflow}: accepted is a search, which has a winner")
-    return {"arch": found["arch"], "space": run.settings["space"]}
-
-
-def space_of(s: TrainSettings) -> EAGANGenerator:
-    """The space of the generator, at the training's size."""
-    return EAGANGenerator(dataset=s.dataset, width=s.width)
-
-
-def check(s: TrainSettings, saved: Path | None) -> FeatureStatistics:
-    """Say at once what would fail later; returns the statistics that generated images are compared with."""
-    space_of(s).parse(s.arch)
-    EAGANDiscriminator(dataset=s.dataset, width=s.recipe.discriminator_width).parse(s.recipe.discriminator)
-    for batch in (s.recipe.generator_batch, s.recipe.discriminator_batch):
-        if batch % s.devices:
-            raise InputError(f"a batch of {batch} on {s.devices} devices: accepted are multiples of {s.devices}")
-    if s.tensorboard and find_spec("tensorboard") is None:
-        raise InputError("--tensorboard: needs the package tensorboard; pip install 'autogas[tensorboard]'")
-    extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
-    if saved is not None and saved.exists():
-        return reference_statistics(str(saved), extractor)
-    if s.reference is not None:
-        return reference_statistics(s.reference, extractor)
-    return reference_statistics(s.images, extractor, size=space_of(s).image_size, samples=s.train_images)
+    settings: dict[str, Any] = {
+        name: run.settings[name] for name in ("space", "space_settings") if name in run.settings
+    }
+    return {"arch": found["arch"], **settings}
 
 
 def _train(machine: Machine, settings_json: str, folder: str) -> None:
     """What each process does."""
-    s = TrainSettings.model_validate_json(settings_json)
-    space, path = space_of(s), Path(folder)
-    arch = space.parse(s.arch)
-    images = load_images(s.images, size=space.image_size, limit=s.train_images)
-    task = gan_task(space, arch, images, s.recipe, seed=s.seed)
+    trainer, path = read(json.loads(settings_json)), Path(folder)
+    s, task = trainer.settings, trainer.task()
     loop = functools.partial(
         run_loop,
         task,
         machine,
-        steps=s.recipe.steps,
+        steps=trainer.steps,
         seed=s.seed,
         folder=path,
         log_every=s.log_every,
         checkpoint_every=s.checkpoint_every,
+        equal_until=trainer.equal_until,
     )
     if not machine.main:
         loop()
         return
-    with _observer(s, task, path) as observe:
+    with _observer(trainer, task, path) as observe:
         loop(observe=observe, track=functools.partial(progress, description="training"))
-    save_generator(path / GENERATOR_FILE, task.average, space, arch)
+    save_generator(path / GENERATOR_FILE, task.exported, trainer.space, trainer.space.parse(s.arch))
 
 
 @contextlib.contextmanager
-def _observer(s: TrainSettings, task: GANTask, path: Path) -> Iterator[Callable[[Sequence[Row]], None]]:
+def _observer(trainer: AnyTrainer, task: ExportableTask, path: Path) -> Iterator[Callable[[Sequence[Row]], None]]:
     """Writes curves and logs with every row; samples and metrics too when a checkpoint comes."""
     run = Run.open(path)
     known = FeatureStatistics.load(path / REFERENCE_FILE)
-    extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
+    extractor = trainer.extractor()
 
     def observe(rows: Sequence[Row]) -> None:
         step = int(rows[-1]["step"])
         values = {name: value for name, value in rows[-1].items() if name != "step"}
-        if step % s.checkpoint_every == 0 or step == s.recipe.steps:
-            images = task.samples(GRID_SAMPLES, torch_generator("grid", s.seed))
-            _write(path / "samples" / f"step-{step:08}.png", sample_grid(images))
+        if step % trainer.settings.checkpoint_every == 0 or step == trainer.steps:
+            _write(path / "samples" / f"step-{step:08}.png", trainer.picture(task))
             _write(path / "losses.png", loss_curves(rows))
-            if step < s.recipe.steps:
-                values |= evaluate_generator(
-                    task.samples,
-                    reference=known,
-                    samples=s.checkpoint_samples,
-                    extractor=extractor,
-                    splits=min(10, s.checkpoint_samples),
-                ).metrics
+            if step < trainer.steps:
+                values |= trainer.measure(task, known, extractor).metrics
             run.record.put([(f"step {step:08}", values)])
         if board is not None:
             for name, value in values.items():
                 board.add_scalar(name, value, step)
 
-    with _board(path) if s.tensorboard else contextlib.nullcontext() as board:
+    with _board(path) if trainer.settings.tensorboard else contextlib.nullcontext() as board:
         yield observe
     run.record.close()
 

@@ -1,0 +1,209 @@
+"""Training of generators that translate images or label maps, for :func:`autogas.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+
+from autogas.datasets.translation import LabelMaps, TranslationData
+from autogas.errors import InputError, unknown
+from autogas.metrics import FeatureExtractor, FeatureStatistics
+from autogas.runs import progress
+from autogas.seeding import torch_generator
+from autogas.spaces import get_space
+from autogas.spaces.translation import TranslationSpace
+from autogas.training.cyclegan import CycleGANRecipe, cyclegan_task
+from autogas.training.distill import Teacher
+from autogas.training.export import load_translator
+from autogas.training.gaugan import GauGANRecipe, gaugan_task
+from autogas.training.pictures import sample_grid, visible
+from autogas.training.pix2pix import Pix2PixRecipe, pix2pix_task
+from autogas.training.translation import TranslationRecipe, TranslationTask
+from autogas.training.vgg import PerceptualDistance
+from autogas.workflows.evaluate import Evaluation, reference_statistics
+from autogas.workflows.evaluate_translation import (
+    SegmentationSettings,
+    Translate,
+    check_segmentable,
+    load_data,
+    measure_translation,
+    target_statistics,
+)
+from autogas.workflows.trainer import Trainer, TrainSettings
+
+GRID_INPUTS = 24
+GRID_COLUMNS = 4
+
+
+class TranslationTrainSettings(TrainSettings, SegmentationSettings):
+    """What determines the training of a translation."""
+
+    space: Literal["resnet-translation", "spade-translation"] = Field(description="search space")
+    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
+    task: Literal["pix2pix", "cyclegan", "gaugan"] = Field(description="what is trained; gaugan of spade-translation")
+    data: str = Field(description="folder of the data set")
+    direction: Literal["AtoB", "BtoA"] = Field("AtoB", description="of paired and unpaired data")
+    teacher: str | None = Field(None, description="a trained generator, or the folder of its training, to learn from")
+    recipe: TranslationRecipe = Field(description="how to train")
+    checkpoint_samples: int | None = Field(None, ge=2, description="inputs that are translated meanwhile; None: all")
+    samples: int | None = Field(None, ge=2, description="inputs that are translated at the end; None: all")
+    reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
+
+
+class Pix2PixSettings(TranslationTrainSettings):
+    """Those of pix2pix."""
+
+    recipe: Pix2PixRecipe = Field(Pix2PixRecipe(), description="how to train")
+
+
+class CycleGANSettings(TranslationTrainSettings):
+    """Those of CycleGAN."""
+
+    recipe: CycleGANRecipe = Field(CycleGANRecipe(), description="how to train")
+
+
+class GauGANSettings(TranslationTrainSettings):
+    """Those of GauGAN."""
+
+    recipe: GauGANRecipe = Field(GauGANRecipe(), description="how to train")
+
+
+@dataclass(frozen=True)
+class TranslationKind:
+    """A task of translation.
+
+    Attributes:
+        space: of its generators.
+        layout: of its data; see :mod:`autogas.datasets.translation`.
+        settings: what determines its training.
+        task: from space, architecture, training data, held-out data and recipe to what the loop trains.
+    """
+
+    space: str
+    layout: str
+    settings: type[TranslationTrainSettings]
+    task: Callable[..., TranslationTask]
+
+
+TASKS: Mapping[str, TranslationKind] = {
+    "pix2pix": TranslationKind("resnet-translation", "paired", Pix2PixSettings, pix2pix_task),
+    "cyclegan": TranslationKind("resnet-translation", "unpaired", CycleGANSettings, cyclegan_task),
+    "gaugan": TranslationKind("spade-translation", "labels", GauGANSettings, gaugan_task),
+}
+
+
+class TranslationTrainer(Trainer[TranslationTrainSettings]):
+    """A generator from images or label maps; see :data:`TASKS`."""
+
+    equal_until = 1000
+    space: TranslationSpace
+
+    def __init__(self, settings: TranslationTrainSettings) -> None:
+        self.settings = settings
+        self.kind = TASKS[settings.task]
+        self.space = cast("TranslationSpace", get_space(settings.space, **settings.space_settings))
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> TranslationTrainer:
+        """See :meth:`Trainer.read`; a space that only one task trains names the task.
+
+        Raises:
+            InputError: no task, or one of another space.
+        """
+        fitting = [name for name, kind in TASKS.items() if kind.space == given["space"]]
+        task = given.get("task") or (fitting[0] if len(fitting) == 1 else None)
+        if task is None:
+            raise InputError(f"say which task of {given['space']} is trained: --task {' or '.join(fitting)}")
+        if task not in TASKS:
+            raise unknown("task", str(task), TASKS)
+        if task not in fitting:
+            raise InputError(f"task {task!r} with space {given['space']!r}: accepted is {TASKS[task].space}")
+        return cls(TASKS[task].settings.model_validate({**given, "task": task}))
+
+    @cached_property
+    def data(self) -> TranslationData:
+        """Training images."""
+        recipe = self.settings.recipe
+        return self._load("train", enlarge=recipe.enlarge, flip=recipe.flip)
+
+    @cached_property
+    def held_out(self) -> TranslationData:
+        """Images of the test split, or of val where there is none."""
+        return self._load("test")
+
+    @cached_property
+    def recipe(self) -> TranslationRecipe:
+        """That of the settings, with its number of steps."""
+        return self.settings.recipe.with_steps(self.data)
+
+    @property
+    def steps(self) -> int:
+        """Updates of the generator."""
+        assert self.recipe.steps is not None
+        return self.recipe.steps
+
+    def check(self, known: Path | None) -> FeatureStatistics:
+        """See :meth:`Trainer.check`; every label map of the data is read."""
+        s = self.settings
+        arch = self.space.parse(s.arch)
+        self.check_batches(s.recipe.batch)
+        for data in (self.data, self.held_out):
+            if isinstance(data.inputs, LabelMaps):
+                for i in progress(range(len(data.inputs)), len(data.inputs), f"checking labels of {data.split}"):
+                    data.inputs.labels(i)
+        if s.teacher is not None:
+            Teacher(load_translator(s.teacher).network, self.space.build(arch), self.space)
+        if isinstance(s.recipe, GauGANRecipe) and s.recipe.vgg is not None:
+            PerceptualDistance(s.recipe.vgg)
+        if s.segmenter("cpu") is not None:
+            check_segmentable(self.held_out)
+        extractor = self.extractor()
+        if known is not None or s.reference is not None:
+            return reference_statistics(str(known or s.reference), extractor)
+        return target_statistics(self.space, self.held_out, self.kind.layout, extractor, direction=s.direction)
+
+    def task(self) -> TranslationTask:
+        """See :meth:`Trainer.task`."""
+        s = self.settings
+        teacher = None if s.teacher is None else load_translator(s.teacher).network
+        arch = self.space.parse(s.arch)
+        return self.kind.task(self.space, arch, self.data, self.held_out, self.recipe, teacher=teacher, seed=s.seed)
+
+    def picture(self, task: TranslationTask) -> bytes:
+        """Held-out inputs, each followed by its translation and, of pairs, by its target."""
+        generator = torch_generator("grid", self.settings.seed)
+        index = torch.randperm(len(self.held_out.inputs), generator=generator)[:GRID_INPUTS]
+        inputs = self.held_out.inputs.batch(index)
+        rows = [visible(inputs), task.translate(inputs).cpu()]
+        if self.held_out.paired:
+            rows.append(visible(self.held_out.targets.batch(index)))
+        return sample_grid(torch.stack(rows, 1).flatten(0, 1), columns=GRID_COLUMNS * len(rows))
+
+    def measure(self, task: TranslationTask, known: FeatureStatistics, extractor: FeatureExtractor) -> Evaluation:
+        """See :meth:`Trainer.measure`."""
+        return self._evaluation(task.translate, known, extractor, self.settings.checkpoint_samples)
+
+    def evaluate(self, path: Path, known: FeatureStatistics, extractor: FeatureExtractor) -> Evaluation:
+        """See :meth:`Trainer.evaluate`."""
+        translator = load_translator(path, device=self.settings.device)
+        return self._evaluation(translator, known, extractor, self.settings.samples)
+
+    def _evaluation(
+        self, translate: Translate, known: FeatureStatistics, extractor: FeatureExtractor, samples: int | None
+    ) -> Evaluation:
+        s = self.settings
+        result = measure_translation(
+            translate, self.held_out, known, extractor, segmenter=s.segmenter(s.device), samples=samples
+        )
+        result.protocol |= {"direction": s.direction}
+        return result
+
+    def _load(self, split: str, **augmentation: Any) -> TranslationData:
+        s = self.settings
+        return load_data(self.space, s.data, self.kind.layout, split=split, direction=s.direction, **augmentation)
