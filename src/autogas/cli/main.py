@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from autogas.cli import bench, options
+from autogas.cli import bench, data, options
 from autogas.cli.catalogue import catalogue
 from autogas.cli.cifarnet import train_cifarnet
 from autogas.cli.discover import discover
@@ -13,6 +13,7 @@ from autogas.cli.rank import rank
 from autogas.cli.report import report
 from autogas.cli.reproduce import reproduce
 from autogas.cli.score import score
+from autogas.cli.segmentation import train_segmentation
 from autogas.cli.train import train
 
 app = typer.Typer(
@@ -28,9 +29,11 @@ app.command()(score)
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(bench.app, name="bench")
+app.add_typer(data.app, name="data")
 app.command()(report)
 app.command(name="list")(catalogue)
 app.command(name="train-cifarnet", hidden=True)(train_cifarnet)
+app.command(name="train-segmentation", hidden=True)(train_segmentation)
 
 
 INTERRUPTED = 130
