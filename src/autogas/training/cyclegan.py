@@ -54,7 +54,7 @@ def cyclegan_task(
 ) -> TranslationTask:
     """The training of a generator of a space: with its reverse, of the same architecture, or as a student."""
     generator = space.build(arch, seed=seed)
-    discriminator = build_discriminator(space, 3, width=recipe.discriminator_width, seed=seed)
+    discriminator = build_discriminator(space, 3, recipe, seed=seed)
     if teacher is not None:
         guide = Teacher(teacher, generator, space, seed=seed)
         return CycleGANStudentTask(generator, discriminator, data, held_out, recipe, teacher=guide)
@@ -62,7 +62,7 @@ def cyclegan_task(
         generator,
         space.build(arch, seed=derive_seed("reverse", seed)),
         discriminator,
-        build_discriminator(space, 3, width=recipe.discriminator_width, seed=seed, name="reverse discriminator"),
+        build_discriminator(space, 3, recipe, seed=seed, name="reverse discriminator"),
         data,
         held_out,
         recipe,

@@ -66,8 +66,8 @@ def gaugan_task(
     discriminator = build_discriminator(
         space,
         space.input_shapes[0][0] + 3,
+        recipe,
         scales=2,
-        width=recipe.discriminator_width,
         padding=2,
         spectral=True,
         seed=seed,

@@ -37,7 +37,7 @@ def pix2pix_task(
 ) -> Pix2PixTask:
     """The training of a generator of a space; a student learns from the targets and from its teacher's features."""
     generator = space.build(arch, seed=seed)
-    discriminator = build_discriminator(space, 3 + 3, width=recipe.discriminator_width, seed=seed)
+    discriminator = build_discriminator(space, 3 + 3, recipe, seed=seed)
     guide = None if teacher is None else Teacher(teacher, generator, space, seed=seed)
     return Pix2PixTask(generator, discriminator, data, held_out, recipe, teacher=guide)
 

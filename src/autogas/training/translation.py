@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.datasets.translation import TranslationData, draw_views
+from autogas.errors import InputError
 from autogas.seeding import torch_generator
 from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationSpace
@@ -45,6 +46,7 @@ class TranslationRecipe(BaseModel):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second momentum")
     discriminator_width: int = Field(64, ge=1, description="channels of the discriminator's first layer")
+    discriminator_layers: int = Field(3, ge=1, description="its layers of stride 2")
     distill_weight: float = Field(1.0, ge=0, description="of the features of a teacher")
     enlarge: float = Field(ENLARGED, ge=1, description="images are resized to so many times their size and cropped")
     flip: bool = Field(True, description="mirror one image in two")
@@ -69,16 +71,35 @@ def learning_rate_share(step: int, steps: int, constant: float) -> float:
 
 
 def build_discriminator(
-    space: TranslationSpace, channels: int, *, seed: int = 0, name: str = "discriminator", **settings: Any
+    space: TranslationSpace,
+    channels: int,
+    recipe: TranslationRecipe,
+    *,
+    seed: int = 0,
+    name: str = "discriminator",
+    **settings: Any,
 ) -> MultiScalePatchGAN:
-    """A :class:`~autogas.training.patchgan.MultiScalePatchGAN`, initialised as the generators of a space are."""
-    discriminator = MultiScalePatchGAN(channels, **settings)
+    """A :class:`~autogas.training.patchgan.MultiScalePatchGAN`, initialised as the generators of a space are.
+
+    Raises:
+        InputError: too many layers for the images of the space.
+    """
+    discriminator = MultiScalePatchGAN(
+        channels, width=recipe.discriminator_width, strided=recipe.discriminator_layers, **settings
+    )
     generator = torch_generator(name, seed)
     with torch.no_grad():
         space.initialise(discriminator, generator)
         for layer in discriminator.modules():
             if isinstance(layer, SpectralConv2d):
                 layer.reset_vectors(generator)
+        _, height, width = space.input_shapes[0]
+        try:
+            discriminator.eval()(torch.zeros(1, channels, height, width))
+        except (RuntimeError, ValueError):
+            raise InputError(
+                f"recipe.discriminator_layers={recipe.discriminator_layers}: images of {width}x{height} are too small"
+            ) from None
     return discriminator
 
 
