@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from scipy.cluster.vq import kmeans2
@@ -20,7 +21,7 @@ GREY = (0.299, 0.587, 0.114)
 EDGE = 0.15
 """Length of the gradient of brightness, of 1 a pixel, from which on a pixel is an edge."""
 CLASSES = 6
-FITTED_IMAGES = 500
+FITTED_IMAGES, FITTED_PIXELS = 500, 50_000
 SMOOTHING = 5
 """Side of the square that colours are averaged over before they are assigned to clusters."""
 SPLITS = ("train", "test")
@@ -93,8 +94,13 @@ def colour_clusters(pixels: Tensor, reference: Tensor) -> Tensor:
 
     Clusters are those of k-means on smoothed colours, numbered by brightness, dark first.
     """
-    fitted = _smoothed(reference[:FITTED_IMAGES]).flatten(0, 2).numpy()
-    start = fitted[numpy_generator("colour clusters").choice(len(fitted), CLASSES, replace=False)]
+    colours = _smoothed(reference[:FITTED_IMAGES]).flatten(0, 2).numpy()
+    rng = numpy_generator("colour clusters")
+    fitted = colours[rng.permutation(len(colours))[:FITTED_PIXELS]]
+    distinct = np.unique((255 * fitted).round(), axis=0) / 255
+    if len(distinct) < CLASSES:
+        raise InputError(f"images of {len(distinct)} colours: accepted are {CLASSES} or more to make label maps of")
+    start = distinct[rng.choice(len(distinct), CLASSES, replace=False)]
     centres = torch.from_numpy(kmeans2(fitted, start, minit="matrix")[0])
     centres = centres[(centres * torch.tensor(GREY)).sum(1).argsort()]
     distances = torch.cat([torch.cdist(part.flatten(1, 2), centres) for part in _smoothed(pixels).split(500)])

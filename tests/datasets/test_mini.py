@@ -1,0 +1,79 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from autogas.datasets import load_images
+from autogas.datasets.mini import CLASSES, colour_clusters, edges, make_translation
+from autogas.datasets.translation import Frame, load_translation
+from autogas.errors import InputError
+
+
+def test_edges_are_where_brightness_jumps():
+    pixels = torch.full((1, 3, 8, 8), 40, dtype=torch.uint8)
+    pixels[:, :, :, 4:] = 200
+    pixels[:, :, 6, 1] = 60  # too faint
+    drawn = edges(pixels)
+    assert drawn.shape == pixels.shape
+    assert sorted(drawn.unique().tolist()) == [0, 255]
+    black = drawn[0, 0] == 0
+    assert black[:, 3:5].all()
+    assert black.sum() == 16
+
+
+def test_clusters_are_nearest_colours_ordered_by_brightness():
+    shades = torch.arange(CLASSES, dtype=torch.uint8) * 50
+    images = shades.view(-1, 1, 1, 1).expand(-1, 3, 6, 6).contiguous()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    labels = colour_clusters(images[order], images)
+    assert labels.dtype == torch.uint8
+    means = [images[order][labels == k].float().mean() for k in range(CLASSES) if (labels == k).any()]
+    assert means == sorted(means)
+    assert all(label.unique().numel() == 1 for label in labels)
+
+
+def test_pairs_and_label_maps_of_dead_leaves_are_read_back(tmp_path):
+    options = {"images": "dead-leaves", "held_out": "dead-leaves", "count": 4, "held_out_count": 3}
+    assert make_translation("edges2photo", tmp_path / "pairs", **options) == {"train": 4, "test": 3}
+    frame, everything = Frame(32, 32), torch.arange(3)
+    pairs = load_translation(tmp_path / "pairs", layout="paired", frame=frame, split="test")
+    photos = load_images("dead-leaves", size=32, limit=3, train=False)
+    torch.testing.assert_close(pairs.targets.batch(everything), photos.batch(everything))
+    torch.testing.assert_close(pairs.inputs.batch(everything), edges(photos.pixels).float() / 127.5 - 1)
+    numbers = make_translation("labels2photo", tmp_path / "maps", **options)
+    assert numbers == {"train_label": 4, "train_img": 4, "test_label": 3, "test_img": 3}
+    maps = load_translation(tmp_path / "maps", layout="labels", frame=frame, split="test", num_labels=CLASSES)
+    torch.testing.assert_close(maps.targets.batch(everything), photos.batch(everything))
+    train = load_images("dead-leaves", size=32, limit=4).pixels
+    expected = colour_clusters(photos.pixels, train)  # clusters of training images, also for the test split
+    assert torch.equal(maps.inputs.batch(everything)[:, :-1].argmax(1), expected.long())
+
+
+def test_horses_and_deer_are_chosen_by_label(tmp_path):
+    labels = [7, 4, 0, 7, 4, 4]
+    for i in range(6):
+        Image.fromarray(np.full((32, 32, 3), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    encoded = [(tmp_path / f"{i}.png").read_bytes() for i in range(6)]
+    file = tmp_path / "images.parquet"
+    pq.write_table(pa.table({"image": encoded, "label": labels}), file)
+    numbers = make_translation("horse2deer", tmp_path / "data", images=str(file), held_out=str(file))
+    assert numbers == {"trainA": 2, "trainB": 3, "testA": 2, "testB": 3}
+    data = load_translation(tmp_path / "data", layout="unpaired", frame=Frame(32, 32))
+    shades = ((data.targets.batch(torch.arange(3)).mean((1, 2, 3)) + 1) * 127.5).round().tolist()
+    assert shades == [40, 160, 200]
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(InputError, match="horse2deer"):
+        make_translation("horse2zebra", tmp_path / "data")
+    with pytest.raises(InputError, match="labels 'dead-leaves'"):
+        make_translation("horse2deer", tmp_path / "data", images="dead-leaves", held_out="dead-leaves", count=3)
+    assert not (tmp_path / "data").exists()
+    options = {"images": "dead-leaves", "held_out": "dead-leaves", "count": 2, "held_out_count": 2}
+    make_translation("edges2photo", tmp_path / "data", **options)
+    with pytest.raises(InputError, match="holds data already"):
+        make_translation("edges2photo", tmp_path / "data", **options)
+    with pytest.raises(InputError, match="images of 1 colours"):
+        colour_clusters(torch.zeros(2, 3, 6, 6, dtype=torch.uint8), torch.zeros(2, 3, 6, 6, dtype=torch.uint8))
