@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from autogas.proxies.score import score, score_many
     from autogas.runs import Run
     from autogas.spaces import Cost, Space, get_space, list_spaces
-    from autogas.training.export import load_generator
+    from autogas.training.export import load_generator, load_translator
     from autogas.workflows.discover import discover
     from autogas.workflows.evaluate import evaluate, evaluate_generator
+    from autogas.workflows.evaluate_translation import evaluate_translation
     from autogas.workflows.rank import rank
     from autogas.workflows.train import train
 
@@ -37,6 +38,7 @@ __all__ = [
     "discover",
     "evaluate",
     "evaluate_generator",
+    "evaluate_translation",
     "get_proxy",
     "get_space",
     "list_benchmarks",
@@ -44,6 +46,7 @@ __all__ = [
     "list_spaces",
     "load_benchmark",
     "load_generator",
+    "load_translator",
     "parse_proxy",
     "rank",
     "score",
@@ -60,9 +63,10 @@ _HOMES = {
     "autogas.proxies.score": ("score", "score_many"),
     "autogas.runs": ("Run",),
     "autogas.spaces": ("Cost", "Space", "get_space", "list_spaces"),
-    "autogas.training.export": ("load_generator",),
+    "autogas.training.export": ("load_generator", "load_translator"),
     "autogas.workflows.discover": ("discover",),
     "autogas.workflows.evaluate": ("evaluate", "evaluate_generator"),
+    "autogas.workflows.evaluate_translation": ("evaluate_translation",),
     "autogas.workflows.rank": ("rank",),
     "autogas.workflows.train": ("train",),
 }

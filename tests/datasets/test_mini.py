@@ -29,9 +29,7 @@ def test_clusters_are_nearest_colours_ordered_by_brightness():
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     labels = colour_clusters(images[order], images)
     assert labels.dtype == torch.uint8
-    means = [images[order][labels == k].float().mean() for k in range(CLASSES) if (labels == k).any()]
-    assert means == sorted(means)
-    assert all(label.unique().numel() == 1 for label in labels)
+    assert torch.equal(labels, order.to(torch.uint8).view(-1, 1, 1).expand(-1, 6, 6))
 
 
 def test_pairs_and_label_maps_of_dead_leaves_are_read_back(tmp_path):

@@ -21,7 +21,7 @@ from autogas.metrics.weights import read_weights
 IGNORED = -1
 """Class of pixels that do not count."""
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-LAST_LAYERS = ("classifier.4.weight", "low_classifier.weight")
+LAST_LAYERS = ("classifier.4.weight", "classifier.low_classifier.weight")
 """Of torchvision's segmentation networks: as long as there are classes."""
 TORCHSCRIPT_SUFFIXES = (".pt", ".ts", ".torchscript")
 

@@ -50,6 +50,11 @@ class SegmentationSettings(BaseModel):
     segmentation_weights: str | None = Field(None, description="weights of a model of torchvision; None: downloaded")
     segmentation_map: str | None = Field(None, description="JSON file of what that network takes and its classes")
 
+    def check_segmentable(self, data: TranslationData) -> None:
+        """Raise for data without label maps if a network is named."""
+        if self.segmentation is not None and not isinstance(data.inputs, LabelMaps):
+            raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
+
     def segmenter(self, device: str) -> Segmenter | None:
         """The network, if one is named."""
         if self.segmentation is None:
@@ -104,9 +109,8 @@ def evaluate_translation(
     space, layout = translator.space, find_layout(s.data)
     held_out = load_data(space, s.data, layout, split=s.split, direction=s.direction)
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
+    s.check_segmentable(held_out)
     segmenter = s.segmenter(s.device)
-    if segmenter is not None:
-        check_segmentable(held_out)
     if s.reference is not None:
         known = reference_statistics(s.reference, extractor)
     else:
@@ -154,12 +158,6 @@ def load_data(
     if split != "train" and min(len(data.inputs), len(data.targets)) < 2:
         raise InputError(f"data {source!r}: fewer than 2 images in the split {data.split}, accepted are 2 or more")
     return data
-
-
-def check_segmentable(data: TranslationData) -> None:
-    """Raise for data without label maps."""
-    if not isinstance(data.inputs, LabelMaps):
-        raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
 
 
 def target_statistics(

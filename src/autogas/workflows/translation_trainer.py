@@ -19,18 +19,15 @@ from autogas.seeding import torch_generator
 from autogas.spaces import get_space
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.cyclegan import CycleGANRecipe, cyclegan_task
-from autogas.training.distill import Teacher
 from autogas.training.export import load_translator
 from autogas.training.gaugan import GauGANRecipe, gaugan_task
 from autogas.training.pictures import sample_grid, visible
 from autogas.training.pix2pix import Pix2PixRecipe, pix2pix_task
 from autogas.training.translation import TranslationRecipe, TranslationTask
-from autogas.training.vgg import PerceptualDistance
 from autogas.workflows.evaluate import Evaluation, reference_statistics
 from autogas.workflows.evaluate_translation import (
     SegmentationSettings,
     Translate,
-    check_segmentable,
     load_data,
     measure_translation,
     target_statistics,
@@ -151,18 +148,15 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
     def check(self, known: Path | None) -> FeatureStatistics:
         """See :meth:`Trainer.check`; every label map of the data is read."""
         s = self.settings
-        arch = self.space.parse(s.arch)
+        self.space.parse(s.arch)
         self.check_batches(s.recipe.batch)
         for data in (self.data, self.held_out):
             if isinstance(data.inputs, LabelMaps):
                 for i in progress(range(len(data.inputs)), len(data.inputs), f"checking labels of {data.split}"):
                     data.inputs.labels(i)
-        if s.teacher is not None:
-            Teacher(load_translator(s.teacher).network, self.space.build(arch), self.space)
-        if isinstance(s.recipe, GauGANRecipe) and s.recipe.vgg is not None:
-            PerceptualDistance(s.recipe.vgg)
-        if s.segmenter("cpu") is not None:
-            check_segmentable(self.held_out)
+        s.check_segmentable(self.held_out)
+        s.segmenter("cpu")
+        self.task()  # its networks fit together and its weights can be read
         extractor = self.extractor()
         if known is not None or s.reference is not None:
             return reference_statistics(str(known or s.reference), extractor)
