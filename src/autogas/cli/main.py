@@ -14,6 +14,7 @@ from autogas.cli.report import report
 from autogas.cli.reproduce import reproduce
 from autogas.cli.score import score
 from autogas.cli.train import train
+from autogas.runs import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +40,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
+    keep_freed_memory()
     with options.one_line_errors():
         code = app(standalone_mode=False)
         if code == INTERRUPTED:

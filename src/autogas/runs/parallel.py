@@ -11,6 +11,8 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autogas.runs.memory import keep_freed_memory
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -39,6 +41,7 @@ class _SingleThreaded(Generic[T, R]):
         self.function = function
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
+        keep_freed_memory()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
