@@ -13,6 +13,7 @@ from autogas.cli.rank import rank
 from autogas.cli.report import report
 from autogas.cli.reproduce import reproduce
 from autogas.cli.score import score
+from autogas.cli.search import search
 from autogas.cli.train import train
 from autogas.runs import keep_freed_memory
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(discover)
 app.command()(rank)
 app.command()(reproduce)
+app.command()(search)
 app.command()(score)
 app.command()(train)
 app.command()(evaluate)

@@ -69,7 +69,7 @@ def progress(items: Iterable[T], total: int | None, description: str) -> Iterato
 
 
 def parallel_map(
-    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str = ""
+    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str | None = None
 ) -> Iterator[tuple[T, R | Failure]]:
     """Pairs of item and result, as they become available (in no fixed order when ``jobs`` is above 1).
 
@@ -77,11 +77,11 @@ def parallel_map(
         function: a picklable function of one item.
         items: its arguments.
         jobs: processes; 1 stays in this process. A joblib backend set by the caller (Dask, for one) is used.
-        description: label of the progress bar.
+        description: label of the progress bar; None draws none.
     """
     work = _SingleThreaded(function)
     if jobs == 1:
         results: Iterable[tuple[T, R | Failure]] = map(work, items)
     else:
         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(item) for item in items)
-    return progress(results, len(items), description)
+    return iter(results) if description is None else progress(results, len(items), description)
