@@ -34,7 +34,9 @@ def search(
     full_size: Annotated[bool, typer.Option("--full-size", help="Score at full size instead.")] = False,
     sample: Annotated[int, typer.Option(help="Random architectures to compare with.")] = 100,
     agreement: Annotated[int, typer.Option(help="Of them, scored at full size too.")] = 20,
-    batch_size: options.BatchSize = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Samples that a network is scored on; default 16, spade-translation 4.")
+    ] = None,
     images: Annotated[
         str | None, typer.Option(help="Score on images of this source; discriminators always are.")
     ] = None,

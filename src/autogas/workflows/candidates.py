@@ -25,7 +25,7 @@ TRANSLATORS = (ResNetTranslation.name, SPADETranslation.name)
 SCORED_AT: Mapping[str, Mapping[str, Any]] = {
     EAGANGenerator.name: {"width": 64},
     EAGANDiscriminator.name: {"width": 32},
-    ResNetTranslation.name: {"image_size": 64},
+    ResNetTranslation.name: {"image_size": 32},
     SPADETranslation.name: {"image_size": 64},
 }
 """Small sizes that keep the order of scores."""
@@ -60,7 +60,9 @@ class SearchSettings(BaseModel):
     max_latency: float | None = Field(None, gt=0, description="most milliseconds for one sample on this device")
     sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
     agreement: int = Field(20, ge=0, description="of them, scored at full size too")
-    batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
+    batch_size: int | None = Field(
+        None, ge=2, description="samples that networks are scored on; None: 16, spade-translation 4"
+    )
     images: str | None = Field(
         None, description="score on images of this source; None: on noise, discriminators on their data set"
     )
@@ -76,6 +78,11 @@ class SearchSettings(BaseModel):
     def rounds(self) -> int:
         """Rounds of ask and tell: the paper's."""
         return self.iterations or (500 if self.space in TRANSLATORS else 150)
+
+    @property
+    def samples(self) -> int:
+        """Samples that networks are scored on; label maps of SPADE generators cost ten times an image's work."""
+        return self.batch_size or (4 if self.space == SPADETranslation.name else 16)
 
     @property
     def source(self) -> str | None:
@@ -106,9 +113,7 @@ class Candidates:
         self.run = run
         self.jobs = jobs
         self.space, self.scored_in = spaces_of(s)
-        self.scoring = Scoring(
-            proxies=[s.proxy], batch_size=s.batch_size, images=s.source, seed=s.seed, device=s.device
-        )
+        self.scoring = Scoring(proxies=[s.proxy], batch_size=s.samples, images=s.source, seed=s.seed, device=s.device)
         self.cost = functools.lru_cache(maxsize=1 << 16)(self._cost)
 
     @property

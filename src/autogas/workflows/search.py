@@ -87,7 +87,7 @@ def check(s: SearchSettings) -> None:
     """Say at once what is wrong with the space, the proxy or the images."""
     get_proxy(s.proxy)
     for space in spaces_of(s):
-        scoring_inputs(space_key(space), s.source, s.batch_size, s.seed)
+        scoring_inputs(space_key(space), s.source, s.samples, s.seed)
 
 
 def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], list[Row]]:
