@@ -18,6 +18,7 @@ import torch
 from autogas import get_proxy, get_space
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import measure
+from autogas.runs import keep_freed_memory
 from autogas.seeding import numpy_generator
 
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    keep_freed_memory()  # as every workflow does
     torch.set_num_threads(options.threads)
     one = [get_proxy("autogas").prefix.canonical()]
     every = default_prefixes()

@@ -1,7 +1,7 @@
 """autogas: find good image generators without training them.
 
 Discover training-free proxies on benchmarks of trained generators, rank proxies against ground truth, score any
-network, train a generator for good.
+network, search architectures, train a generator for good.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autogas.workflows.evaluate import evaluate, evaluate_generator
     from autogas.workflows.evaluate_translation import evaluate_translation
     from autogas.workflows.rank import rank
+    from autogas.workflows.search import search
     from autogas.workflows.train import train
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "rank",
     "score",
     "score_many",
+    "search",
     "train",
 ]
 
@@ -68,6 +70,7 @@ _HOMES = {
     "autogas.workflows.evaluate": ("evaluate", "evaluate_generator"),
     "autogas.workflows.evaluate_translation": ("evaluate_translation",),
     "autogas.workflows.rank": ("rank",),
+    "autogas.workflows.search": ("search",),
     "autogas.workflows.train": ("train",),
 }
 

@@ -13,8 +13,10 @@ from autogas.cli.rank import rank
 from autogas.cli.report import report
 from autogas.cli.reproduce import reproduce
 from autogas.cli.score import score
+from autogas.cli.search import search
 from autogas.cli.segmentation import train_segmentation
 from autogas.cli.train import train
+from autogas.runs import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +27,7 @@ app = typer.Typer(
 app.command()(discover)
 app.command()(rank)
 app.command()(reproduce)
+app.command()(search)
 app.command()(score)
 app.command()(train)
 app.command()(evaluate)
@@ -42,6 +45,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
+    keep_freed_memory()
     with options.one_line_errors():
         code = app(standalone_mode=False)
         if code == INTERRUPTED:

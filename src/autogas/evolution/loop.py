@@ -34,6 +34,7 @@ class Strategy(Generic[G]):
         population: candidates an iteration.
         rng: the only source of randomness; same state, same search.
         admits: whether a genome may be proposed (a budget, for one).
+        redraws: draws that may give nothing new before a place in the batch stays empty.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Strategy(Generic[G]):
         population: int = 20,
         rng: np.random.Generator,
         admits: Callable[[G], bool] = lambda _: True,
+        redraws: int = MAX_REDRAWS,
     ) -> None:
         if population < 1:
             raise ValueError(f"population={population}: accepted are numbers of 1 or more")
+        self.redraws = redraws
         self.space = space
         self.population = population
         self.rng = rng
@@ -74,7 +77,7 @@ class Strategy(Generic[G]):
         return ()
 
     def _add_new(self, batch: dict[G, None], draw: Callable[[], G]) -> bool:
-        for _ in range(MAX_REDRAWS):
+        for _ in range(self.redraws):
             genome = draw()
             if genome not in self.told and genome not in batch and self.admits(genome):
                 batch[genome] = None
@@ -106,8 +109,9 @@ class Evolution(Strategy[G]):
         top_k: int = 5,
         rng: np.random.Generator,
         admits: Callable[[G], bool] = lambda _: True,
+        redraws: int = MAX_REDRAWS,
     ) -> None:
-        super().__init__(space, population=population, rng=rng, admits=admits)
+        super().__init__(space, population=population, rng=rng, admits=admits, redraws=redraws)
         if not 0 < sampling_ratio <= 1:
             raise ValueError(f"sampling_ratio={sampling_ratio}: accepted is above 0 and at most 1")
         if top_k < 1:

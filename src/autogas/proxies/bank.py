@@ -23,7 +23,7 @@ from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map, replacing
 from autogas.spaces import Space, get_space
 
-FORMAT = 2
+FORMAT = 3
 """Raise when statistics of the same network change meaning."""
 
 

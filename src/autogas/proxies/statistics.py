@@ -6,6 +6,7 @@ Gram, Pearson, covariance and Hamming kernels are functions of these, so feature
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import weakref
@@ -21,7 +22,7 @@ from autogas.errors import InputError
 from autogas.proxies import capture
 from autogas.proxies.expression import Prefix
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.primitives.encodings import above
+from autogas.proxies.primitives.encodings import ZERO_ONE, above
 
 BLOCK = 1 << 20
 """Entries of a feature that are worked on at a time: column blocks that stay in the cache between two steps."""
@@ -63,47 +64,101 @@ class Moments:
 
 
 def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
-    """Sufficient statistics of one feature ``[N, …]`` for every prefix; transforms are shared between binarisers."""
-    n = len(feature)
-    gram = torch.zeros(len(prefixes), n, n, dtype=torch.float64, device=feature.device)
-    sums = torch.zeros(len(prefixes), n, dtype=torch.float64, device=feature.device)
-    sizes = [0] * len(prefixes)
+    """Sufficient statistics of one feature ``[N, …]`` for every prefix.
+
+    Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
+    """
+    needed = _with_bases(prefixes)
+    n, p = len(feature), len(needed)
+    parts = feature.numel() // BLOCK + 2  # columns that do not divide evenly leave one more
+    partial = torch.zeros(parts, p, n, n, dtype=feature.dtype, device=feature.device)
+    sums = torch.zeros(p, n, dtype=torch.float64, device=feature.device)
+    sizes = [0] * p
     places: dict[tuple[str, ...], dict[str | None, int]] = {}
-    for place, prefix in enumerate(prefixes):
+    for place, prefix in enumerate(needed):
         places.setdefault(prefix.transforms, {})[prefix.binariser] = place
-    G, s = gram.unbind(0), sums.unbind(0)
     for transforms, wanted in places.items():
         blocks = _transformed(feature, transforms)
         size = sum(block.shape[1] for block in blocks())
-        total = _row_sums(blocks()) if wanted.keys() & {None, "above_mean"} else feature
+        total = _row_sums(blocks()) if wanted.keys() & {None, "above_mean"} else sums[0]
         for binariser, place in wanted.items():
             sizes[place] = size
             if binariser is None:
-                _add_gram(G[place], blocks())
-                s[place].copy_(total)
+                sums[place] = total
+                if not _derived(needed[place]):
+                    _gram(partial[:, place], blocks())
             elif binariser == "sign":
                 signs = [block.sign() for block in blocks()]
-                _add_gram(G[place], signs)
-                s[place].copy_(_row_sums(signs))
+                _gram(partial[:, place], signs)
+                sums[place] = _row_sums(signs)
             else:
-                if binariser == "above_zero":
-                    threshold = 0.0
-                elif binariser == "above_mean":
-                    threshold = float(total.sum()) / (n * size)
-                else:
-                    threshold = _median(blocks())
-                _add_gram(G[place], (above(block, threshold) for block in blocks()))
-                s[place].copy_(G[place].diagonal())  # zeros and ones are their own squares
-    return Moments(gram, sums, tuple(sizes))
+                threshold = _threshold(binariser, blocks, mean=total.sum() / (n * size))
+                _gram(partial[:, place], (above(block, threshold) for block in blocks()))
+    gram = partial.sum(0, dtype=torch.float64)
+    for place, prefix in enumerate(needed):
+        if prefix.binariser in ZERO_ONE:
+            sums[place] = gram[place].diagonal()  # zeros and ones are their own squares
+    _derive(gram, sums, sizes, needed)
+    return Moments(gram[: len(prefixes)], sums[: len(prefixes)], tuple(sizes[: len(prefixes)]))
+
+
+def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: Tensor) -> float:
+    if binariser == "above_zero":
+        return 0.0
+    return float(mean) if binariser == "above_mean" else _median(blocks())
+
+
+def _derived(prefix: Prefix) -> bool:
+    return prefix.binariser is None and any(word in DERIVED for word in prefix.transforms[-1:])
+
+
+def _with_bases(prefixes: Sequence[Prefix]) -> list[Prefix]:
+    """The prefixes, then those that their Gram matrices are derived from: always, so that company changes nothing."""
+    needed = list(prefixes)
+    for prefix in needed:  # grows while it is read
+        if _derived(prefix) and _base(prefix) not in needed:
+            needed.append(_base(prefix))
+    return needed
+
+
+def _derive(gram: Tensor, sums: Tensor, sizes: Sequence[int], prefixes: Sequence[Prefix]) -> None:
+    """Fill in the Gram matrices that were left out; what is derived may be derived from."""
+    for prefix in sorted(filter(_derived, prefixes), key=lambda prefix: len(prefix.transforms)):
+        place = prefixes.index(prefix)
+        base = prefixes.index(_base(prefix))
+        gram[place] = DERIVED[prefix.transforms[-1]](gram[base], sums[base], sizes[base])
+
+
+def _base(prefix: Prefix) -> Prefix:
+    return dataclasses.replace(prefix, transforms=prefix.transforms[:-1])
+
+
+Derivation = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def _scaled(gram: Tensor, sums: Tensor, size: int) -> Tensor:
+    """Gram matrix of (x + 1) / 2."""
+    return (gram + sums + sums[:, None] + size) / 4
+
+
+def _normalised(gram: Tensor, sums: Tensor, size: int) -> Tensor:  # noqa: ARG001 - derivations share one signature
+    """Gram matrix of samples of unit length; zero stays zero."""
+    lengths = gram.diagonal().sqrt().clamp_min(1e-12)
+    return gram / lengths / lengths[:, None]
+
+
+DERIVED: dict[str, Derivation] = {"scale": _scaled, "norm": _normalised}
+"""Transforms whose Gram matrix follows from that of what they transform."""
 
 
 def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, [block.sum(dim=1).double() for block in blocks])
 
 
-def _add_gram(total: Tensor, blocks: Iterable[Tensor]) -> None:
-    for block in blocks:
-        total.add_(block @ block.T)
+def _gram(parts: Tensor, blocks: Iterable[Tensor]) -> None:
+    """Gram matrix of each block, ``[N, N]``, into the next of ``parts [parts, N, N]``."""
+    for part, block in zip(parts, blocks, strict=False):
+        torch.mm(block, block.T, out=part)
 
 
 def _transformed(feature: Tensor, transforms: tuple[str, ...]) -> Callable[[], Iterable[Tensor]]:

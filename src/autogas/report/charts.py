@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from autogas.report import svg
-from autogas.report.data import Panel, Trace
+from autogas.report.data import Panel, Searched, Trace
 from autogas.report.scale import Axis, axis_over, plotted, short_number
 from autogas.report.words import signed
 
@@ -135,3 +135,37 @@ def bars(
         head = svg.point(across, top, f"{marker.name}: {signed(marker.value)}", marker.style, 4)
         marks += [pin, head]
     return frame.draw(marks, label=f"Histogram of {titles[0]}", kind="wide")
+
+
+def costs(found: Searched, controls: Sequence[Mapping[str, Any]]) -> Markup:
+    """Score of every candidate against its MACs, with the winner and what it is held against in blue."""
+    judged = [row for row in controls if row["score"] is not None]
+    frame = svg.Frame(
+        axis_over([*found.scores, *(row["score"] for row in judged)]),
+        axis_over([*found.macs, *(row["macs"] for row in judged)]),
+        "score",
+        "MACs",
+    )
+    places = [(frame.across(float(x)), frame.up(float(y))) for x, y in zip(found.scores, found.macs, strict=True)]
+    if len(places) <= NAMED_POINTS:
+        titles = [f"{arch}: {_score(score)}" for arch, score in zip(found.archs, found.scores, strict=True)]
+        marks = [svg.point(x, y, title, "trivial") for (x, y), title in zip(places, titles, strict=True)]
+    else:
+        marks = [svg.dots(places, "trivial")]
+    marks += [
+        svg.point(
+            frame.across(row["score"]), frame.up(row["macs"]), f"{row['name']}: {_score(row['score'])}", "scorer", 5
+        )
+        for row in judged
+    ]
+    return frame.draw(marks, label="Scatter of score against MACs", kind="scatter")
+
+
+def best_so_far(found: Searched) -> Markup:
+    """Best score after each candidate."""
+    counts = range(1, len(found.best) + 1)
+    frame = svg.Frame(
+        axis_over([0, *counts]), axis_over(found.best), "architectures scored", "best score so far", *WIDE_CHART
+    )
+    line = [(frame.across(n), frame.up(float(best))) for n, best in zip(counts, found.best, strict=True)]
+    return frame.draw([svg.polyline(line, "curve evolution")], label="Best score so far", kind="wide")

@@ -27,6 +27,7 @@ NEEDED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     ),
     "rank": (("benchmark", "test"), {"scores": (ARCH,)}),
     "reproduce": (("tables", "claims"), {"scores": ()}),
+    "search": (("winner", "controls", "sample"), {"candidates": (ARCH, "iteration", "score", "macs", "reason")}),
     "build": (("trained", "failed"), {"trained": (ARCH, "seed")}),
 }
 
@@ -219,3 +220,29 @@ def failure_reasons(candidates: pd.DataFrame) -> list[dict[str, Any]]:
             entry = counted.setdefault(short, {"reason": short, "count": 0, "example": str(proxy)})
             entry["count"] += 1
     return sorted(counted.values(), key=lambda entry: (-entry["count"], entry["reason"]))
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Candidates of a search that have a score, in order.
+
+    Attributes:
+        archs: their names.
+        scores: ``[n]``.
+        macs: ``[n]``.
+        best: the best score after each candidate, ``[n]``.
+    """
+
+    archs: tuple[str, ...]
+    scores: Values
+    macs: Values
+    best: Values
+
+
+def searched(data: RunData) -> Searched:
+    """Scored candidates of a search."""
+    table = data.tables["candidates"]
+    table = table[table["reason"] == ""]
+    scores = table["score"].to_numpy(dtype=np.float64)
+    macs = table["macs"].to_numpy(dtype=np.float64)
+    return Searched(tuple(map(str, table[ARCH])), scores, macs, np.maximum.accumulate(scores))

@@ -24,6 +24,7 @@ from autogas.report.data import (
     panels,
     repeats,
     reproduced_panels,
+    searched,
     traces,
 )
 from autogas.report.scale import plotted
@@ -44,6 +45,8 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
         if data.workflow == "reproduce":
             found = reproduced_panels(data).items()
             return {f"scatter-{name.replace('/', '-')}": png(scatter(p, "quality")) for name, p in found if p}
+        if data.workflow == "search":
+            return {"search": png(cost_scatter(data))}
         every = panels(data)
         if data.workflow == "discover":
             every = sorted((p for p in every if p.name in FIGURE_ONE), key=lambda p: FIGURE_ONE.index(p.name))
@@ -102,6 +105,22 @@ def evolution(data: RunData) -> Figure:
     axes.set_xlabel("candidates judged, logarithmic", fontsize=9)
     axes.set_ylabel("best validation τ-b so far", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
+    _plain(axes)
+    return figure
+
+
+def cost_scatter(data: RunData) -> Figure:
+    """Score of every candidate of a search against its MACs, with the winner and what it is held against."""
+    figure = Figure(figsize=(6, 3.7), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    found = searched(data)
+    axes.plot(found.macs, found.scores, ".", color=COLOURS["trivial"], markersize=4, alpha=0.5)
+    for row, mark in zip(data.results["controls"], "*sDo", strict=False):
+        if row["score"] is not None:
+            axes.plot(row["macs"], row["score"], mark, color=COLOURS["scorer"], markersize=9, label=row["name"])
+    axes.set_xlabel("MACs", fontsize=9)
+    axes.set_ylabel("score", fontsize=9)
+    axes.legend(loc="best", fontsize=8, frameon=False)
     _plain(axes)
     return figure
 

@@ -11,6 +11,7 @@ from autogas.report.scale import short_number
 SECTIONS = {
     "discover": sections.discover,
     "rank": sections.rank,
+    "search": sections.search,
     "build": sections.build,
     "reproduce": sections.reproduce,
 }

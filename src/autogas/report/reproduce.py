@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from autogas.workflows.build import DEFAULT_SPACE
+from autogas.workflows.candidates import SearchSettings
 from autogas.workflows.discover import DiscoverSettings
 from autogas.workflows.rank import RankSettings
 from autogas.workflows.tables import ReproduceSettings
@@ -19,6 +21,7 @@ from autogas.workflows.trainings import training_of
 VERBS: dict[str, tuple[str, type[BaseModel] | None]] = {
     "discover": ("autogas discover", DiscoverSettings),
     "rank": ("autogas rank", RankSettings),
+    "search": ("autogas search", SearchSettings),
     "build": ("autogas bench build", None),
     "reproduce": ("autogas reproduce", ReproduceSettings),
 }
@@ -26,7 +29,13 @@ VERBS: dict[str, tuple[str, type[BaseModel] | None]] = {
 ALWAYS = ("benchmark", "space", "recipe", "name", "benchmarks")
 OPTIONS = {"everything": "--all", "space_settings": "--set", "benchmarks": "--benchmark"}
 """Options whose name is not the setting's own."""
-ARGUMENTS = ("proxies", "name")
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "discover": (),
+    "rank": ("proxies",),
+    "search": ("space",),
+    "build": (),
+    "reproduce": ("name",),
+}
 PYTHON_ONLY = ("train_images", "held_out_images")
 """Settings without an option: the Python functions take them."""
 
@@ -45,8 +54,10 @@ def command(workflow: str, settings: Mapping[str, Any]) -> str:
     """The command line that repeats a run: what must be given, and every setting that differs from its default."""
     verb, model = VERBS[workflow][0], _model(workflow, settings)
     given = [name for name in _ordered(model, settings) if name in ALWAYS or settings[name] != _default(model, name)]
-    given.sort(key=lambda name: name not in ARGUMENTS)
-    return shlex.join([*verb.split(), *(part for name in given for part in _option(name, settings[name]))])
+    arguments = ARGUMENTS[workflow]
+    given.sort(key=lambda name: name not in arguments)
+    parts = (_argument(settings[name]) if name in arguments else _option(name, settings[name]) for name in given)
+    return shlex.join([*verb.split(), *itertools.chain.from_iterable(parts)])
 
 
 def python_only(workflow: str, settings: Mapping[str, Any]) -> list[str]:
@@ -56,11 +67,15 @@ def python_only(workflow: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{name}={value}" for name, value, default in found if value != default]
 
 
+def _argument(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(map(str, value))
+
+
 def _option(name: str, value: Any) -> Iterator[str]:
     if name in PYTHON_ONLY:
         return
-    if name in ARGUMENTS:
-        yield from [value] if isinstance(value, str) else map(str, value)
+    if name == "scored_at" and value == {}:
+        yield "--full-size"
         return
     flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
     if isinstance(value, bool):

@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
-from autogas.proxies.named import DEFAULT_PROXY
+from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.report import charts, formula, words
+from autogas.report.cells import cell_drawings
 from autogas.report.charts import Marker
 from autogas.report.data import (
     RunData,
@@ -23,8 +24,10 @@ from autogas.report.data import (
     panels,
     repeats,
     reproduced_panels,
+    searched,
     traces,
 )
+from autogas.spaces import get_space
 
 Context = dict[str, Any]
 
@@ -78,6 +81,24 @@ def reproduce(data: RunData) -> Context:
         "tables": data.results["tables"],
         "claims": data.results["claims"],
         "scatters": scatters,
+    }
+
+
+def search(data: RunData) -> Context:
+    """The winner, what it is held against, how it was found."""
+    results, settings = data.results, data.settings
+    found = searched(data)
+    space = get_space(settings["space"], **settings["space_settings"])
+    return {
+        "space": settings["space"],
+        "proxy": settings["proxy"],
+        "stages": mathematics(str(get_proxy(settings["proxy"]))),
+        "cells": cell_drawings(space, space.parse(results["winner"]["arch"])),
+        "latency": data.costs.get("latency_ms", {}),
+        "original": words.row_of(results["controls"], "original"),
+        "by_cost": charts.costs(found, results["controls"]),
+        "best_so_far": charts.best_so_far(found),
+        "reasons": data.tables["candidates"].query("reason != ''")[["arch", "reason"]].to_numpy().tolist(),
     }
 
 

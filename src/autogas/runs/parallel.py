@@ -11,6 +11,8 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autogas.runs.memory import keep_freed_memory
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -39,6 +41,7 @@ class _SingleThreaded(Generic[T, R]):
         self.function = function
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
+        keep_freed_memory()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -66,7 +69,7 @@ def progress(items: Iterable[T], total: int | None, description: str) -> Iterato
 
 
 def parallel_map(
-    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str = ""
+    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str | None = None
 ) -> Iterator[tuple[T, R | Failure]]:
     """Pairs of item and result, as they become available (in no fixed order when ``jobs`` is above 1).
 
@@ -74,11 +77,11 @@ def parallel_map(
         function: a picklable function of one item.
         items: its arguments.
         jobs: processes; 1 stays in this process. A joblib backend set by the caller (Dask, for one) is used.
-        description: label of the progress bar.
+        description: label of the progress bar; None draws none.
     """
     work = _SingleThreaded(function)
     if jobs == 1:
         results: Iterable[tuple[T, R | Failure]] = map(work, items)
     else:
         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(item) for item in items)
-    return progress(results, len(items), description)
+    return iter(results) if description is None else progress(results, len(items), description)

@@ -36,7 +36,7 @@ def zen(probe: Probe) -> float:
     parameters = {name: p if name in slopes else _redrawn(name, p, generator) for name, p in probe.parameters.items()}
     first = tuple(_noise(x, generator) for x in probe.inputs)
     second = tuple(x + PERTURBATION * _noise(x, generator) if x.is_floating_point() else x for x in first)
-    watch, other = _Watch(), _Watch()
+    watch, other = _Watch(scales=True), _Watch(scales=False)
     with torch.no_grad():
         probe.run(first, parameters, watch)
         probe.run(second, parameters, other)
@@ -60,15 +60,16 @@ def _redrawn(name: str, p: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class _Watch(Interceptor):
-    """The last convolution's output, and the logarithm of all scales that batch norms divide by."""
+    """The last convolution's output, and (with ``scales``) the logarithm of all scales that batch norms divide by."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, scales: bool) -> None:
         super().__init__()
+        self.scales = scales
         self.last: Tensor | None = None
         self.log_scale = 0.0
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if func is F.batch_norm:
+        if func is F.batch_norm and self.scales:
             bound = BATCH_NORM.bind(*args, **kwargs).arguments
             variances = _variances(bound["input"], bound["running_var"], bound.get("training", False))
             variance = float(variances.mean(dtype=torch.float64))
@@ -83,4 +84,6 @@ def _variances(x: Tensor, running_var: Tensor | None, training: bool) -> Tensor:
     """What a batch norm divides by, squared, for each channel."""
     if running_var is not None and not training:
         return running_var
-    return x.transpose(0, 1).flatten(1).var(1, unbiased=False)
+    maps = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
+    means = maps.mean(2)  # of equally many entries each, so that variances add up
+    return maps.var(2, unbiased=False).mean(0) + means.var(0, unbiased=False)

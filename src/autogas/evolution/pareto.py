@@ -1,0 +1,79 @@
+"""NSGA-II on the operators of a space: fitness against costs that are known without evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from autogas.evolution.loop import MAX_REDRAWS, G, GenomeSpace, Strategy
+
+
+def fronts(objectives: ArrayLike) -> list[NDArray[np.intp]]:
+    """Positions of the points ``[P, M]`` (smaller is better) by front, the non-dominated ones first, each in order."""
+    points = np.asarray(objectives, dtype=float)
+    found = NonDominatedSorting().do(points) if len(points) else []
+    return [np.sort(front) for front in found]
+
+
+class NSGA2(Strategy[G]):
+    """Deb et al., A fast and elitist multiobjective genetic algorithm (2002).
+
+    Parents win binary tournaments by front, then by crowding distance; a child is a crossover, mutated. Sorting is
+    pymoo's.
+
+    Args:
+        costs: what is to be small beside the fitness that is to be big.
+    """
+
+    def __init__(
+        self,
+        space: GenomeSpace[G],
+        *,
+        costs: Callable[[G], Sequence[float]],
+        population: int = 20,
+        rng: np.random.Generator,
+        admits: Callable[[G], bool] = lambda _: True,
+        redraws: int = MAX_REDRAWS,
+    ) -> None:
+        super().__init__(space, population=population, rng=rng, admits=admits, redraws=redraws)
+        self.costs = costs
+        self.survivors: list[G] = []
+
+    def tell(self, genomes: Sequence[G], fitness: Sequence[float]) -> None:
+        """Report fitness; survivors are the first fronts of old and new, the last of them thinned by crowding."""
+        super().tell(genomes, fitness)
+        pool = [*self.survivors, *(g for g, f in zip(genomes, fitness, strict=True) if math.isfinite(f))]
+        if pool:
+            self.survivors = [pool[i] for i in self._order(pool)[: self.population]]
+
+    def front(self) -> list[G]:
+        """All genomes told that none other dominates, best fitness first."""
+        known = [genome for genome, fitness in self.told.items() if math.isfinite(fitness)]
+        first = fronts([self._objectives(genome) for genome in known])[:1]
+        return sorted((known[i] for front in first for i in front), key=lambda genome: -self.told[genome])
+
+    def _objectives(self, genome: G) -> list[float]:
+        return [-self.told[genome], *map(float, self.costs(genome))]
+
+    def _order(self, pool: Sequence[G]) -> list[int]:
+        objectives = np.array([self._objectives(genome) for genome in pool])
+        order: list[int] = []
+        for front in fronts(objectives):
+            crowding = calc_crowding_distance(objectives[front])
+            order += [int(front[i]) for i in np.argsort(-crowding, kind="stable")]
+        return order
+
+    def _proposals(self) -> Sequence[Callable[[], G]]:
+        return [self._child] * self.population if self.survivors else ()
+
+    def _child(self) -> G:
+        return self.space.mutate(self.space.crossover(self._parent(), self._parent(), self.rng), self.rng)
+
+    def _parent(self) -> G:
+        """Winner of a binary tournament; survivors are kept in order of front and crowding."""
+        return self.survivors[int(self.rng.integers(len(self.survivors), size=2).min())]

@@ -1,0 +1,198 @@
+"""Architectures of a search: their costs, scores and latencies, each worked out once and recorded."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from autogas.proxies.named import DEFAULT_PROXY
+from autogas.runs import Failure, Run, parallel_map
+from autogas.spaces import Cost, Space, get_space
+from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
+from autogas.spaces.translation import ResNetTranslation, SPADETranslation
+from autogas.workflows.scoring import Scoring, score_architecture, space_key
+
+Objective: TypeAlias = Literal["score", "params", "macs"]
+LATENCY_RUNS = 7
+TRANSLATORS = (ResNetTranslation.name, SPADETranslation.name)
+SCORED_AT: Mapping[str, Mapping[str, Any]] = {
+    EAGANGenerator.name: {"width": 64},
+    EAGANDiscriminator.name: {"width": 32},
+    ResNetTranslation.name: {"image_size": 32},
+    SPADETranslation.name: {"image_size": 64},
+}
+"""Small sizes that keep the order of scores."""
+
+
+def score_alone() -> list[Objective]:
+    """The objective of the paper."""
+    return ["score"]
+
+
+class SearchSettings(BaseModel):
+    """What determines a search; the defaults are the paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str = Field(description="search space")
+    proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
+    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
+    scored_at: dict[str, Any] | None = Field(
+        None, description="settings of the space at which candidates are scored; None: the space's usual small size"
+    )
+    strategy: Literal["evolution", "random"] = Field("evolution", description="how candidates are found")
+    objectives: list[Objective] = Field(
+        default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
+    )
+    population: int | None = Field(None, ge=1, description="candidates an iteration; None: 32, translators 10")
+    iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
+    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    top_k: int = Field(5, ge=1, description="parents an iteration")
+    max_params: float | None = Field(None, gt=0, description="most parameters")
+    max_macs: float | None = Field(None, gt=0, description="most multiply-accumulate operations for one sample")
+    max_latency: float | None = Field(None, gt=0, description="most milliseconds for one sample on this device")
+    sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
+    agreement: int = Field(20, ge=0, description="of them, scored at full size too")
+    batch_size: int | None = Field(
+        None, ge=2, description="samples that networks are scored on; None: 16, spade-translation 4"
+    )
+    images: str | None = Field(
+        None, description="score on images of this source; None: on noise, discriminators on their data set"
+    )
+    seed: int = Field(0, ge=0, description="of weights, noise and search")
+    device: str = Field("cpu", description="where networks run")
+
+    @property
+    def candidates(self) -> int:
+        """Candidates an iteration."""
+        return self.population or (10 if self.space in TRANSLATORS else 32)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of ask and tell: the paper's."""
+        return self.iterations or (500 if self.space in TRANSLATORS else 150)
+
+    @property
+    def samples(self) -> int:
+        """Samples that networks are scored on; label maps of SPADE generators cost ten times an image's work."""
+        return self.batch_size or (4 if self.space == SPADETranslation.name else 16)
+
+    @property
+    def source(self) -> str | None:
+        """Images that networks are scored on."""
+        if self.images is None and self.space == EAGANDiscriminator.name:
+            return str(self.space_settings.get("dataset", "cifar10"))
+        return self.images
+
+    @field_validator("objectives")
+    @classmethod
+    def _score_first(cls, value: list[Objective]) -> list[Objective]:
+        if value[:1] != ["score"] or len(set(value)) != len(value):
+            raise ValueError("accepted are score, score,macs, score,params and score,macs,params")
+        return value
+
+
+def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
+    """The space that is searched, and the one in which candidates are scored."""
+    scored_at = SCORED_AT.get(s.space, {}) if s.scored_at is None else s.scored_at
+    return get_space(s.space, **s.space_settings), get_space(s.space, **{**s.space_settings, **scored_at})
+
+
+class Candidates:
+    """Architectures of a search with their costs and scores; what is on record is not scored again."""
+
+    def __init__(self, s: SearchSettings, run: Run, jobs: int) -> None:
+        self.s = s
+        self.run = run
+        self.jobs = jobs
+        self.space, self.scored_in = spaces_of(s)
+        self.scoring = Scoring(proxies=[s.proxy], batch_size=s.samples, images=s.source, seed=s.seed, device=s.device)
+        self.cost = functools.lru_cache(maxsize=1 << 16)(self._cost)
+
+    @property
+    def smaller(self) -> bool:
+        """Whether candidates are scored at another size than they are searched for."""
+        return space_key(self.space) != space_key(self.scored_in)
+
+    def _cost(self, arch: Any) -> Cost:
+        return self.space.cost(arch)
+
+    def admits(self, arch: Any) -> bool:
+        """Whether an architecture is inside the budget."""
+        s = self.s
+        if s.max_params is not None or s.max_macs is not None:
+            cost = self.cost(arch)
+            if cost.params > (s.max_params or math.inf) or cost.macs > (s.max_macs or math.inf):
+                return False
+        return s.max_latency is None or self.latency(arch) <= s.max_latency
+
+    def latency(self, arch: Any, space: Space[Any] | None = None) -> float:
+        """Milliseconds of a forward pass of one sample at full size, measured once."""
+        space = space or self.space
+        key = f"latency of {arch} in {space_key(space)}"
+        known = self.run.record.get(key)
+        if known is None:
+            known = {"milliseconds": measure_latency(space, arch, self.s.device)}
+            self.run.record.put([(key, known)])
+        return float(known["milliseconds"])
+
+    def scores(self, archs: Sequence[Any], *, full_size: bool = False) -> list[float]:
+        """The proxy's scores, NaN where there is none."""
+        prefix = "at full size: " if full_size else ""
+        space = space_key(self.space if full_size else self.scored_in)
+        task = functools.partial(score_candidate, space=space, scoring_json=self.scoring.model_dump_json())
+        todo = [text for text in dict.fromkeys(map(str, archs)) if prefix + text not in self.run.record]
+        for text, result in parallel_map(task, todo, jobs=self.jobs):
+            value = {"score": None, "reason": result.reason, "seconds": {}} if isinstance(result, Failure) else result
+            self.run.record.put([(prefix + text, value)])
+        found = [self.run.record[prefix + str(arch)]["score"] for arch in archs]
+        return [math.nan if score is None else score for score in found]
+
+    def row(self, arch: Any) -> dict[str, Any]:
+        """An architecture as results hold it."""
+        (score,) = self.scores([arch])
+        cost = self.cost(arch)
+        finite = score if math.isfinite(score) else None
+        return {"arch": str(arch), "score": finite, "params": cost.params, "macs": cost.macs}
+
+    def spent(self) -> dict[str, Any]:
+        """Mean seconds of a candidate by part, and all of it in units of its bare forward pass."""
+        each = [value["seconds"] for key, value in self.run.record.items() if value.get("seconds") and ":" not in key]
+        means = {part: statistics.fmean(x.get(part, 0.0) for x in each) for part in ("build", "forward", "total")}
+        forwards = means["total"] / means["forward"] if means["forward"] else None
+        return {"candidate": {"count": len(each), **means, "forwards": forwards}}
+
+
+def score_candidate(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
+    """Score of one architecture by the only proxy, with the reason where there is none."""
+    start = time.perf_counter()
+    record = score_architecture(text, space, scoring_json)
+    ((name, score),) = record["scores"].items()
+    reason = record["failures"].get(name, record["reason"])
+    return {
+        "score": score,
+        "reason": reason,
+        "seconds": {**record["seconds"], "total": time.perf_counter() - start},
+    }
+
+
+def measure_latency(space: Space[Any], arch: Any, device: str) -> float:
+    """Median milliseconds of forward passes of one sample, in evaluation mode, after one to warm up."""
+    model = space.build(arch).to(device).eval()
+    inputs = tuple(x.to(device) for x in space.inputs(batch_size=1))
+    seconds = []
+    with torch.no_grad():
+        for _ in range(1 + LATENCY_RUNS):
+            start = time.perf_counter()
+            model(*inputs)
+            if inputs[0].is_cuda:
+                torch.cuda.synchronize(inputs[0].device)
+            seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds[1:])

@@ -1,0 +1,149 @@
+"""Score architectures of a space with many scorers at once: the unit of work that rankings and searches share."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from autogas.datasets import load_images
+from autogas.errors import InputError
+from autogas.proxies.bank import FeatureBank
+from autogas.proxies.evaluate import Evaluator
+from autogas.proxies.expression import Proxy
+from autogas.proxies.named import get_proxy
+from autogas.proxies.probe import Probe
+from autogas.proxies.scorer import Scorer
+from autogas.proxies.statistics import measure
+from autogas.runs import Failure, attempt
+from autogas.spaces import Space, get_space
+
+
+class Scoring(BaseModel):
+    """With what, and on what, networks are scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    proxies: list[str] = Field(min_length=1, description="scorers")
+    batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
+    images: str | None = Field(None, description="score on images of this source; None: on the space's own input")
+    seed: int = Field(0, ge=0, description="of weights and noise")
+    device: str = Field("cpu", description="where networks run")
+
+
+def space_key(space: Space[Any]) -> tuple[str, str]:
+    """Name and settings of a space, for a worker to make it again."""
+    return space.name, json.dumps(dict(space.settings))
+
+
+def unscored(reason: str) -> dict[str, Any]:
+    """The record of an architecture that could not be scored at all."""
+    return {"scores": {}, "reason": reason, "failures": {}, "seconds": {}, "costs": {}}
+
+
+def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
+    """Scores of one architecture by every proxy; the unit of work that the record keeps.
+
+    The network is built once, and not at all where no scorer needs it. All expressions share one forward pass (or the
+    feature bank), all other scorers the passes of one :class:`Probe`; a scorer that fails leaves the others alone.
+    """
+    s = Scoring.model_validate_json(scoring_json)
+    here = _space(*space)
+    arch = here.parse(text)
+    seconds: dict[str, float] = {}
+
+    @functools.cache
+    def network() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+        start = time.perf_counter()
+        model = here.build(arch, seed=s.seed).to(s.device)
+        inputs = tuple(x.to(s.device) for x in scoring_inputs(space, s.images, s.batch_size, s.seed))
+        seconds["build"] = time.perf_counter() - start
+        return model, inputs
+
+    @functools.cache
+    def probe() -> Probe:
+        model, inputs = network()
+        return Probe(model, inputs, seed=s.seed)
+
+    named = {name: get_proxy(name) for name in s.proxies}
+    expressions = {name: proxy for name, proxy in named.items() if isinstance(proxy, Proxy)}
+    found = Scores({}, {}, {})
+    reason = ""
+    if expressions:
+        prefixes = tuple(dict.fromkeys(proxy.prefix.canonical() for proxy in expressions.values()))
+        bank = FeatureBank(here, batch_size=s.batch_size, seed=s.seed, device=s.device)
+        banked = s.images is None and set(prefixes) <= set(bank.prefixes)
+        statistics = (bank.load(arch) if banked else None) or measure(*network(), prefixes)
+        evaluator = Evaluator([statistics])
+        reason = evaluator.failures.get(0, "")
+        seconds |= statistics.seconds
+        cost = statistics.seconds["forward"] + statistics.seconds["statistics"]
+        for name, proxy in expressions.items():
+            found.put(name, evaluator.scores(proxy)[0], cost, reason)
+    for name, scorer in named.items():
+        if isinstance(scorer, Scorer):
+            result = attempt(_measured, scorer, here, arch, probe)
+            if isinstance(result, Failure):
+                found.fail(name, result.reason)
+            else:
+                found.put(name, *result)
+    if "forward" not in seconds and probe.cache_info().currsize and "recorded" in probe().seconds:
+        seconds["forward"] = probe().seconds["recorded"]
+    return {**vars(found), "reason": reason, "seconds": seconds}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one architecture by name, null where there is none, with what they cost and why they failed."""
+
+    scores: dict[str, float | None]
+    failures: dict[str, str]
+    costs: dict[str, float]
+
+    def put(self, name: str, value: float, seconds: float, reason: str = "") -> None:
+        """Note a score; one that is not finite is a failure, for ``reason`` if there is one."""
+        self.costs[name] = seconds
+        if math.isfinite(value):
+            self.scores[name] = float(value)
+        else:
+            self.fail(name, reason or f"the score is {value}")
+
+    def fail(self, name: str, reason: str) -> None:
+        """Note that there is no score."""
+        self.scores[name], self.failures[name] = None, reason
+
+
+def _measured(scorer: Scorer, space: Space[Any], arch: Any, probe: Callable[[], Probe]) -> tuple[float, float]:
+    """A score and the seconds that it took, with the passes that it needs."""
+    if scorer.of_architecture is None:
+        return probe().cost_of(scorer.of_network)
+    start = time.perf_counter()
+    value = scorer.of_architecture(space, arch)
+    return value, time.perf_counter() - start
+
+
+@functools.lru_cache(maxsize=1)
+def scoring_inputs(space: tuple[str, str], images: str | None, batch_size: int, seed: int) -> tuple[torch.Tensor, ...]:
+    """What networks are scored on: noise, or the first images of a source."""
+    here: Space[Any] = _space(*space)
+    if images is None:
+        return here.inputs(batch_size=batch_size, seed=seed)
+    if here.input_shapes != ((3, here.image_size, here.image_size),):
+        raise InputError(f"--images {images!r}: networks of space {here.name} do not take an image")
+    found = load_images(images, size=here.image_size, limit=batch_size)
+    if len(found) < batch_size:
+        raise InputError(f"--images {images!r}: {len(found)} images are fewer than --batch-size {batch_size}")
+    return (found.batch(torch.arange(batch_size)),)
+
+
+@functools.lru_cache(maxsize=4)
+def _space(name: str, settings: str) -> Any:
+    return get_space(name, **json.loads(settings))

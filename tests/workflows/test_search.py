@@ -1,0 +1,224 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.stats import spearmanr
+
+from autogas import InputError, get_space, score, search
+from autogas.workflows import candidates as candidates_module
+from autogas.workflows.candidates import SearchSettings, measure_latency
+from autogas.workflows.search import inside
+
+EAGAN = {
+    "space_settings": {"width": 8},
+    "scored_at": {"width": 4},
+    "population": 4,
+    "iterations": 4,
+    "sample": 6,
+    "agreement": 3,
+    "batch_size": 4,
+}
+SMALL_EAGAN = get_space("eagan-generator", width=8)
+RESNET = {**EAGAN, "space_settings": {"image_size": 16}, "scored_at": {"image_size": 8}, "batch_size": 2}
+
+
+def run(out, space="eagan-generator", **changes):
+    base = RESNET if space == "resnet-translation" else EAGAN
+    return search(space, out=str(out), **{**base, **changes})
+
+
+def read(path):
+    return (path / "results.json").read_bytes(), (path / "candidates.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("search") / "run")
+
+
+def test_the_winner_is_the_best_candidate_with_its_own_score_and_costs(undisturbed):
+    results, table = undisturbed.results, undisturbed.read_table("candidates")
+    assert results["evaluated"] == len(table) == 16 == table["arch"].nunique()
+    best = table.loc[table["score"].idxmax()]
+    winner = results["winner"]
+    assert (winner["arch"], winner["score"]) == (best["arch"], best["score"])
+    small = get_space("eagan-generator", width=4)
+    arch = small.parse(winner["arch"])
+    assert winner["score"] == score(small.build(arch), small.inputs(batch_size=4))
+    assert winner["params"] == sum(p.numel() for p in SMALL_EAGAN.build(arch).parameters())
+    assert [row["score"] for row in results["best"]] == sorted(table["score"], reverse=True)[:10]
+    assert results["front"] is None
+
+
+def test_the_sample_says_what_size_explains_and_whether_the_small_size_agrees(undisturbed):
+    sample = undisturbed.results["sample"]
+    assert sample["count"] == 6
+    drawn = [key for key in undisturbed.record if key.startswith("at full size")]
+    assert len(drawn) == sample["agreement"]["count"] == 3
+    small = [undisturbed.record[key.removeprefix("at full size: ")]["score"] for key in drawn]
+    full = [undisturbed.record[key]["score"] for key in drawn]
+    assert sample["agreement"]["spearman"]["value"] == pytest.approx(spearmanr(small, full).statistic)
+    texts = [key.removeprefix("at full size: ") for key in drawn]
+    for text, found in zip(texts, full, strict=True):
+        arch = SMALL_EAGAN.parse(text)
+        assert found == score(SMALL_EAGAN.build(arch), SMALL_EAGAN.inputs(batch_size=4))
+
+
+def test_correlation_with_size_is_that_of_scipy(tmp_path):
+    one = run(tmp_path / "run", iterations=1, sample=12, agreement=0)
+    rows = [(arch, one.record[arch]["score"]) for arch in one.record if arch.startswith("[")]
+    drawn = dict(rows)
+    asked = set(one.read_table("candidates")["arch"])
+    sampled = [arch for arch in drawn if arch not in asked]
+    assert len(sampled) >= 12 - len(asked)
+    if len(sampled) == 12:
+        macs = [SMALL_EAGAN.cost(SMALL_EAGAN.parse(arch)).macs for arch in sampled]
+        expected = spearmanr(macs, [drawn[arch] for arch in sampled]).statistic
+        assert one.results["sample"]["spearman"]["macs"]["value"] == pytest.approx(expected)
+
+
+def test_processes_change_nothing(undisturbed, tmp_path):
+    assert read(run(tmp_path / "run", jobs=2).path) == read(undisturbed.path)
+
+
+def test_a_killed_run_is_continued(undisturbed, killed, tmp_path, monkeypatch):
+    code = f"""
+import time
+from autogas.workflows import candidates as module
+from autogas import search
+score = module.score_candidate
+module.score_candidate = lambda *args, **options: (time.sleep(0.2), score(*args, **options))[1]
+search("eagan-generator", out={str(tmp_path / "run")!r}, **{EAGAN!r})
+"""
+    done = killed(code, rows=6)
+    assert 6 <= done < 16
+    scored = []
+    original = candidates_module.score_candidate
+    monkeypatch.setattr(
+        candidates_module, "score_candidate", lambda text, **o: (scored.append(text), original(text, **o))[1]
+    )
+    again = search(resume=str(tmp_path / "run"))
+    assert read(again.path) == read(undisturbed.path)
+    everything = sum(not key.startswith("latency") for key in undisturbed.record)
+    assert len(scored) <= everything - done
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_macs", 1.5e7), ("max_params", 6e5)])
+@pytest.mark.parametrize("objectives", [["score"], ["score", "macs"]])
+def test_every_candidate_is_inside_the_budget(tmp_path, limit, value, objectives):
+    changes = {limit: value, "objectives": objectives}
+    found = run(tmp_path / "run", "resnet-translation", **changes)
+    table = found.read_table("candidates")
+    assert len(table) == 16
+    assert (table[limit.removeprefix("max_")] <= value).all()
+    largest = next(row for row in found.results["controls"] if row["name"] == "largest inside the budget")
+    space = get_space("resnet-translation", image_size=16)
+    costs = [space.cost(arch) for arch in space.enumerate()]
+    kept = [cost.macs for cost in costs if getattr(cost, limit.removeprefix("max_")) <= value]
+    assert 0 < len(kept) < len(costs)
+    assert largest["macs"] == max(kept)
+
+
+def test_the_front_is_that_of_brute_force(tmp_path):
+    found = run(tmp_path / "run", "resnet-translation", objectives=["score", "macs"])
+    rows = found.read_table("candidates").to_dict("records")
+    front = [
+        row["arch"] for row in rows
+        if not any(
+            other["score"] >= row["score"] and other["macs"] <= row["macs"]
+            and (other["score"], other["macs"]) != (row["score"], row["macs"])
+            for other in rows
+        )
+    ]  # fmt: skip
+    assert {row["arch"] for row in found.results["front"]} == set(front)
+
+
+def test_translators_are_held_against_the_original(tmp_path):
+    found = run(tmp_path / "run", "resnet-translation")
+    original = next(row for row in found.results["controls"] if row["name"] == "original")
+    assert original["params"] == 11378179
+    assert set(found.costs["latency_ms"]) == {row["name"] for row in found.results["controls"]}
+
+
+def test_a_limit_on_latency_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates_module, "measure_latency", lambda space, arch, device: float(arch.widths[0]))
+    found = run(tmp_path / "run", "resnet-translation", max_latency=32)
+    widths = [int(arch.split("_")[0]) for arch in found.read_table("candidates")["arch"]]
+    assert max(widths) <= 32
+    assert max(get_space("resnet-translation").widths[0]) > 32
+
+
+def test_latency_is_a_median_of_seconds():
+    fast = get_space("eagan-generator", width=2)
+    slow = get_space("eagan-generator", width=64)
+    assert (
+        0
+        < measure_latency(fast, fast.parse("eagan-best"), "cpu")
+        < measure_latency(slow, slow.parse("eagan-best"), "cpu")
+    )
+
+
+def test_discriminators_are_scored_on_images(tmp_path, monkeypatch):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    from PIL import Image
+
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(256, size=(32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    one = run(tmp_path / "run", "eagan-discriminator", images=str(folder), iterations=1)
+    space = get_space("eagan-discriminator", width=4)
+    from autogas.datasets import load_images
+
+    batch = load_images(str(folder), size=32, limit=4).batch(torch.arange(4))
+    winner = one.results["winner"]
+    assert winner["score"] == score(space.build(space.parse(winner["arch"])), batch)
+    assert SearchSettings(space="eagan-discriminator").source == "cifar10"
+    assert SearchSettings(space="eagan-generator").source is None
+
+
+def test_random_search_draws_from_the_space_alone(tmp_path):
+    found = run(tmp_path / "run", strategy="random")
+    assert found.results["evaluated"] == 16
+
+
+def test_the_paper_sets_the_defaults():
+    gan, translator = SearchSettings(space="eagan-generator"), SearchSettings(space="spade-translation")
+    assert (gan.candidates, gan.rounds, gan.samples) == (32, 150, 16)
+    assert translator.rounds == 500
+
+
+def test_a_small_space_is_looked_through_for_the_largest():
+    class Seen:
+        space = get_space("eagan-generator")
+        admits = staticmethod(lambda arch: arch != "b")
+
+    assert list(inside(Seen, ["a", "b", "c"])) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"proxy": "nwott"}, "nwot"),
+        ({"max_params": 10.0}, "at most 10 parameters"),
+        ({"images": "/nowhere/at/all.parquet"}, "do not take an image"),
+        ({"scored_at": {"image_size": 3}}, "image_size"),
+        ({"space_settings": {"width": 0}}, "width=0"),
+    ],
+)
+def test_bad_settings_are_said_in_one_line(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "run", **changes)
+    assert "max_params" in changes or not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("objectives", [[], ["macs"], ["score", "score"], ["score", "speed"]])
+def test_bad_objectives(objectives):
+    with pytest.raises(ValidationError):
+        SearchSettings(space="eagan-generator", objectives=objectives)
+
+
+def test_the_results_are_json(undisturbed):
+    assert json.loads((undisturbed.path / "results.json").read_text()) == undisturbed.results
