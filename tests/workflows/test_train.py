@@ -117,11 +117,13 @@ train("eagan-best", out={str(tmp_path / "run")!r}, images={str(image_folder)!r},
 
 def test_the_winner_of_a_search_is_trained(undisturbed, image_folder, tmp_path):
     found = "[[0,0,1,0,1,0,0],[0,0,1,0,1,0,0],[0,0,1,0,1,0,0]]"
-    search = Run.start("search", {"space": "eagan-generator"}, tmp_path / "search")
+    searched = {"space": "eagan-generator", "space_settings": {"dataset": "stl10", "width": 3}}
+    search = Run.start("search", searched, tmp_path / "search")
     search.finish({"winner": {"arch": found}})
     settings = {**TRAIN, "recipe": {**RECIPE, "steps": 1}}
     run = train(str(search.path), out=str(tmp_path / "run"), images=str(image_folder), **settings)
     assert run.results["arch"] == found
+    assert (run.settings["dataset"], run.settings["width"]) == ("stl10", TRAIN["width"])  # what is said here counts
     with pytest.raises(InputError, match="a run of train: accepted is a search, which has a winner"):
         train(str(undisturbed.path), images=str(image_folder))
 

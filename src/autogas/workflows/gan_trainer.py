@@ -46,7 +46,12 @@ class GANTrainer(Trainer[GANTrainSettings]):
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> GANTrainer:
-        """See :meth:`Trainer.read`; what the recipe leaves open is as published for the data set."""
+        """See :meth:`Trainer.read`; what the recipe leaves open is as published for the data set.
+
+        Settings of the space may come together, as those of a search do.
+        """
+        given = {**given.get("space_settings", {}), **given}
+        given.pop("space_settings", None)
         dataset = given.get("dataset", "cifar10")
         published = PUBLISHED_RECIPES.get(dataset, GANRecipe()).model_dump()
         images = "stl10-unlabeled" if dataset == "stl10" else dataset

@@ -63,7 +63,8 @@ def train(
     """
     given: dict[str, Any] = {"arch": arch, "recipe": dict(recipe or {}), **settings}
     if arch is not None and Path(arch).is_dir():
-        given |= winner(Path(arch))
+        found = winner(Path(arch))
+        given |= {**found, "space_settings": {**found["space_settings"], **settings.get("space_settings", {})}}
     if resume is not None:
         given = Run.open(resume, "train").settings
     trainer = read(given)
@@ -97,15 +98,13 @@ def read(given: Mapping[str, Any]) -> AnyTrainer:
 
 
 def winner(path: Path) -> dict[str, Any]:
-    """The architecture that a search found, and its space; raises ``InputError`` for another run."""
+    """The architecture that a search found, its space and settings of that; raises ``InputError`` for another run."""
     run = Run.open(path)
     found = run.results.get("winner", {})
     if "arch" not in found:
         raise InputError(f"{str(path)!r} is a run of {run.workflow}: accepted is a search, which has a winner")
-    settings: dict[str, Any] = {
-        name: run.settings[name] for name in ("space", "space_settings") if name in run.settings
-    }
-    return {"arch": found["arch"], **settings}
+    settings = run.settings
+    return {"arch": found["arch"], "space": settings["space"], "space_settings": settings.get("space_settings", {})}
 
 
 def _train(machine: Machine, settings_json: str, folder: str) -> None:
