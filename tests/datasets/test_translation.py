@@ -98,6 +98,18 @@ def test_halves_of_a_pair(paired):
     assert find_layout(paired) == "paired"
 
 
+def test_label_maps_beside_pairs_are_kept_at_their_size(paired):
+    assert load_translation(paired, layout="paired", frame=FRAME).labels is None
+    for i in range(3):
+        save(paired / "val_label" / f"{i}.png", np.full((20, 40), 30 + i, np.uint8))
+    data = load_translation(paired, layout="paired", frame=FRAME, split="val")
+    assert find_layout(paired) == "paired"
+    np.testing.assert_array_equal(data.labels.labels(2), np.full((20, 40), 32))
+    (paired / "val_label" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"val/1.png': no partner in"):
+        load_translation(paired, layout="paired", frame=FRAME, split="val")
+
+
 def test_test_is_val_where_there_is_none(paired):
     assert load_translation(paired, layout="paired", frame=FRAME, split="test").split == "val"
 

@@ -1,6 +1,8 @@
 import json
+import shutil
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -194,6 +196,33 @@ def test_a_segmentation_of_the_real_images_is_as_good_as_it_says(data, tmp_path)
     assert result.metrics["pixel-accuracy"] == pytest.approx(record["pixel_accuracy"])
     assert result.metrics["ssim"] == pytest.approx(1, abs=1e-5)
     assert result.metrics["fid-cifarnet"] == pytest.approx(0, abs=1e-3)
+
+
+def test_label_maps_beside_pairs_are_measured_at_their_size(trained, data, tmp_path):
+    """Every pixel that counts has the class that a network of one answer gives."""
+    pairs = tmp_path / "pairs"
+    shutil.copytree(data / "pix2pix", pairs)
+    labels = np.zeros((50, 70), np.uint8)
+    labels[:10], labels[10:20] = 7, 8
+    (pairs / "test_label").mkdir()
+    for i in range(6):
+        Image.fromarray(labels).save(pairs / "test_label" / f"{i:06}.png")
+    about = tmp_path / "map.json"
+    about.write_text(json.dumps({"classes": {"7": 1, "8": 0}}))
+    constant = torch.nn.Conv2d(3, 2, 1)
+    torch.nn.init.zeros_(constant.weight)
+    constant.bias.data = torch.tensor([0.0, 1.0])
+    with warnings.catch_warnings(category=FutureWarning, action="ignore"):
+        torch.jit.script(constant).save(str(tmp_path / "net.pt"))
+    run = evaluate_translation(
+        str(trained["pix2pix"].path),
+        str(pairs),
+        segmentation=str(tmp_path / "net.pt"),
+        segmentation_map=str(about),
+        out=str(tmp_path / "run"),
+    )
+    assert run.results["metrics"]["pixel-accuracy"] == 0.5
+    assert run.results["metrics"]["miou"] == 0.25  # (1/2 + 0) / 2
 
 
 def test_passes_are_steps_of_the_data(data, tmp_path):

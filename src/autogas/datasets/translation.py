@@ -4,7 +4,8 @@
 layout       folders                                                what is translated
 ===========  =====================================================  ==================================================
 unpaired     ``trainA``, ``trainB``, ``testA``, ``testB``           A to B, as in horse2zebra (CycleGAN)
-paired       ``train``, ``test`` or ``val``                         the left half of each image to the right (pix2pix)
+paired       ``train``, ``test`` or ``val``; maybe ``test_label``,  the left half of each image to the right (pix2pix);
+             of any size                                            label maps of the same names, to measure with
 labels       ``train_label``, ``train_img``, maybe ``train_inst``;  label maps to images, of the same names (GauGAN);
              the same with ``test`` or ``val``                      instances, if given, make the edges
 labels       ``gtFine`` and ``leftImg8bit``                         the same in Cityscapes, through torchvision
@@ -31,6 +32,7 @@ R = TypeVar("R")
 
 LAYOUTS = ("unpaired", "paired", "labels")
 DIRECTIONS = ("AtoB", "BtoA")
+ANY_LABEL = 256
 LABEL_SUFFIXES = (".png", ".bmp")
 CITYSCAPES = ("leftImg8bit", "gtFine")
 
@@ -180,6 +182,7 @@ class TranslationData:
         paired: whether the n-th input belongs to the n-th target.
         source: the folder, as the user named it.
         split: ``train``, ``test`` or ``val``.
+        labels: what targets show, where it is known: the inputs themselves, or label maps beside pairs.
     """
 
     inputs: Domain
@@ -187,6 +190,7 @@ class TranslationData:
     paired: bool
     source: str
     split: str
+    labels: LabelMaps | None = None
 
 
 def load_translation(
@@ -220,6 +224,7 @@ def load_translation(
         raise InputError(f"direction {direction!r}: accepted are {', '.join(DIRECTIONS)}")
     if layout == "labels":
         return _labels(folder, split, frame, num_labels, unknown)
+    labels: LabelMaps | None = None
     if layout == "paired":
         split, (side,) = _folders(folder, layout, split, ("",))
         files = _files(side, IMAGE_SUFFIXES)
@@ -228,11 +233,14 @@ def load_translation(
             if width % 2:
                 raise InputError(f"pair {str(file)!r}: of size {width}x{height}, accepted are two halves of equal size")
         sides = [ImageFiles(files, frame, half) for half in (0, 1)]
+        shown = folder / f"{split}_label"
+        if shown.is_dir():
+            labels = LabelMaps(_partners(files, _files(shown, LABEL_SUFFIXES), shown), frame, ANY_LABEL)
     else:
         split, folders = _folders(folder, layout, split, ("A", "B"))
         sides = [ImageFiles(_files(side, IMAGE_SUFFIXES), frame) for side in folders]
     inputs, targets = sides if direction == "AtoB" else reversed(sides)
-    return TranslationData(inputs, targets, layout == "paired", str(source), split)
+    return TranslationData(inputs, targets, layout == "paired", str(source), split, labels)
 
 
 def find_layout(source: str | Path) -> str:
@@ -267,7 +275,7 @@ def _labels(folder: Path, split: str, frame: Frame, num_labels: int | None, unkn
         for label, partner in zip(labels, partners, strict=True):
             _check_sizes(label, partner)
     inputs = LabelMaps(labels, frame, num_labels, instances=instances, unknown=unknown)
-    return TranslationData(inputs, ImageFiles(images, frame), True, str(folder), split)
+    return TranslationData(inputs, ImageFiles(images, frame), True, str(folder), split, inputs)
 
 
 def _cityscapes(folder: Path, split: str) -> tuple[str, list[Path], list[Path], list[Path]]:

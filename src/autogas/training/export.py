@@ -76,7 +76,9 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
     """
     model, space, arch = _load(Path(path))
     if isinstance(space, TranslationSpace):
-        raise InputError(f"generator {str(path)!r}: of {space.name}, which translates images; accepted with their data")
+        raise InputError(
+            f"generator {str(path)!r}: of {space.name}, which translates images: name its data with --data"
+        )
     return TrainedGenerator(model.to(device), space, arch)
 
 

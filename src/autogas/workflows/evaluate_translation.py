@@ -45,14 +45,15 @@ class SegmentationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     segmentation: str | None = Field(
-        None, description="for mean IoU on label maps: a TorchScript or ONNX file or a model of torchvision"
+        None,
+        description="for mean IoU where there are label maps: a TorchScript or ONNX file or a model of torchvision",
     )
     segmentation_weights: str | None = Field(None, description="weights of a model of torchvision; None: downloaded")
     segmentation_map: str | None = Field(None, description="JSON file of what that network takes and its classes")
 
     def check_segmentable(self, data: TranslationData) -> None:
         """Raise for data without label maps if a network is named."""
-        if self.segmentation is not None and not isinstance(data.inputs, LabelMaps):
+        if self.segmentation is not None and data.labels is None:
             raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
 
     def segmenter(self, device: str) -> Segmenter | None:
@@ -220,8 +221,8 @@ def measure_translation(
             targets = as_uint8((data.targets.batch(index) + 1) / 2).float() / 255
             sums["ssim"] += ssim(images, targets) * len(index)
             sums["psnr"] += psnr(images, targets) * len(index)
-        if segmenter is not None:
-            confusion = confusion + _confusion(segmenter, images, data.inputs, index)
+        if segmenter is not None and data.labels is not None:
+            confusion = confusion + _confusion(segmenter, images, data.labels, index)
     distance = frechet_distance(accumulator.statistics(extractor=identity(extractor), source=data.source), reference)
     metrics = {metric_name("fid", extractor): distance}
     if data.paired:
@@ -249,12 +250,11 @@ def measure_translation(
     )
 
 
-def _confusion(segmenter: Segmenter, images: Tensor, inputs: Domain, index: Tensor) -> Tensor:
+def _confusion(segmenter: Segmenter, images: Tensor, labels: LabelMaps, index: Tensor) -> Tensor:
     """Confusion of what is seen in images with their label maps, at the size of the latter."""
-    assert isinstance(inputs, LabelMaps)
     matrices = []
     for image, i in zip(images, index.tolist(), strict=True):
-        truth = segmenter.truth(inputs.labels(i))
+        truth = segmenter.truth(labels.labels(i))
         seen, classes = segmenter(image[None], (truth.shape[0], truth.shape[1]))
         matrices.append(confusion_matrix(seen[0], truth, classes=classes, ignore_index=IGNORED))
     return torch.stack(matrices).sum(0)
