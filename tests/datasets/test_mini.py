@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from autogas.datasets import load_images
+from autogas.datasets.domains import Frame
 from autogas.datasets.mini import CLASSES, colour_clusters, edges, make_translation
-from autogas.datasets.translation import Frame, load_translation
+from autogas.datasets.translation import load_translation
 from autogas.errors import InputError
 
 

@@ -3,14 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from autogas.datasets.translation import (
-    Frame,
-    ImageFiles,
-    LabelMaps,
-    draw_views,
-    find_layout,
-    load_translation,
-)
+from autogas.datasets.domains import Frame, ImageFiles, LabelMaps, draw_views
+from autogas.datasets.translation import find_layout, load_translation
 from autogas.errors import InputError
 
 

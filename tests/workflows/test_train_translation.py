@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from toys import python
 
+from autogas.datasets.domains import Frame
 from autogas.datasets.mini import make_translation, write_images
-from autogas.datasets.translation import Frame, load_translation
+from autogas.datasets.translation import load_translation
 from autogas.errors import InputError
 from autogas.metrics import FeatureAccumulator, frechet_distance, get_extractor
 from autogas.metrics.pixels import as_uint8

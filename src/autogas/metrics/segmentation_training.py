@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional as F
 
-from autogas.datasets.translation import Frame, LabelMaps, TranslationData, draw_views, load_translation
+from autogas.datasets.domains import Frame, LabelMaps, draw_views
+from autogas.datasets.translation import TranslationData, load_translation
 from autogas.errors import InputError
 from autogas.metrics.segmentation import SegmentationScores, confusion_matrix, segmentation_scores
 from autogas.metrics.segmenter import TORCHSCRIPT_SUFFIXES

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogas.datasets.translation import TranslationData, draw_views
+from autogas.datasets.domains import draw_views
+from autogas.datasets.translation import TranslationData
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
 from autogas.spaces.spectral import SpectralConv2d

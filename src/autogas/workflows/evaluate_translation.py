@@ -10,7 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from autogas.datasets.translation import Domain, Frame, LabelMaps, TranslationData, find_layout, load_translation
+from autogas.datasets.domains import Domain, Frame, LabelMaps
+from autogas.datasets.translation import Layout, TranslationData, find_layout, load_translation
 from autogas.errors import InputError
 from autogas.metrics import (
     FeatureAccumulator,
@@ -134,7 +135,7 @@ def evaluate_translation(
 def load_data(
     space: TranslationSpace,
     source: str,
-    layout: str,
+    layout: Layout,
     *,
     split: str,
     direction: str = "AtoB",
@@ -164,7 +165,7 @@ def load_data(
 def target_statistics(
     space: TranslationSpace,
     held_out: TranslationData,
-    layout: str,
+    layout: Layout,
     extractor: FeatureExtractor,
     *,
     direction: str = "AtoB",

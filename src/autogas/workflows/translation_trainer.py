@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field
 
-from autogas.datasets.translation import LabelMaps, TranslationData
+from autogas.datasets.domains import LabelMaps
+from autogas.datasets.translation import Layout, TranslationData
 from autogas.errors import InputError, unknown
 from autogas.metrics import FeatureExtractor, FeatureStatistics
 from autogas.runs import progress
@@ -83,7 +84,7 @@ class TranslationKind:
     """
 
     space: str
-    layout: str
+    layout: Layout
     settings: type[TranslationTrainSettings]
     task: Callable[..., TranslationTask]
 
