@@ -37,17 +37,22 @@ def test_search_then_train_its_winner(autogas, here):
 def test_what_is_printed_and_drawn(autogas, here):
     code, out, _ = autogas(*WORDS, "--out", "run", "--max-macs", "5e6")
     assert code == 0
-    assert re.search(r"^6 architectures scored, 0 of them without a score$", out, re.MULTILINE)
-    for word in ("winner", "largest inside the budget", "random", "Spearman of score with macs over 4 random ones"):
+    assert re.search(r"^6 architectures of 6 asked for, 0 without a score$", out, re.MULTILINE)
+    for word in (
+        "winner",
+        "largest seen inside the budget",
+        "random",
+        "Spearman of score with macs over the random ones",
+    ):
         assert word in out
     page = (here / "run" / "report.html").read_text()
     assert page.count("<figcaption>cell ") == 3
-    assert "largest inside the budget" in page
+    assert "largest seen inside the budget" in page
     assert (here / "run" / "figures" / "search.png").exists()
 
 
 def test_the_command_on_the_page_repeats_the_run(autogas, here):
-    given = [*WORDS, "--objectives", "score,macs", "--max-params", "60000"]
+    given = [*WORDS, "--objectives", "score,macs", "--max-params", "60000", "--top-k", "2", "--sampling-ratio", "0.5"]
     autogas(*given, "--out", "run")
     page = (here / "run" / "report.html").read_text()
     command = page.partition('<h2>Repeat it</h2>\n<pre class="copy"><code>')[2].partition("</code>")[0]
@@ -56,7 +61,7 @@ def test_the_command_on_the_page_repeats_the_run(autogas, here):
     code, _, err = autogas(*words[1:], "--out", "again")
     assert (code, err) == (0, "")
     assert (here / "again" / "results.json").read_bytes() == (here / "run" / "results.json").read_bytes()
-    assert "no other architecture scores higher" in page
+    assert "no other candidate scores higher" in page
 
 
 def test_full_size_needs_no_agreement(autogas, here):
@@ -88,6 +93,9 @@ def test_full_size_needs_no_agreement(autogas, here):
         (["eagan-generator", "--objectives", "score,speed"], "objectives"),
         (["eagan-generator", "--objectives", "macs"], "accepted are score, score,macs"),
         (["eagan-generator", "--max-macs", "0"], "max_macs"),
+        (["eagan-generator", "--max-params", "inf"], "max_params"),
+        (["eagan-generator", "--width", "0"], "width=0"),
+        (["resnet-translation", "--max-macs", "1e6"], "no architecture of resnet-translation is inside the budget"),
         (["eagan-generator", "--dataset", "mnist"], "mnist"),
         (["eagan-discriminator", "--images", "nowhere"], "nowhere"),
         (["resnet-translation", "--width", "8"], "width"),

@@ -26,6 +26,8 @@ def search(
     ] = None,
     strategy: Annotated[str, typer.Option(help="evolution or random (control).")] = "evolution",
     population: Annotated[int | None, typer.Option(help="Candidates an iteration; default 32, 10 to compress.")] = None,
+    sampling_ratio: Annotated[float, typer.Option(help="Share of the population that parents are chosen from.")] = 0.9,
+    top_k: Annotated[int, typer.Option(help="Parents an iteration.")] = 5,
     iterations: Annotated[int | None, typer.Option(help="Rounds; default 150, 500 to compress.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels at which candidates of EAGAN spaces are scored.")] = None,
     scored_at: Annotated[
@@ -54,7 +56,7 @@ def search(
 
     if resume is None and space is None:
         raise InputError("say where to search: a space (`autogas list spaces`), or a run to continue with --resume")
-    smaller = options.parse_settings(scored_at, "--scored-at") | ({"width": width} if width else {})
+    smaller = options.parse_settings(scored_at, "--scored-at") | ({"width": width} if width is not None else {})
     if full_size and smaller:
         raise InputError(f"--full-size and a smaller size ({smaller}): accepted is one of them")
     run = workflow(
@@ -63,11 +65,13 @@ def search(
         out=out,
         resume=resume,
         jobs=jobs,
-        space_settings=options.parse_settings(set_) | ({"dataset": dataset} if dataset else {}),
+        space_settings=options.parse_settings(set_) | ({"dataset": dataset} if dataset is not None else {}),
         scored_at={} if full_size else smaller or None,
         strategy=strategy,
         objectives=[name for given in objectives or ["score"] for name in given.split(",")],
         population=population,
+        sampling_ratio=sampling_ratio,
+        top_k=top_k,
         iterations=iterations,
         max_params=max_params,
         max_macs=max_macs,
@@ -98,12 +102,19 @@ def describe(results: dict[str, Any], latency: dict[str, float]) -> str:
         table.add_row(*cells, f"{latency[row['name']]:.1f}")
     text = io.StringIO()
     console = Console(file=text, width=110)
-    console.print(f"{results['evaluated']} architectures scored, {results['failed']} of them without a score")
+    console.print(
+        f"{results['evaluated']} architectures of {results['asked']} asked for, {results['failed']} without a score"
+    )
     console.print(table)
     sample = results["sample"]
+    if sample["best"] is not None:
+        console.print(
+            f"{sample['count']} random ones ({sample['failed']} without a score): best {sample['best']:.6g},"
+            f" median {sample['median']:.6g}"
+        )
     for name, found in sample["spearman"].items():
         if found is not None:
-            console.print(f"Spearman of score with {name} over {sample['count']} random ones: {interval(found)}")
+            console.print(f"Spearman of score with {name} over the random ones: {interval(found)}")
     if sample["agreement"] and sample["agreement"]["spearman"]:
         agreement = sample["agreement"]
         found = interval(agreement["spearman"])

@@ -57,7 +57,7 @@ class Strategy(Generic[G]):
         self.best: tuple[G, float] | None = None
 
     def ask(self) -> list[G]:
-        """Up to ``population`` new genomes; fewer only when the space runs dry."""
+        """Up to ``population`` new genomes; fewer when draws give nothing new that is admitted."""
         batch: dict[G, None] = {}
         for draw in self._proposals():
             self._add_new(batch, draw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,13 @@ def fronts(objectives: ArrayLike) -> list[NDArray[np.intp]]:
     points = np.asarray(objectives, dtype=float)
     found = NonDominatedSorting().do(points) if len(points) else []
     return [np.sort(front) for front in found]
+
+
+def front(told: Mapping[G, float], costs: Callable[[G], Sequence[float]]) -> list[G]:
+    """Genomes of finite fitness that no other dominates, best fitness first."""
+    known = [genome for genome, fitness in told.items() if math.isfinite(fitness)]
+    first = fronts([[-told[genome], *map(float, costs(genome))] for genome in known])[:1]
+    return sorted((known[i] for places in first for i in places), key=lambda genome: -told[genome])
 
 
 class NSGA2(Strategy[G]):
@@ -50,12 +57,6 @@ class NSGA2(Strategy[G]):
         pool = [*self.survivors, *(g for g, f in zip(genomes, fitness, strict=True) if math.isfinite(f))]
         if pool:
             self.survivors = [pool[i] for i in self._order(pool)[: self.population]]
-
-    def front(self) -> list[G]:
-        """All genomes told that none other dominates, best fitness first."""
-        known = [genome for genome, fitness in self.told.items() if math.isfinite(fitness)]
-        first = fronts([self._objectives(genome) for genome in known])[:1]
-        return sorted((known[i] for front in first for i in front), key=lambda genome: -self.told[genome])
 
     def _objectives(self, genome: G) -> list[float]:
         return [-self.told[genome], *map(float, self.costs(genome))]

@@ -70,8 +70,8 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     """
     needed = _with_bases(prefixes)
     n, p = len(feature), len(needed)
-    parts = feature.numel() // BLOCK + 2  # columns that do not divide evenly leave one more
-    partial = torch.zeros(parts, p, n, n, dtype=feature.dtype, device=feature.device)
+    whole = feature.numel() <= BLOCK  # one block of columns, which needs no sum
+    gram = torch.zeros(p, n, n, dtype=feature.dtype if whole else torch.float64, device=feature.device)
     sums = torch.zeros(p, n, dtype=torch.float64, device=feature.device)
     sizes = [0] * p
     places: dict[tuple[str, ...], dict[str | None, int]] = {}
@@ -86,19 +86,19 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
             if binariser is None:
                 sums[place] = total
                 if not _derived(needed[place]):
-                    _gram(partial[:, place], blocks())
+                    _gram(gram[place], blocks(), whole=whole)
             elif binariser == "sign":
                 signs = [block.sign() for block in blocks()]
-                _gram(partial[:, place], signs)
+                _gram(gram[place], signs, whole=whole)
                 sums[place] = _row_sums(signs)
             else:
                 threshold = _threshold(binariser, blocks, mean=total.sum() / (n * size))
-                _gram(partial[:, place], (above(block, threshold) for block in blocks()))
-    gram = partial.sum(0, dtype=torch.float64)
+                _gram(gram[place], (above(block, threshold) for block in blocks()), whole=whole)
+    gram = gram.double()
     for place, prefix in enumerate(needed):
         if prefix.binariser in ZERO_ONE:
             sums[place] = gram[place].diagonal()  # zeros and ones are their own squares
-    _derive(gram, sums, sizes, needed)
+    _derive(gram, needed)
     return Moments(gram[: len(prefixes)], sums[: len(prefixes)], tuple(sizes[: len(prefixes)]))
 
 
@@ -109,7 +109,8 @@ def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: Ten
 
 
 def _derived(prefix: Prefix) -> bool:
-    return prefix.binariser is None and any(word in DERIVED for word in prefix.transforms[-1:])
+    """Whether the Gram matrix follows from that of what is transformed: of x / |x| from that of x."""
+    return prefix.binariser is None and prefix.transforms[-1:] == ("norm",)
 
 
 def _with_bases(prefixes: Sequence[Prefix]) -> list[Prefix]:
@@ -121,44 +122,28 @@ def _with_bases(prefixes: Sequence[Prefix]) -> list[Prefix]:
     return needed
 
 
-def _derive(gram: Tensor, sums: Tensor, sizes: Sequence[int], prefixes: Sequence[Prefix]) -> None:
-    """Fill in the Gram matrices that were left out; what is derived may be derived from."""
+def _derive(gram: Tensor, prefixes: Sequence[Prefix]) -> None:
+    """Fill in the Gram matrices of normalised samples; what is derived may be derived from."""
     for prefix in sorted(filter(_derived, prefixes), key=lambda prefix: len(prefix.transforms)):
-        place = prefixes.index(prefix)
-        base = prefixes.index(_base(prefix))
-        gram[place] = DERIVED[prefix.transforms[-1]](gram[base], sums[base], sizes[base])
+        base = gram[prefixes.index(_base(prefix))]
+        lengths = base.diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
+        gram[prefixes.index(prefix)] = base / lengths / lengths[:, None]
 
 
 def _base(prefix: Prefix) -> Prefix:
     return dataclasses.replace(prefix, transforms=prefix.transforms[:-1])
 
 
-Derivation = Callable[[Tensor, Tensor, int], Tensor]
-
-
-def _scaled(gram: Tensor, sums: Tensor, size: int) -> Tensor:
-    """Gram matrix of (x + 1) / 2."""
-    return (gram + sums + sums[:, None] + size) / 4
-
-
-def _normalised(gram: Tensor, sums: Tensor, size: int) -> Tensor:  # noqa: ARG001 - derivations share one signature
-    """Gram matrix of samples of unit length; zero stays zero."""
-    lengths = gram.diagonal().sqrt().clamp_min(1e-12)
-    return gram / lengths / lengths[:, None]
-
-
-DERIVED: dict[str, Derivation] = {"scale": _scaled, "norm": _normalised}
-"""Transforms whose Gram matrix follows from that of what they transform."""
-
-
 def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, [block.sum(dim=1).double() for block in blocks])
 
 
-def _gram(parts: Tensor, blocks: Iterable[Tensor]) -> None:
-    """Gram matrix of each block, ``[N, N]``, into the next of ``parts [parts, N, N]``."""
-    for part, block in zip(parts, blocks, strict=False):
-        torch.mm(block, block.T, out=part)
+def _gram(total: Tensor, blocks: Iterable[Tensor], *, whole: bool) -> None:
+    for block in blocks:
+        if whole:
+            torch.mm(block, block.T, out=total)
+        else:
+            total.add_(block @ block.T)
 
 
 def _transformed(feature: Tensor, transforms: tuple[str, ...]) -> Callable[[], Iterable[Tensor]]:

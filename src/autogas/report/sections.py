@@ -28,6 +28,7 @@ from autogas.report.data import (
     traces,
 )
 from autogas.spaces import get_space
+from autogas.workflows.candidates import SearchSettings
 
 Context = dict[str, Any]
 
@@ -92,6 +93,7 @@ def search(data: RunData) -> Context:
     return {
         "space": settings["space"],
         "proxy": settings["proxy"],
+        "budget": SearchSettings(**settings).budget,
         "stages": mathematics(str(get_proxy(settings["proxy"]))),
         "cells": cell_drawings(space, space.parse(results["winner"]["arch"])),
         "latency": data.costs.get("latency_ms", {}),

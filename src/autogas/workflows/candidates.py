@@ -6,21 +6,26 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autogas.proxies.named import DEFAULT_PROXY
+from autogas.errors import InputError
+from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import Cost, Space, get_space
 from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.translation import ResNetTranslation, SPADETranslation
-from autogas.workflows.scoring import Scoring, score_architecture, space_key
+from autogas.spaces.translation.base import TranslationSpace
+from autogas.workflows.scoring import Scoring, score_architecture, scoring_inputs, space_key
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
+Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 LATENCY_RUNS = 7
+ENUMERABLE = 100_000
 TRANSLATORS = (ResNetTranslation.name, SPADETranslation.name)
 SCORED_AT: Mapping[str, Mapping[str, Any]] = {
     EAGANGenerator.name: {"width": 64},
@@ -55,9 +60,13 @@ class SearchSettings(BaseModel):
     iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
-    max_params: float | None = Field(None, gt=0, description="most parameters")
-    max_macs: float | None = Field(None, gt=0, description="most multiply-accumulate operations for one sample")
-    max_latency: float | None = Field(None, gt=0, description="most milliseconds for one sample on this device")
+    max_params: float | None = Field(None, gt=0, allow_inf_nan=False, description="most parameters")
+    max_macs: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="most multiply-accumulate operations for one sample"
+    )
+    max_latency: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="most milliseconds for one sample on this device"
+    )
     sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
     agreement: int = Field(20, ge=0, description="of them, scored at full size too")
     batch_size: int | None = Field(
@@ -98,40 +107,86 @@ class SearchSettings(BaseModel):
             raise ValueError("accepted are score, score,macs, score,params and score,macs,params")
         return value
 
+    @property
+    def budget(self) -> str:
+        """The limits in words; empty without any."""
+        limits = {"parameters": self.max_params, "MACs": self.max_macs, "ms": self.max_latency}
+        return ", ".join(f"at most {value:g} {name}" for name, value in limits.items() if value is not None)
+
 
 def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
-    """The space that is searched, and the one in which candidates are scored."""
-    scored_at = SCORED_AT.get(s.space, {}) if s.scored_at is None else s.scored_at
-    return get_space(s.space, **s.space_settings), get_space(s.space, **{**s.space_settings, **scored_at})
+    """The space that is searched, and the one in which candidates are scored: smaller where nothing is said."""
+    space = get_space(s.space, **s.space_settings)
+    usual = {name: value for name, value in SCORED_AT.get(s.space, {}).items() if value < space.settings[name]}
+    return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
+
+
+def check(s: SearchSettings) -> None:
+    """Say at once what is wrong with the space, the proxy, the images or the budget."""
+    get_proxy(s.proxy)
+    for space in spaces_of(s):
+        scoring_inputs(space_key(space), s.source, s.samples, s.seed)
+    if Within(spaces_of(s)[0], s).members == []:
+        raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")
+
+
+class Within:
+    """A space under a budget of parameters and MACs: the operators of a search, with costs.
+
+    Attributes:
+        members: all architectures inside the budget, where costs are formulas and the space can be enumerated, or None.
+    """
+
+    def __init__(self, space: Space[Any], s: SearchSettings) -> None:
+        self.space = space
+        self.max_params = math.inf if s.max_params is None else s.max_params
+        self.max_macs = math.inf if s.max_macs is None else s.max_macs
+        self.limited = s.max_params is not None or s.max_macs is not None
+        self.cost: Callable[[Any], Cost] = functools.lru_cache(maxsize=1 << 16)(space.cost)
+        few = isinstance(space, TranslationSpace) and len(space) <= ENUMERABLE
+        self.members = list(filter(self.admits, space.enumerate())) if few and self.limited else None
+
+    def admits(self, arch: Any) -> bool:
+        """Whether an architecture is inside the budget."""
+        if not self.limited:
+            return True
+        cost = self.cost(arch)
+        return cost.params <= self.max_params and cost.macs <= self.max_macs
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Uniform over :attr:`members` where they are known, else a draw of the space, which may be outside."""
+        return self.space.sample(rng) if self.members is None else self.members[int(rng.integers(len(self.members)))]
+
+    def mutate(self, arch: Any, rng: np.random.Generator) -> Any:
+        """As the space does."""
+        return self.space.mutate(arch, rng)
+
+    def crossover(self, first: Any, second: Any, rng: np.random.Generator) -> Any:
+        """As the space does."""
+        return self.space.crossover(first, second, rng)
 
 
 class Candidates:
-    """Architectures of a search with their costs and scores; what is on record is not scored again."""
+    """Architectures of a search with their scores and latencies; what is on record is not worked out again."""
 
     def __init__(self, s: SearchSettings, run: Run, jobs: int) -> None:
         self.s = s
         self.run = run
         self.jobs = jobs
         self.space, self.scored_in = spaces_of(s)
+        self.within = Within(self.space, s)
+        self.cost = self.within.cost
         self.scoring = Scoring(proxies=[s.proxy], batch_size=s.samples, images=s.source, seed=s.seed, device=s.device)
-        self.cost = functools.lru_cache(maxsize=1 << 16)(self._cost)
 
     @property
-    def smaller(self) -> bool:
+    def resized(self) -> bool:
         """Whether candidates are scored at another size than they are searched for."""
         return space_key(self.space) != space_key(self.scored_in)
 
-    def _cost(self, arch: Any) -> Cost:
-        return self.space.cost(arch)
-
     def admits(self, arch: Any) -> bool:
-        """Whether an architecture is inside the budget."""
-        s = self.s
-        if s.max_params is not None or s.max_macs is not None:
-            cost = self.cost(arch)
-            if cost.params > (s.max_params or math.inf) or cost.macs > (s.max_macs or math.inf):
-                return False
-        return s.max_latency is None or self.latency(arch) <= s.max_latency
+        """Whether an architecture is inside the whole budget."""
+        limit = self.s.max_latency
+        return self.within.admits(arch) and (limit is None or self.latency(arch) <= limit)
 
     def latency(self, arch: Any, space: Space[Any] | None = None) -> float:
         """Milliseconds of a forward pass of one sample at full size, measured once."""
@@ -163,10 +218,15 @@ class Candidates:
         return {"arch": str(arch), "score": finite, "params": cost.params, "macs": cost.macs}
 
     def spent(self) -> dict[str, Any]:
-        """Mean seconds of a candidate by part, and all of it in units of its bare forward pass."""
+        """Mean seconds of a candidate by part (None: the scorer has none), and all of it in bare forward passes."""
         each = [value["seconds"] for key, value in self.run.record.items() if value.get("seconds") and ":" not in key]
-        means = {part: statistics.fmean(x.get(part, 0.0) for x in each) for part in ("build", "forward", "total")}
-        forwards = means["total"] / means["forward"] if means["forward"] else None
+
+        def mean(part: str) -> float | None:
+            found = [seconds[part] for seconds in each if part in seconds]
+            return statistics.fmean(found) if found else None
+
+        means = {part: mean(part) for part in ("build", "forward", "total")}
+        forwards = means["total"] / means["forward"] if means["total"] and means["forward"] else None
         return {"candidate": {"count": len(each), **means, "forwards": forwards}}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,18 +13,16 @@ import pandas as pd
 from autogas.benchmarks import correlate
 from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
-from autogas.evolution.pareto import NSGA2
-from autogas.proxies.named import get_proxy
+from autogas.evolution.pareto import NSGA2, front
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.spaces.translation.base import TranslationSpace
-from autogas.workflows.candidates import Candidates, SearchSettings, spaces_of
+from autogas.workflows.candidates import Candidates, SearchSettings, check
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
-from autogas.workflows.scoring import scoring_inputs, space_key
 
 Row: TypeAlias = dict[str, Any]
-REDRAWS = 500
-ENUMERABLE = 100_000
+REDRAWS = 200
+"""Draws that may lie outside the budget before a place among the candidates stays empty."""
 BEST = 10
 
 
@@ -37,8 +37,9 @@ def search(
 ) -> Run:
     """Search a space with a proxy; see :class:`SearchSettings` for the settings.
 
-    The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs), and every candidate
-    in order in ``candidates.parquet``, and ``costs.json`` with seconds and latencies.
+    The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs; a limit on latency
+    makes it depend on the machine), every candidate in order in ``candidates.parquet``, and ``costs.json`` with seconds
+    and latencies.
 
     Args:
         space: its name.
@@ -66,28 +67,24 @@ def search(
         about_sample = compare(candidates, sample, s)
     with seconds("controls"):
         controls = control_rows(candidates, winner, sample, [*strategy.told, *sample])
+        latency = latencies(candidates, controls)
+    found = front(strategy.told, functools.partial(costs, candidates))
     ranked = sorted((row for row in rows if row["reason"] == ""), key=lambda row: -row["score"])
     run.write_table("candidates", pd.DataFrame(rows))
-    run.write_costs({"seconds": seconds.laps, **candidates.spent(), "latency_ms": latencies(candidates, controls)})
+    run.write_costs({"seconds": seconds.laps, **candidates.spent(), "latency_ms": latency})
     run.finish(
         {
             "winner": candidates.row(winner),
+            "asked": s.candidates * s.rounds,
             "evaluated": len(rows),
             "failed": len(rows) - len(ranked),
             "best": [{key: row[key] for key in ("arch", "score", "params", "macs")} for row in ranked[:BEST]],
-            "front": [candidates.row(arch) for arch in strategy.front()] if isinstance(strategy, NSGA2) else None,
+            "front": [candidates.row(arch) for arch in found] if len(s.objectives) > 1 else None,
             "sample": about_sample,
             "controls": controls,
         }
     )
     return run
-
-
-def check(s: SearchSettings) -> None:
-    """Say at once what is wrong with the space, the proxy or the images."""
-    get_proxy(s.proxy)
-    for space in spaces_of(s):
-        scoring_inputs(space_key(space), s.source, s.samples, s.seed)
 
 
 def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], list[Row]]:
@@ -112,10 +109,10 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
                     "reason": reason,
                 }
             )
+        if strategy.best is None:
+            raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
     if not rows:
-        raise InputError(f"no architecture of {s.space} inside the budget ({budget(s)}) among {REDRAWS} draws")
-    if strategy.best is None:
-        raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
+        raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget}) among {REDRAWS} draws")
     return strategy, rows
 
 
@@ -129,19 +126,15 @@ def strategy_of(candidates: Candidates, s: SearchSettings) -> Strategy[Any]:
         "redraws": REDRAWS,
     }
     if s.strategy == "random":
-        return RandomSearch(candidates.space, **common)
+        return RandomSearch(candidates.within, **common)
     if len(s.objectives) > 1:
-        wanted = s.objectives[1:]
-        return NSGA2(
-            candidates.space, costs=lambda arch: [getattr(candidates.cost(arch), name) for name in wanted], **common
-        )
-    return Evolution(candidates.space, sampling_ratio=s.sampling_ratio, top_k=s.top_k, **common)
+        return NSGA2(candidates.within, costs=functools.partial(costs, candidates), **common)
+    return Evolution(candidates.within, sampling_ratio=s.sampling_ratio, top_k=s.top_k, **common)
 
 
-def budget(s: SearchSettings) -> str:
-    """The limits in words."""
-    limits = {"parameters": s.max_params, "MACs": s.max_macs, "ms": s.max_latency}
-    return ", ".join(f"at most {value:g} {name}" for name, value in limits.items() if value is not None) or "no limit"
+def costs(candidates: Candidates, arch: Any) -> list[int]:
+    """What is to be small beside the score that is to be big."""
+    return [getattr(candidates.cost(arch), name) for name in candidates.s.objectives[1:]]
 
 
 def draw(candidates: Candidates, s: SearchSettings) -> list[Any]:
@@ -151,7 +144,7 @@ def draw(candidates: Candidates, s: SearchSettings) -> list[Any]:
     for _ in range(s.sample * REDRAWS):
         if len(drawn) == s.sample:
             break
-        arch = candidates.space.sample(rng)
+        arch = candidates.within.sample(rng)
         if candidates.admits(arch):
             drawn[arch] = None
     return list(drawn)
@@ -162,10 +155,11 @@ def compare(candidates: Candidates, sample: Sequence[Any], s: SearchSettings) ->
     scores = np.array(candidates.scores(sample))
     costs = [candidates.cost(arch) for arch in sample]
     finite = scores[np.isfinite(scores)]
-    checked = list(sample[: s.agreement]) if candidates.smaller else []
+    checked = list(sample[: s.agreement]) if candidates.resized else []
     full = np.array(candidates.scores(checked, full_size=True))
     return {
         "count": len(sample),
+        "failed": len(sample) - len(finite),
         "best": float(finite.max()) if len(finite) else None,
         "median": float(np.median(finite)) if len(finite) else None,
         "spearman": {name: spearman([getattr(c, name) for c in costs], scores) for name in ("params", "macs")},
@@ -174,33 +168,33 @@ def compare(candidates: Candidates, sample: Sequence[Any], s: SearchSettings) ->
 
 
 def spearman(first: Any, second: Any) -> Row | None:
-    """Spearman's correlation with its 95 % interval; None for fewer than three pairs."""
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if len(first) < 3 or not np.isfinite(first).any():
+    """Spearman's correlation with its 95 % interval over the pairs that are finite; None for fewer than three."""
+    pairs = np.array([first, second], dtype=float)
+    pairs = pairs[:, np.isfinite(pairs).all(0)]
+    if pairs.shape[1] < 3:
         return None
-    found: Row | None = as_json(correlate(first, second))["spearman"]
+    found: Row | None = as_json(correlate(*pairs))["spearman"]
     return found
 
 
 def control_rows(candidates: Candidates, winner: Any, sample: Sequence[Any], seen: Sequence[Any]) -> list[Row]:
-    """What the winner is held against: the largest inside the budget, a random one, and the uncompressed original."""
+    """What the winner is held against: the largest inside the budget, a random one, and the uncompressed original.
+
+    The largest is that of the whole space where it can be enumerated, else of all that were seen.
+    """
+    s, members = candidates.s, candidates.within.members
+    size = "params" if s.max_params is not None and s.max_macs is None else "macs"
+    by_size = sorted(seen if members is None else members, key=lambda arch: -getattr(candidates.cost(arch), size))
+    largest = next(filter(candidates.admits, by_size))
+    scored = [arch for arch, score in zip(sample, candidates.scores(sample), strict=True) if math.isfinite(score)]
     rows = [{"name": "winner", **candidates.row(winner)}]
-    if candidates.s.max_params is not None or candidates.s.max_macs is not None:
-        largest = max(inside(candidates, seen), key=lambda arch: candidates.cost(arch).macs)
-        rows.append({"name": "largest inside the budget", **candidates.row(largest)})
-    if sample:
-        rows.append({"name": "random", **candidates.row(sample[0])})
+    rows.append({"name": f"largest {'seen ' if members is None else ''}inside the budget", **candidates.row(largest)})
+    rows += [{"name": "random", **candidates.row(arch)} for arch in scored[:1]]
     if isinstance(candidates.space, TranslationSpace):
         space, arch = candidates.space.original()
         cost = space.cost(arch)
         rows.append({"name": "original", "arch": str(arch), "score": None, "params": cost.params, "macs": cost.macs})
     return rows
-
-
-def inside(candidates: Candidates, seen: Sequence[Any]) -> Iterator[Any]:
-    """Every architecture inside the budget where they can all be looked at, else those that were."""
-    every = candidates.space.enumerate() if len(candidates.space) <= ENUMERABLE else seen
-    return filter(candidates.admits, every)
 
 
 def latencies(candidates: Candidates, controls: Sequence[Row]) -> dict[str, float]:

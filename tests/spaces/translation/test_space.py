@@ -45,14 +45,14 @@ def test_published_sizes(name, choices):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_enumerate_gives_every_member_once(name):
-    space = get_space(name)
+    space = get_space(name, choices="channels-48")
     members = list(space.enumerate())
     assert len(set(members)) == len(members) == len(space)
     assert all(space.contains(arch) for arch in members)
 
 
 def test_first_members_follow_the_published_order():
-    space = get_space(RESNET)
+    space = get_space(RESNET, choices="channels-48")
     assert [str(arch) for arch in itertools.islice(space.enumerate(), 5)] == [
         "48_48_48_48_48_48_48_48",
         "48_48_48_48_48_48_48_32",
@@ -63,7 +63,7 @@ def test_first_members_follow_the_published_order():
 
 
 def test_places_have_their_own_choices():
-    space = get_space(RESNET)
+    space = get_space(RESNET, choices="channels-48")
     assert space.holds("32_48_40_40_32_48_24_16")
     for text in ("40_48_40_40_32_48_24_16", "32_40_40_40_32_48_24_16", "32_48_40_24_32_48_24_16"):
         assert not space.holds(text)
@@ -104,12 +104,12 @@ def test_malformed_string_is_refused_in_one_line(name, text):
         get_space(name).parse(text)
     assert len(str(error.value).splitlines()) == 1
     assert repr(text) in str(error.value)
-    assert "48_48_48_48_48_48_48_48" in str(error.value)
+    assert str(next(get_space(name).enumerate())) in str(error.value)
 
 
 def test_width_outside_the_set_is_named():
     with pytest.raises(InputError) as error:
-        get_space(RESNET).parse("48_48_48_48_48_48_64_48")
+        get_space(RESNET, choices="channels-48").parse("48_48_48_48_48_48_64_48")
     assert str(error.value) == (
         "architecture '48_48_48_48_48_48_64_48' is outside space resnet-translation with choices=channels-48: "
         "width 7 is 64, accepted are 48, 32, 24, 16"
@@ -150,7 +150,7 @@ def test_published_architectures_are_members_of_their_own_set(name, choices, mod
 
 
 def test_six_widths_are_the_older_form_of_resnets_alone():
-    space = get_space(RESNET)
+    space = get_space(RESNET, choices="channels-48")
     assert space.parse("24_24_24_32_20_16") == space.parse("cyclegan-horse2zebra-paper")
     assert str(space.parse("48_32_40_40_32_16")) == "48_32_40_40_40_40_32_16"
     assert not get_space(SPADE).holds("48_48_48_48_48_48")
@@ -237,7 +237,7 @@ def test_child_has_every_width_of_a_parent(which, seed):
 
 
 def test_crossover_takes_each_width_from_either_parent_alike():
-    space = get_space(RESNET)
+    space = get_space(RESNET, choices="channels-48")
     generator = rng()
     first, second = space.parse("48_48_48_48_48_48_48_48"), space.parse("32_32_32_32_32_32_32_32")
     children = Counter(space.crossover(first, second, generator) for _ in range(256 * 20))
@@ -385,7 +385,7 @@ def test_original_is_dense_and_keeps_the_other_settings(name):
 
 
 def test_architecture_can_be_hashed_but_not_changed():
-    arch = get_space(RESNET).parse("48_48_48_48_48_48_48_48")
+    arch = get_space(RESNET, choices="channels-48").parse("48_48_48_48_48_48_48_48")
     assert len({arch, TranslationArch((48,) * 8)}) == 1
     with pytest.raises(AttributeError):
         arch.widths = (32,) * 8

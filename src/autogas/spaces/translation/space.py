@@ -43,7 +43,7 @@ class ResNetTranslation(TranslationSpace):
     def __init__(
         self,
         *,
-        choices: str = "channels-48",
+        choices: str = "channels-32",
         block: str = "mobile",
         image_size: int = 256,
         draw: str = "uniform",
