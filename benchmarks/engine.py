@@ -16,9 +16,9 @@ from collections.abc import Callable
 import torch
 
 from autogas import get_proxy, get_space
+from autogas.memory import keep_freed_memory
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import measure
-from autogas.runs import keep_freed_memory
 from autogas.seeding import numpy_generator
 
 

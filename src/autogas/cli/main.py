@@ -16,7 +16,7 @@ from autogas.cli.score import score
 from autogas.cli.search import search
 from autogas.cli.segmentation import train_segmentation
 from autogas.cli.train import train
-from autogas.runs import keep_freed_memory
+from autogas.memory import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,7 +1,6 @@
 """Run folders, the record of every evaluation, and the parallel map."""
 
 from autogas.runs.folder import Run, replacing, write_json
-from autogas.runs.memory import keep_freed_memory
 from autogas.runs.parallel import Failure, attempt, parallel_map, progress
 from autogas.runs.record import Record
 
@@ -10,7 +9,6 @@ __all__ = [
     "Record",
     "Run",
     "attempt",
-    "keep_freed_memory",
     "parallel_map",
     "progress",
     "replacing",

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from autogas.runs.memory import keep_freed_memory
+from autogas.memory import keep_freed_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
