@@ -188,7 +188,8 @@ def control_rows(candidates: Candidates, winner: Any, sample: Sequence[Any], see
     largest = next(filter(candidates.admits, by_size))
     scored = [arch for arch, score in zip(sample, candidates.scores(sample), strict=True) if math.isfinite(score)]
     rows = [{"name": "winner", **candidates.row(winner)}]
-    rows.append({"name": f"largest {'seen ' if members is None else ''}inside the budget", **candidates.row(largest)})
+    name = ("largest" if members is not None else "largest seen") + (" inside the budget" if s.budget else "")
+    rows.append({"name": name, **candidates.row(largest)})
     rows += [{"name": "random", **candidates.row(arch)} for arch in scored[:1]]
     if isinstance(candidates.space, TranslationSpace):
         space, arch = candidates.space.original()
