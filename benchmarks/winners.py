@@ -64,6 +64,7 @@ def main() -> None:
     space = autogas.get_space("eagan-generator", width=options.width)
     drawn = space.sample_distinct(options.random, numpy_generator("winners"))
     archs = dict(map(architecture, options.archs)) | {f"random {i + 1}": str(arch) for i, arch in enumerate(drawn)}
+    archs = {name: str(space.parse(arch)) for name, arch in archs.items()}
     work = [(name, seed) for seed in range(options.seeds) for name in archs]
     results = Parallel(n_jobs=options.jobs)(
         delayed(trained)(

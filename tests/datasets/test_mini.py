@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,16 +59,40 @@ def test_horses_and_deer_are_chosen_by_label(tmp_path):
     encoded = [(tmp_path / f"{i}.png").read_bytes() for i in range(6)]
     file = tmp_path / "images.parquet"
     pq.write_table(pa.table({"image": encoded, "label": labels}), file)
-    numbers = make_translation("horse2deer", tmp_path / "data", images=str(file), held_out=str(file))
+    other = tmp_path / "others.parquet"
+    pq.write_table(pa.table({"image": encoded[::-1], "label": labels[::-1]}), other)
+    numbers = make_translation("horse2deer", tmp_path / "data", images=str(file), held_out=str(other))
     assert numbers == {"trainA": 2, "trainB": 3, "testA": 2, "testB": 3}
     data = load_translation(tmp_path / "data", layout="unpaired", frame=Frame(32, 32))
     shades = ((data.targets.batch(torch.arange(3)).mean((1, 2, 3)) + 1) * 127.5).round().tolist()
     assert shades == [40, 160, 200]
 
 
+def test_a_part_without_images_is_refused_before_anything_is_written(tmp_path):
+    encoded = [png(0), png(1)]
+    for name, labels in (("a", [7, 4]), ("b", [7, 0])):
+        pq.write_table(pa.table({"image": encoded, "label": labels}), tmp_path / f"{name}.parquet")
+    files = {"images": str(tmp_path / "a.parquet"), "held_out": str(tmp_path / "b.parquet")}
+    with pytest.raises(InputError, match="testB of horse2deer would hold no image"):
+        make_translation("horse2deer", tmp_path / "data", **files)
+    assert not (tmp_path / "data").exists()
+
+
+def png(shade):
+    file = io.BytesIO()
+    Image.fromarray(np.full((32, 32, 3), 40 * shade, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="horse2deer"):
         make_translation("horse2zebra", tmp_path / "data")
+    (tmp_path / "images").mkdir()
+    same = str(tmp_path / "images")
+    with pytest.raises(InputError, match="for both splits"):
+        make_translation("edges2photo", tmp_path / "data", images=same, held_out=f"{same}/../images")
+    with pytest.raises(InputError, match="without --held-out"):
+        make_translation("edges2photo", tmp_path / "data", images=same)
     with pytest.raises(InputError, match="labels 'dead-leaves'"):
         make_translation("horse2deer", tmp_path / "data", images="dead-leaves", held_out="dead-leaves", count=3)
     assert not (tmp_path / "data").exists()

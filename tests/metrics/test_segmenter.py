@@ -167,3 +167,27 @@ def test_a_small_network_learns_what_can_be_seen(tmp_path):
 
 def test_the_network_keeps_the_size():
     assert SegmentationNet(5, 4).eval()(torch.rand(2, 3, 9, 13)).shape == (2, 5, 9, 13)
+
+
+def test_void_and_negative_classes_do_not_count(channels, tmp_path):
+    segmenter = load_segmenter(channels, about=described(tmp_path, classes={"0": 2, "1": 255, "2": -1}))
+    assert segmenter.truth(np.array([[0, 1], [2, 3]])).tolist() == [[2, -1], [-1, -1]]
+
+
+@pytest.mark.parametrize(
+    "about", [{"classes": {}}, {"classes": {"-1": 0}}, {"size": [0, 4]}, {"std": [0, 1, 1]}, {"mean": [1]}]
+)
+def test_a_bad_map_is_refused(channels, tmp_path, about):
+    with pytest.raises(InputError, match=r"segmentation map .*: accepted is JSON"):
+        load_segmenter(channels, about=described(tmp_path, **about))
+
+
+class Picky(nn.Module):
+    def forward(self, x):
+        return x.view(1, 3, 5, 5)
+
+
+def test_a_network_that_fails_is_named(tmp_path):
+    segmenter = load_segmenter(script(Picky(), tmp_path / "picky.pt"))
+    with pytest.raises(InputError, match=r"picky.pt' fails on \(2, 3, 4, 4\): "):
+        segmenter(torch.zeros(2, 3, 4, 4), (4, 4))

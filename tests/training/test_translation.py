@@ -14,7 +14,7 @@ from autogas.training.gaugan import GauGANRecipe, plain
 from autogas.training.loop import CHECKPOINT_FILE
 from autogas.training.machine import launch
 from autogas.training.pix2pix import Pix2PixRecipe
-from autogas.training.translation import TranslationRecipe, build_discriminator, learning_rate_share
+from autogas.training.translation import Translated, TranslationRecipe, build_discriminator, learning_rate_share
 
 NAMES = ("pix2pix", "cyclegan", "gaugan")
 EVERY = {"log_every": 1, "checkpoint_every": 2, "equal_until": 6}
@@ -176,6 +176,30 @@ def test_losses_of_gaugan_are_those_by_hand():
         sum(mean((a - b).abs()) for a, b in zip(r[:-1], s[:-1], strict=True)) for r, s in zip(real, seen, strict=True)
     ]
     assert row["feature_loss"] == pytest.approx(np.mean(features), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "term", "options"),
+    [
+        ("gaugan", "feature_weight", "feature_loss", {}),
+        ("cyclegan", "l1_weight", "l1_loss", {"teacher": True}),
+        ("pix2pix", "l1_weight", "l1_loss", {}),
+    ],
+)
+def test_what_images_should_show_counts_as_the_recipe_says(name, weight, term, options):
+    recipe = RECIPES[name].model_copy(update={weight: 3.25})
+    teacher = {"teacher": tiny_teacher(name)} if options else {}
+    task = tiny_translation(name, recipe, **teacher)
+    index = torch.arange(2)
+    x, y = task.data.inputs.batch(index), task.data.targets.batch(index)
+    fake, taught = task.generator(x), y + 1
+    batch = Translated(inputs=x, targets=y, fake=fake, seen=task.judged(x, fake), taught=taught)
+    found, loss = task.content(batch)[term]
+    assert found == 3.25
+    assert loss.item() > 0
+    if term == "l1_loss":
+        aim = taught if options else y
+        assert loss.item() == pytest.approx((fake - aim).abs().mean().item(), rel=1e-5)
 
 
 # Spectral normalisation of GauGAN

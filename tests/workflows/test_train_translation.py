@@ -261,6 +261,8 @@ def test_the_winner_of_a_search_is_trained(data, tmp_path):
         ("pix2pix", {"teacher": "nowhere"}, "nowhere"),
         ("pix2pix", {"segmentation": "net"}, "no label maps"),
         ("gaugan", {"recipe": {"vgg": "nowhere.pth"}}, r"nowhere.pth"),
+        ("pix2pix", {"samples": 1000}, "samples=1000: accepted are up to"),
+        ("pix2pix", {"checkpoint_samples": 1000}, "checkpoint_samples=1000: accepted are up to"),
         ("pix2pix", {"width": 3}, "width"),
     ],
 )
@@ -269,6 +271,17 @@ def test_bad_input_leaves_no_folder(data, tmp_path, name, changed, named):
     with pytest.raises(ValueError, match=named):
         train(out=str(tmp_path / "run"), **settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segmentation_that_does_not_know_the_labels_is_refused_before_training(data, tmp_path):
+    net = tmp_path / "net.pt"
+    make_segmentation(str(data / "gaugan"), net, SegmentationRecipe(steps=1, width=2), classes=6, size=64)
+    about = tmp_path / "map.json"
+    about.write_text(json.dumps({"classes": {str(label): 9 for label in range(6)}}))
+    settings = {"data": str(data / "gaugan"), "recipe": RECIPE, **TASKS["gaugan"]}
+    with pytest.raises(ValueError, match=r"has class 9 for segmentation .*: accepted are 0 to 5"):
+        train(out=str(tmp_path / "run"), **settings, segmentation=str(net), segmentation_map=str(about))
+    assert not (tmp_path / "run").exists()
 
 
 def test_generators_of_other_kinds_are_refused(trained, data, tmp_path):

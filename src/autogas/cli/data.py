@@ -25,10 +25,12 @@ def make(
         str,
         typer.Option(help="Training images: cifar10, a Parquet file, a folder, dead-leaves; horse2deer needs labels."),
     ] = "cifar10",
-    held_out: Annotated[str, typer.Option(help="Images of the test split.")] = "cifar10",
-    count: Annotated[int | None, typer.Option(help="The first so many training images; default all.")] = None,
-    held_out_count: Annotated[int | None, typer.Option(help="The same of the test split.")] = None,
-    size: Annotated[int, typer.Option(help="Height and width.")] = 32,
+    held_out: Annotated[
+        str | None, typer.Option(help="Images of the test split; default those of cifar10 or dead-leaves.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="The first so many training images; default all.")] = None,
+    held_out_count: Annotated[int | None, typer.Option(min=1, help="The same of the test split.")] = None,
+    size: Annotated[int, typer.Option(min=8, help="Height and width.")] = 32,
     json: options.Json = False,
 ) -> None:
     """Write a data set in the folders that `autogas train --data` reads."""

@@ -15,8 +15,8 @@ def train_segmentation(
     file: Annotated[Path, typer.Option(help="TorchScript file to write; how it came to be goes beside it.")] = Path(
         "segmentation.pt"
     ),
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 6,
-    size: Annotated[int, typer.Option(help="Height and width of the images.")] = 64,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 6,
+    size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 64,
     recipe: options.Recipe = None,
     seed: options.Seed = 0,
     json: options.Json = False,

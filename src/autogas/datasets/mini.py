@@ -27,12 +27,16 @@ SMOOTHING = 5
 SPLITS = ("train", "test")
 
 
+WITH_SPLITS = ("cifar10", "dead-leaves")
+"""Sources whose held-out images differ from those for training."""
+
+
 def make_translation(
     kind: str,
     folder: str | Path,
     *,
     images: str = "cifar10",
-    held_out: str = "cifar10",
+    held_out: str | None = None,
     count: int | None = None,
     held_out_count: int | None = None,
     size: int = 32,
@@ -57,18 +61,26 @@ def make_translation(
     if kind not in MAKERS:
         raise unknown("data set", kind, MAKERS)
     folder = Path(folder)
+    if held_out is None:
+        if images not in WITH_SPLITS:
+            raise InputError(f"images {images!r} without --held-out: accepted are other images for the test split")
+        held_out = images
+    if images not in WITH_SPLITS and Path(images).resolve() == Path(held_out).resolve():
+        raise InputError(f"images {images!r} for both splits: accepted are others for the test split")
     if any(path.is_dir() for split in SPLITS for path in folder.glob(f"{split}*")):
         raise InputError(f"folder {str(folder)!r}: holds data already, accepted is another folder")
-    numbers = {}
+    parts: dict[str, Tensor] = {}
     reference: Tensor | None = None
     for split, source, limit in zip(SPLITS, (images, held_out), (count, held_out_count), strict=True):
         train = split == "train"
         pixels = load_images(source, size=size, limit=limit, train=train).pixels
         reference = pixels if reference is None else reference
         labels = load_labels(source, limit=limit, train=train) if kind == "horse2deer" else None
-        for name, part in MAKERS[kind](pixels, labels, reference).items():
-            numbers[split + name] = write_images(folder / (split + name), part)
-    return numbers
+        parts |= {split + name: part for name, part in MAKERS[kind](pixels, labels, reference).items()}
+    for name, part in parts.items():
+        if not len(part):
+            raise InputError(f"{name} of {kind} would hold no image: accepted are more images")
+    return {name: write_images(folder / name, part) for name, part in parts.items()}
 
 
 def write_images(folder: Path, images: Tensor) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +20,8 @@ from autogas.metrics.weights import read_weights
 
 IGNORED = -1
 """Class of pixels that do not count."""
+VOID = 255
+"""The same as published tables of classes write it."""
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 LAST_LAYERS = ("classifier.4.weight", "classifier.low_classifier.weight")
 """Of torchvision's segmentation networks: as long as there are classes."""
@@ -32,10 +34,17 @@ class SegmentationMap(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="subtracted from images in [0, 1]")
-    std: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="by which they are divided after that")
-    size: tuple[int, int] | None = Field(None, description="height and width to resize images to; None: as they are")
-    classes: dict[int, int] | None = Field(
-        None, description="class of the network for each label that counts; None: every label is its own"
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        (1.0, 1.0, 1.0), description="by which they are divided after that"
+    )
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="height and width to resize images to; None: as they are"
+    )
+    classes: dict[NonNegativeInt, int] | None = Field(
+        None,
+        min_length=1,
+        description="class of the network for each label that counts (255 or below 0: it does not); None: every label "
+        "is its own",
     )
 
 
@@ -68,7 +77,11 @@ class Segmenter:
         if self.about.size is not None:
             x = F.interpolate(x, self.about.size, mode="bilinear", antialias=True)
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.about.mean, self.about.std))
-        scores = self.network((x - mean) / std)
+        try:
+            scores = self.network((x - mean) / std)
+        except Exception as error:  # noqa: BLE001 - whatever the user's network raises
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise InputError(f"segmentation {self.name!r} fails on {tuple(x.shape)}: {reason[0]}") from None
         if not isinstance(scores, Tensor) or scores.dim() != 4 or len(scores) != len(images):
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise InputError(
@@ -84,7 +97,7 @@ class Segmenter:
             return torch.from_numpy(labels.astype(np.int64))
         table = np.full(max(int(labels.max()), *self.about.classes) + 1, IGNORED, dtype=np.int64)
         for label, of_network in self.about.classes.items():
-            table[label] = of_network
+            table[label] = IGNORED if of_network < 0 or of_network == VOID else of_network
         return torch.from_numpy(table[labels])
 
     @property

@@ -113,6 +113,8 @@ def evaluate_translation(
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
     s.check_segmentable(held_out)
     segmenter = s.segmenter(s.device)
+    if segmenter is not None:
+        check_segmenter(segmenter, held_out)
     if s.reference is not None:
         known = reference_statistics(s.reference, extractor)
     else:
@@ -249,6 +251,25 @@ def measure_translation(
             "versions": {name: version(name) for name in LIBRARIES},
         },
     )
+
+
+def check_segmenter(segmenter: Segmenter, data: TranslationData) -> None:
+    """Run a segmentation network on one target and compare its classes with those of every label map.
+
+    Raises:
+        InputError: it fails, or a label map has a class that it does not know.
+    """
+    if data.labels is None:
+        return
+    target = (data.targets.batch(torch.tensor([0])) + 1) / 2
+    _, classes = segmenter(target, (target.shape[2], target.shape[3]))
+    for i in range(len(data.labels)):
+        highest = int(segmenter.truth(data.labels.labels(i)).max())
+        if highest >= classes:
+            raise InputError(
+                f"label map {str(data.labels.files[i])!r} has class {highest} for segmentation {segmenter.name!r}: "
+                f"accepted are 0 to {classes - 1}, others by a segmentation map"
+            )
 
 
 def _confusion(segmenter: Segmenter, images: Tensor, labels: LabelMaps, index: Tensor) -> Tensor:

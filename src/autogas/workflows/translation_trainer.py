@@ -29,6 +29,7 @@ from autogas.workflows.evaluate import Evaluation, reference_statistics
 from autogas.workflows.evaluate_translation import (
     SegmentationSettings,
     Translate,
+    check_segmenter,
     load_data,
     measure_translation,
     target_statistics,
@@ -156,12 +157,27 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
                 for i in progress(range(len(data.inputs)), len(data.inputs), f"checking labels of {data.split}"):
                     data.inputs.labels(i)
         s.check_segmentable(self.held_out)
-        s.segmenter("cpu")
+        segmenter = s.segmenter("cpu")
+        if segmenter is not None:
+            check_segmenter(segmenter, self.held_out)
+        held = len(self.held_out.inputs)
+        for name, asked in (("samples", s.samples), ("checkpoint_samples", s.checkpoint_samples)):
+            if asked is not None and asked > held:
+                raise InputError(
+                    f"{name}={asked}: accepted are up to {held}, the split {self.held_out.split} of the data"
+                )
         self.task()  # its networks fit together and its weights can be read
         extractor = self.extractor()
         if known is not None or s.reference is not None:
             return reference_statistics(str(known or s.reference), extractor)
         return target_statistics(self.space, self.held_out, self.kind.layout, extractor, direction=s.direction)
+
+    def _check_samples(self) -> None:
+        held = len(self.held_out.inputs)
+        for name in ("samples", "checkpoint_samples"):
+            asked = getattr(self.settings, name)
+            if asked is not None and asked > held:
+                raise InputError(f"{name}={asked}: accepted are up to {held}, which {self.held_out.split} holds")
 
     def task(self) -> TranslationTask:
         """See :meth:`Trainer.task`."""
