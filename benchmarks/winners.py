@@ -10,6 +10,7 @@ again.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,7 @@ import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 
-RECIPE = {
-    "steps": 700,
-    "generator_batch": 32,
-    "discriminator_batch": 32,
-    "generator_lr": 1e-3,
-    "discriminator_lr": 1e-3,
-    "critic_steps": 1,
-    "average_decay": 0.99,
-    "linear_decay": True,
-    "discriminator_width": 32,
-}
+RECIPE = json.loads((Path(__file__).parent / "mini-gan" / "settings.json").read_text())["settings"]["recipe"]
 
 
 def architecture(given: str) -> tuple[str, str]:

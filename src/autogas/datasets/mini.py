@@ -12,7 +12,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional as F
 
-from autogas.datasets.images import load_images, load_labels
+from autogas.datasets.images import TORCHVISION, load_images, load_labels
 from autogas.errors import InputError, unknown
 from autogas.seeding import numpy_generator
 
@@ -25,9 +25,7 @@ FITTED_IMAGES, FITTED_PIXELS = 500, 50_000
 SMOOTHING = 5
 """Side of the square that colours are averaged over before they are assigned to clusters."""
 SPLITS = ("train", "test")
-
-
-WITH_SPLITS = ("cifar10", "dead-leaves")
+WITH_SPLITS = (*TORCHVISION, "dead-leaves")
 """Sources whose held-out images differ from those for training."""
 
 
@@ -50,13 +48,14 @@ def make_translation(
         kind: which.
         folder: where to write it; must not hold such data yet.
         images: training images, as for :func:`~autogas.datasets.images.load_images`; with labels for horse2deer.
-        held_out: images for the test split; of a torchvision name, the test split.
+        held_out: images for the test split, of a source with splits those of its own; None: that source, if it is one.
         count: training images; None takes all. Of horse2deer, images among which horses and deer are chosen.
         held_out_count: the same of the test split.
         size: height and width.
 
     Raises:
-        InputError: an unknown kind, images that cannot be read or lack labels, a folder that holds such data already.
+        InputError: an unknown kind, images that cannot be read, lack labels or are the same for both splits, a part
+            that would hold no image, a folder that holds such data already.
     """
     if kind not in MAKERS:
         raise unknown("data set", kind, MAKERS)

@@ -13,9 +13,9 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from autogas.evolution.loop import MAX_REDRAWS, G, GenomeSpace, Strategy
 
 
-def fronts(objectives: ArrayLike) -> list[NDArray[np.intp]]:
+def fronts(points: ArrayLike) -> list[NDArray[np.intp]]:
     """Positions of the points ``[P, M]`` (smaller is better) by front, the non-dominated ones first, each in order."""
-    points = np.asarray(objectives, dtype=float)
+    points = np.asarray(points, dtype=float)
     found = NonDominatedSorting().do(points) if len(points) else []
     return [np.sort(front) for front in found]
 
@@ -23,8 +23,15 @@ def fronts(objectives: ArrayLike) -> list[NDArray[np.intp]]:
 def front(told: Mapping[G, float], costs: Callable[[G], Sequence[float]]) -> list[G]:
     """Genomes of finite fitness that no other dominates, best fitness first."""
     known = [genome for genome, fitness in told.items() if math.isfinite(fitness)]
-    first = fronts([[-told[genome], *map(float, costs(genome))] for genome in known])[:1]
+    first = fronts(objectives(known, told, costs))[:1]
     return sorted((known[i] for places in first for i in places), key=lambda genome: -told[genome])
+
+
+def objectives(
+    genomes: Sequence[G], told: Mapping[G, float], costs: Callable[[G], Sequence[float]]
+) -> NDArray[np.float64]:
+    """What is to be small of each genome, ``[P, M]``: minus its fitness, then its costs."""
+    return np.array([[-told[genome], *costs(genome)] for genome in genomes], dtype=np.float64)
 
 
 class NSGA2(Strategy[G]):
@@ -58,15 +65,12 @@ class NSGA2(Strategy[G]):
         if pool:
             self.survivors = [pool[i] for i in self._order(pool)[: self.population]]
 
-    def _objectives(self, genome: G) -> list[float]:
-        return [-self.told[genome], *map(float, self.costs(genome))]
-
     def _order(self, pool: Sequence[G]) -> list[int]:
-        objectives = np.array([self._objectives(genome) for genome in pool])
+        points = objectives(pool, self.told, self.costs)
         order: list[int] = []
-        for front in fronts(objectives):
-            crowding = calc_crowding_distance(objectives[front])
-            order += [int(front[i]) for i in np.argsort(-crowding, kind="stable")]
+        for places in fronts(points):
+            crowding = calc_crowding_distance(points[places])
+            order += [int(places[i]) for i in np.argsort(-crowding, kind="stable")]
         return order
 
     def _proposals(self) -> Sequence[Callable[[], G]]:

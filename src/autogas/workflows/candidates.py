@@ -24,6 +24,8 @@ from autogas.workflows.scoring import Scoring, score_architecture, scoring_input
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
 Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+FULL_SIZE = "at full size: "
+"""Starts the keys of scores at full size on the record."""
 LATENCY_RUNS = 7
 ENUMERABLE = 100_000
 TRANSLATORS = (ResNetTranslation.name, SPADETranslation.name)
@@ -60,13 +62,9 @@ class SearchSettings(BaseModel):
     iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
-    max_params: float | None = Field(None, gt=0, allow_inf_nan=False, description="most parameters")
-    max_macs: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="most multiply-accumulate operations for one sample"
-    )
-    max_latency: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="most milliseconds for one sample on this device"
-    )
+    max_params: Limit = Field(None, description="most parameters")
+    max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
+    max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
     sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
     agreement: int = Field(20, ge=0, description="of them, scored at full size too")
     batch_size: int | None = Field(
@@ -121,13 +119,15 @@ def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
     return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
 
 
-def check(s: SearchSettings) -> None:
-    """Say at once what is wrong with the space, the proxy, the images or the budget."""
+def check(s: SearchSettings) -> Within:
+    """The space under its budget; says at once what is wrong with it, the proxy or the images."""
     get_proxy(s.proxy)
     for space in spaces_of(s):
         scoring_inputs(space_key(space), s.source, s.samples, s.seed)
-    if Within(spaces_of(s)[0], s).members == []:
+    within = Within(spaces_of(s)[0], s)
+    if within.members == []:
         raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")
+    return within
 
 
 class Within:
@@ -169,12 +169,12 @@ class Within:
 class Candidates:
     """Architectures of a search with their scores and latencies; what is on record is not worked out again."""
 
-    def __init__(self, s: SearchSettings, run: Run, jobs: int) -> None:
+    def __init__(self, s: SearchSettings, within: Within, run: Run, jobs: int) -> None:
         self.s = s
+        self.within = within
         self.run = run
         self.jobs = jobs
         self.space, self.scored_in = spaces_of(s)
-        self.within = Within(self.space, s)
         self.cost = self.within.cost
         self.scoring = Scoring(proxies=[s.proxy], batch_size=s.samples, images=s.source, seed=s.seed, device=s.device)
 
@@ -200,7 +200,7 @@ class Candidates:
 
     def scores(self, archs: Sequence[Any], *, full_size: bool = False) -> list[float]:
         """The proxy's scores, NaN where there is none."""
-        prefix = "at full size: " if full_size else ""
+        prefix = FULL_SIZE if full_size else ""
         space = space_key(self.space if full_size else self.scored_in)
         task = functools.partial(score_candidate, space=space, scoring_json=self.scoring.model_dump_json())
         todo = [text for text in dict.fromkeys(map(str, archs)) if prefix + text not in self.run.record]
@@ -219,7 +219,8 @@ class Candidates:
 
     def spent(self) -> dict[str, Any]:
         """Mean seconds of a candidate by part (None: the scorer has none), and all of it in bare forward passes."""
-        each = [value["seconds"] for key, value in self.run.record.items() if value.get("seconds") and ":" not in key]
+        candidates = (value for key, value in self.run.record.items() if not key.startswith(FULL_SIZE))
+        each = [value["seconds"] for value in candidates if value.get("seconds")]
 
         def mean(part: str) -> float | None:
             found = [seconds[part] for seconds in each if part in seconds]

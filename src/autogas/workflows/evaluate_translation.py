@@ -52,11 +52,6 @@ class SegmentationSettings(BaseModel):
     segmentation_weights: str | None = Field(None, description="weights of a model of torchvision; None: downloaded")
     segmentation_map: str | None = Field(None, description="JSON file of what that network takes and its classes")
 
-    def check_segmentable(self, data: TranslationData) -> None:
-        """Raise for data without label maps if a network is named."""
-        if self.segmentation is not None and data.labels is None:
-            raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
-
     def segmenter(self, device: str) -> Segmenter | None:
         """The network, if one is named."""
         if self.segmentation is None:
@@ -64,6 +59,19 @@ class SegmentationSettings(BaseModel):
         return load_segmenter(
             self.segmentation, weights=self.segmentation_weights, about=self.segmentation_map, device=device
         )
+
+    def fitting_segmenter(self, data: TranslationData, device: str) -> Segmenter | None:
+        """The same, once it has run on one target and knows the classes of every label map.
+
+        Raises:
+            InputError: data without label maps, a network that fails, or a class that it does not know.
+        """
+        if self.segmentation is not None and data.labels is None:
+            raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
+        segmenter = self.segmenter(device)
+        if segmenter is not None:
+            check_segmenter(segmenter, data)
+        return segmenter
 
 
 class EvaluateTranslationSettings(SegmentationSettings):
@@ -111,10 +119,7 @@ def evaluate_translation(
     space, layout = translator.space, find_layout(s.data)
     held_out = load_data(space, s.data, layout, split=s.split, direction=s.direction)
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
-    s.check_segmentable(held_out)
-    segmenter = s.segmenter(s.device)
-    if segmenter is not None:
-        check_segmenter(segmenter, held_out)
+    segmenter = s.fitting_segmenter(held_out, s.device)
     if s.reference is not None:
         known = reference_statistics(s.reference, extractor)
     else:
@@ -259,8 +264,7 @@ def check_segmenter(segmenter: Segmenter, data: TranslationData) -> None:
     Raises:
         InputError: it fails, or a label map has a class that it does not know.
     """
-    if data.labels is None:
-        return
+    assert data.labels is not None
     target = (data.targets.batch(torch.tensor([0])) + 1) / 2
     _, classes = segmenter(target, (target.shape[2], target.shape[3]))
     for i in range(len(data.labels)):

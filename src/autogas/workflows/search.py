@@ -54,9 +54,9 @@ def search(
     """
     given = {"space": space, **({} if proxy is None else {"proxy": proxy}), **settings}
     s = read_settings("search", SearchSettings, given, resume)
-    check(s)
+    within = check(s)
     run = open_run("search", s, out=out, resume=resume)
-    candidates = Candidates(s, run, jobs)
+    candidates = Candidates(s, within, run, jobs)
     seconds = Stopwatch()
     with seconds("search"):
         strategy, rows = evolve(candidates, s)
@@ -68,7 +68,7 @@ def search(
     with seconds("controls"):
         controls = control_rows(candidates, winner, sample, [*strategy.told, *sample])
         latency = latencies(candidates, controls)
-    found = front(strategy.told, functools.partial(costs, candidates))
+    found = front(strategy.told, functools.partial(costs, candidates)) if len(s.objectives) > 1 else None
     ranked = sorted((row for row in rows if row["reason"] == ""), key=lambda row: -row["score"])
     run.write_table("candidates", pd.DataFrame(rows))
     run.write_costs({"seconds": seconds.laps, **candidates.spent(), "latency_ms": latency})
@@ -79,7 +79,7 @@ def search(
             "evaluated": len(rows),
             "failed": len(rows) - len(ranked),
             "best": [{key: row[key] for key in ("arch", "score", "params", "macs")} for row in ranked[:BEST]],
-            "front": [candidates.row(arch) for arch in found] if len(s.objectives) > 1 else None,
+            "front": found and [candidates.row(arch) for arch in found],
             "sample": about_sample,
             "controls": controls,
         }

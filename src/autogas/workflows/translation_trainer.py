@@ -29,7 +29,6 @@ from autogas.workflows.evaluate import Evaluation, reference_statistics
 from autogas.workflows.evaluate_translation import (
     SegmentationSettings,
     Translate,
-    check_segmenter,
     load_data,
     measure_translation,
     target_statistics,
@@ -156,10 +155,7 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
             if isinstance(data.inputs, LabelMaps):
                 for i in progress(range(len(data.inputs)), len(data.inputs), f"checking labels of {data.split}"):
                     data.inputs.labels(i)
-        s.check_segmentable(self.held_out)
-        segmenter = s.segmenter("cpu")
-        if segmenter is not None:
-            check_segmenter(segmenter, self.held_out)
+        s.fitting_segmenter(self.held_out, "cpu")
         held = len(self.held_out.inputs)
         for name, asked in (("samples", s.samples), ("checkpoint_samples", s.checkpoint_samples)):
             if asked is not None and asked > held:
