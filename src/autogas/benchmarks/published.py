@@ -50,14 +50,13 @@ BEYOND_TABLE_2 = (
     "vanilla_gram",
     "grad_norm",
     "fisher",
-    "jacov",
     "l2_norm",
     "meco",
     "swap",
     "variance",
     "entropy",
 )
-"""Scorers that the paper does not compare with, trivial ones first."""
+"""Scorers that the paper does not compare with, trivial ones first: those that need no pass of their own."""
 
 _BY_PROXY = {row.proxy: row for row in TABLE_2}
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,16 +236,44 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
     """
     if inputs[0].dim() < 2 or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: accepted are batches [N, …] of at least 2 samples")
-    accumulators = {
-        layers: _LayerAccumulator([p for p in prefixes if p.layers == layers])
-        for layers in dict.fromkeys(p.layers for p in prefixes)
-    }
+    accumulators = _accumulators(prefixes)
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
     start = time.perf_counter()
     output = capture.run(model, inputs, selectors)
     total = time.perf_counter() - start
-    statistics_seconds = sum(a.seconds for a in accumulators.values())
+    return _collected(accumulators, output, total - sum(a.seconds for a in accumulators.values()))
 
+
+@torch.no_grad()
+def measure_features(
+    features: Mapping[str, Sequence[Tensor]], output: object, prefixes: Sequence[Prefix], *, forward_seconds: float
+) -> Statistics:
+    """What :func:`measure` gives, from the features of a pass that was run for another purpose too.
+
+    Args:
+        features: by word for layers, in order of execution.
+        output: of the network.
+        prefixes: as for :func:`measure`.
+        forward_seconds: what the pass took.
+
+    Raises:
+        InputError: no layer of the asked kind.
+    """
+    accumulators = _accumulators(prefixes)
+    for layers, accumulator in accumulators.items():
+        for feature in features[layers]:
+            accumulator(feature)
+    return _collected(accumulators, output, forward_seconds)
+
+
+def _accumulators(prefixes: Sequence[Prefix]) -> dict[str, _LayerAccumulator]:
+    return {
+        layers: _LayerAccumulator([p for p in prefixes if p.layers == layers])
+        for layers in dict.fromkeys(p.layers for p in prefixes)
+    }
+
+
+def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, forward_seconds: float) -> Statistics:
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
         if not accumulator.rows:
@@ -261,7 +289,7 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
         sizes=sizes,
         live={layers: np.array(a.live, dtype=bool) for layers, a in accumulators.items()},
         failure=_failure(output),
-        seconds={"forward": total - statistics_seconds, "statistics": statistics_seconds},
+        seconds={"forward": forward_seconds, "statistics": sum(a.seconds for a in accumulators.values())},
     )
 
 

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,11 @@ from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy
+from autogas.proxies.expression import Prefix, Proxy
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import measure
+from autogas.proxies.statistics import Statistics, measure, measure_features
 from autogas.runs import Failure, attempt
 from autogas.spaces import Space, get_space
 
@@ -52,8 +52,9 @@ def unscored(reason: str) -> dict[str, Any]:
 def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
     """Scores of one architecture by every proxy; the unit of work that the record keeps.
 
-    The network is built once, and not at all where no scorer needs it. All expressions share one forward pass (or the
-    feature bank), all other scorers the passes of one :class:`Probe`; a scorer that fails leaves the others alone.
+    The network is built once, and not at all where no scorer needs it. All scorers share the passes of one
+    :class:`Probe`; expressions alone have a forward pass without a graph, or the feature bank. A scorer that fails
+    leaves the others alone.
     """
     s = Scoring.model_validate_json(scoring_json)
     here = _space(*space)
@@ -81,7 +82,9 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
         prefixes = tuple(dict.fromkeys(proxy.prefix.canonical() for proxy in expressions.values()))
         bank = FeatureBank(here, batch_size=s.batch_size, seed=s.seed, device=s.device)
         banked = s.images is None and set(prefixes) <= set(bank.prefixes)
-        statistics = (bank.load(arch) if banked else None) or measure(*network(), prefixes)
+        shared = any(isinstance(scorer, Scorer) and scorer.of_architecture is None for scorer in named.values())
+        statistics = bank.load(arch) if banked else None
+        statistics = statistics or (_of_probe(probe(), prefixes) if shared else measure(*network(), prefixes))
         evaluator = Evaluator([statistics])
         reason = evaluator.failures.get(0, "")
         seconds |= statistics.seconds
@@ -98,6 +101,15 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
     if "forward" not in seconds and probe.cache_info().currsize and "recorded" in probe().seconds:
         seconds["forward"] = probe().seconds["recorded"]
     return {**vars(found), "reason": reason, "seconds": seconds}
+
+
+def _of_probe(probe: Probe, prefixes: Sequence[Prefix]) -> Statistics:
+    """Statistics from the pass that other scorers read."""
+    record = attempt(lambda: probe.recorded)
+    if isinstance(record, Failure):  # of a pass with a graph, which statistics do not need
+        return measure(probe.model, probe.inputs, prefixes)
+    features = {"activations": record.activations, "convolutions": record.convolutions}
+    return measure_features(features, record.output, prefixes, forward_seconds=probe.seconds["recorded"])
 
 
 @dataclass(frozen=True)

@@ -70,20 +70,29 @@ class _Watch(Interceptor):
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if func is F.batch_norm and self.scales:
-            bound = BATCH_NORM.bind(*args, **kwargs).arguments
-            variances = _variances(bound["input"], bound["running_var"], bound.get("training", False))
+            out, variances = _batch_norm(**BATCH_NORM.bind(*args, **kwargs).arguments)
             variance = float(variances.mean(dtype=torch.float64))
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
+            return out
         out = func(*args, **kwargs)
         if func in CONVOLUTIONS:
             self.last = out.clone()  # an activation in place may follow
         return out
 
 
-def _variances(x: Tensor, running_var: Tensor | None, training: bool) -> Tensor:
-    """What a batch norm divides by, squared, for each channel."""
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool = False,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """A batch norm's output, and what it divides each channel by, squared."""
     if running_var is not None and not training:
-        return running_var
-    maps = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
-    means = maps.mean(2)  # of equally many entries each, so that variances add up
-    return maps.var(2, unbiased=False).mean(0) + means.var(0, unbiased=False)
+        return F.batch_norm(input, running_mean, running_var, training=False, **options), running_var
+    # With momentum 1 it leaves what it found in this batch, so that nothing is computed twice: unbiased variances.
+    like = input if running_var is None else running_var
+    mean, variances = (torch.zeros(input.shape[1], dtype=like.dtype, device=like.device) for _ in range(2))
+    out = F.batch_norm(input, mean, variances, training=True, **{**options, "momentum": 1.0})
+    entries = input.numel() // input.shape[1]
+    return out, variances * ((entries - 1) / entries)
