@@ -76,8 +76,10 @@ def mismatched(pairs):
         (None, [*PIX2PIX[:-8], "--task", "cyclegan"], "no folder 'trainA'; unpaired data has trainA and trainB"),
         (None, [*PIX2PIX, "--recipe", "loss=wgan"], "recipe.loss='wgan'"),
         (None, [*PIX2PIX, "--teacher", "pairs"], "generator.safetensors"),
-        (None, [*PIX2PIX, "--width", "3"], "width=3"),
-        (None, [*PIX2PIX, "--images", "nowhere"], "images='nowhere'"),
+        (None, [*PIX2PIX, "--width", "3"], "unknown setting 'width': accepted are arch, "),
+        (None, [*PIX2PIX, "--images", "nowhere"], "unknown setting 'images': accepted are arch, "),
+        (None, [*PIX2PIX, "--recipe", "generator_lrr=1"], "did you mean 'recipe.generator_lr'"),
+        (None, [*PIX2PIX, "--recipe", "batch=0"], "recipe.batch=0: "),
         (None, ["train", ARCH, *SPACE], "--task pix2pix or cyclegan"),
         (None, ["evaluate", "--images", "nowhere"], "'nowhere'"),
     ],
@@ -106,4 +108,10 @@ def test_bad_data_is_one_line(autogas, here, given, named):
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert named in err
+    assert list(here.iterdir()) == []
+
+
+def test_a_missing_setting_is_named(autogas, here):
+    code, out, err = autogas(*PIX2PIX)
+    assert (code, out, err) == (2, "", "autogas: data: needed, and not given\n")
     assert list(here.iterdir()) == []

@@ -104,6 +104,18 @@ def test_label_maps_beside_pairs_are_kept_at_their_size(paired):
         load_translation(paired, layout="paired", frame=FRAME, split="val")
 
 
+def test_two_files_of_one_name_are_no_partners(labelled):
+    save(labelled / "train_img" / "1.bmp", noise(8, 8, 1))
+    with pytest.raises(InputError, match=r"train_img/1.png': '1.bmp' has the same name without suffix"):
+        load_translation(labelled, layout="labels", frame=FRAME, num_labels=4)
+
+
+def test_a_file_that_is_no_image_is_named_at_once(unpaired):
+    (unpaired / "trainB" / "1.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"trainB/1.png': not readable"):
+        load_translation(unpaired, layout="unpaired", frame=FRAME)
+
+
 def test_test_is_val_where_there_is_none(paired):
     assert load_translation(paired, layout="paired", frame=FRAME, split="test").split == "val"
 
@@ -259,7 +271,9 @@ def test_label_maps_of_colours(labelled):
 
 
 def test_a_broken_file(unpaired):
-    (unpaired / "trainA" / "0.png").write_bytes(b"no image")
+    file = unpaired / "trainA" / "0.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])  # with a header that can be read
     data = load_translation(unpaired, layout="unpaired", frame=FRAME)
     with pytest.raises(InputError, match=r"0.png': not readable"):
         everything(data.inputs)

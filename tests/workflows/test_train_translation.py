@@ -304,6 +304,17 @@ def test_generators_of_other_kinds_are_refused(trained, data, tmp_path):
         )
 
 
+def test_a_generator_of_the_other_direction_is_refused(trained, data, tmp_path):
+    path = trained["pix2pix"].path
+    assert load_translator(path).trained == {"task": "pix2pix", "direction": "AtoB"}
+    other = {**TASKS["pix2pix"], "direction": "BtoA"}
+    with pytest.raises(InputError, match="'BtoA': the generator was trained AtoB"):
+        train(data=str(data / "pix2pix"), out=str(tmp_path / "run"), recipe=RECIPE, teacher=str(path), **other)
+    with pytest.raises(InputError, match="'BtoA': the generator was trained AtoB"):
+        evaluate_translation(str(path), str(data / "pix2pix"), direction="BtoA", out=str(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(trained, data, tmp_path):
     settings = {**TASKS["pix2pix"], "arch": "16_16_16_16_16_16_16_16"}
     run = train(data=str(data / "pix2pix"), out=str(tmp_path / "run"), recipe={**RECIPE, "steps": 1}, **settings)

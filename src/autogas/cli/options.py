@@ -9,16 +9,16 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from autogas.errors import InputError
+from autogas.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from autogas.runs import Run
@@ -131,9 +131,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        _fail(f"{where}={first.get('input')!r}: {first['msg']}")
+        _fail(_first_problem(error))
     except InputError as error:
         _fail(str(error))
     except sqlite3.OperationalError as error:
@@ -145,6 +143,28 @@ def one_line_errors() -> Iterator[None]:
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
         raise SystemExit(130) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"{where}: needed, and not given"
+    if first["type"] == "extra_forbidden":
+        names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
+        return str(unknown("setting", where, names))
+    return f"{where}={first.get('input')!r}: {first['msg']}"
+
+
+def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:
+    """Names that a part of a model of settings accepts."""
+    models = [BaseModel]
+    for model in models:  # grows while it is read
+        models += model.__subclasses__()
+    found: Any = next(model for model in models if model.__name__ == title)
+    for part in parts:
+        found = found.model_fields[part].annotation
+    return found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else ()
 
 
 def _with_value(message: str) -> str:

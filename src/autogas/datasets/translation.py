@@ -71,7 +71,7 @@ def load_translation(
         unknown: see :class:`LabelMaps`.
 
     Raises:
-        InputError: a missing folder, no image, a missing partner, partners of different sizes.
+        InputError: a missing folder, no image, a file that is none, a missing partner, partners of different sizes.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -95,6 +95,8 @@ def load_translation(
     else:
         split, folders = _folders(folder, layout, split, ("A", "B"))
         sides = [ImageFiles(_files(side, IMAGE_SUFFIXES), frame) for side in folders]
+        for file in (file for side in sides for file in side.files):
+            image_size(file)
     inputs, targets = sides if direction == "AtoB" else reversed(sides)
     return TranslationData(inputs, targets, layout == "paired", str(source), split, labels)
 
@@ -171,7 +173,8 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _partners(files: Sequence[Path], others: Sequence[Path], folder: Path) -> list[Path]:
     """For each file the one of the same name without suffix; raises ``InputError`` when one of either has none."""
-    by_name = {other.stem: other for other in others}
+    by_name = _by_name(others)
+    _by_name(files)
     for file in files:
         if file.stem not in by_name:
             raise InputError(f"pair {str(file)!r}: no partner in {str(folder)!r}")
@@ -179,6 +182,15 @@ def _partners(files: Sequence[Path], others: Sequence[Path], folder: Path) -> li
     if alone:
         raise InputError(f"pair {str(by_name[alone[0]])!r}: no partner in {str(files[0].parent)!r}")
     return [by_name[file.stem] for file in files]
+
+
+def _by_name(files: Sequence[Path]) -> dict[str, Path]:
+    by_name: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_name:
+            raise InputError(f"pair {str(file)!r}: {by_name[file.stem].name!r} has the same name without suffix")
+        by_name[file.stem] = file
+    return by_name
 
 
 def _check_sizes(first: Path, second: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,20 @@ WEIGHTS_SUFFIX = ".safetensors"
 ABOUT = ("space", "space_settings", "arch")
 
 
-def save_generator(path: Path, model: nn.Module, space: Space[Any], arch: Any) -> None:
-    """Write the weights and what they belong to; the inverse of :func:`load_generator`."""
+def save_generator(
+    path: Path, model: nn.Module, space: Space[Any], arch: Any, trained: Mapping[str, str] | None = None
+) -> None:
+    """Write the weights and what they belong to; the inverse of :func:`load_generator`.
+
+    Args:
+        path: the file.
+        model: the network.
+        space: its space.
+        arch: its architecture.
+        trained: what it was trained for, such as its ``task`` and ``direction``.
+    """
     about = {"space": space.name, "space_settings": dict(space.settings), "arch": str(arch)}
-    save_tensors(path, model.state_dict(), about)
+    save_tensors(path, model.state_dict(), {**about, "trained": dict(trained or {})})
 
 
 class TrainedGenerator:
@@ -54,12 +65,22 @@ class TrainedTranslator:
         network: inputs to images in [-1, 1].
         space: its space.
         arch: its architecture.
+        trained: what for: its ``task`` and ``direction``, as far as they are known.
     """
 
-    def __init__(self, network: nn.Module, space: TranslationSpace, arch: Any) -> None:
+    def __init__(
+        self, network: nn.Module, space: TranslationSpace, arch: Any, trained: Mapping[str, str] | None = None
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.space = space
         self.arch = arch
+        self.trained = dict(trained or {})
+
+    def check_direction(self, direction: str) -> None:
+        """Raise ``InputError`` when the network was trained the other way."""
+        known = self.trained.get("direction", direction)
+        if known != direction:
+            raise InputError(f"direction {direction!r}: the generator was trained {known}, which is accepted")
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -74,7 +95,7 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
     Raises:
         InputError: a file that cannot be read, or is no such generator.
     """
-    model, space, arch = _load(Path(path))
+    model, space, arch, _ = _load(Path(path))
     if isinstance(space, TranslationSpace):
         raise InputError(
             f"generator {str(path)!r}: of {space.name}, which translates images: name its data with --data"
@@ -93,13 +114,13 @@ def load_translator(path: str | Path, *, device: str = "cpu") -> TrainedTranslat
         InputError: a file that cannot be read, or is no such generator.
     """
     path = Path(path)
-    model, space, arch = _load(path / GENERATOR_FILE if path.is_dir() else path)
+    model, space, arch, trained = _load(path / GENERATOR_FILE if path.is_dir() else path)
     if not isinstance(space, TranslationSpace):
         raise InputError(f"generator {str(path)!r}: of {space.name}, accepted is one that translates images")
-    return TrainedTranslator(model.to(device), space, arch)
+    return TrainedTranslator(model.to(device), space, arch, trained)
 
 
-def _load(path: Path) -> tuple[nn.Module, Space[Any], Any]:
+def _load(path: Path) -> tuple[nn.Module, Space[Any], Any, dict[str, str]]:
     tensors, about = load_tensors(path)
     if not all(name in about for name in ABOUT):
         raise InputError(f"generator {str(path)!r}: accepted is an exported generator, not a checkpoint")
@@ -110,4 +131,4 @@ def _load(path: Path) -> tuple[nn.Module, Space[Any], Any]:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"generator {str(path)!r}: {str(error).splitlines()[-1].strip()}") from None
-    return model, space, arch
+    return model, space, arch, about.get("trained", {})

@@ -116,6 +116,7 @@ def evaluate_translation(
     given = {"images": images, "data": data, **settings}
     s = read_settings("evaluate", EvaluateTranslationSettings, given, resume)
     translator = load_translator(s.images, device=s.device)
+    translator.check_direction(s.direction)
     space, layout = translator.space, find_layout(s.data)
     held_out = load_data(space, s.data, layout, split=s.split, direction=s.direction)
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)

@@ -127,7 +127,8 @@ def _train(machine: Machine, settings_json: str, folder: str) -> None:
         return
     with _observer(trainer, task, path) as observe:
         loop(observe=observe, track=functools.partial(progress, description="training"))
-    save_generator(path / GENERATOR_FILE, task.exported, trainer.space, trainer.space.parse(s.arch))
+    arch = trainer.space.parse(s.arch)
+    save_generator(path / GENERATOR_FILE, task.exported, trainer.space, arch, trainer.trained_for)
 
 
 @contextlib.contextmanager

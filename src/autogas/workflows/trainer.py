@@ -68,6 +68,11 @@ class Trainer(ABC, Generic[S]):
     def steps(self) -> int:
         """How many in all."""
 
+    @property
+    def trained_for(self) -> Mapping[str, str]:
+        """What an exported generator says of its training, beside its architecture."""
+        return {}
+
     @abstractmethod
     def check(self, known: Path | None) -> FeatureStatistics:
         """Say at once what would fail later; returns the statistics that generated images are compared with.

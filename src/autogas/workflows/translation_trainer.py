@@ -146,6 +146,11 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
         assert self.recipe.steps is not None
         return self.recipe.steps
 
+    @property
+    def trained_for(self) -> Mapping[str, str]:
+        """Task and direction."""
+        return {"task": self.settings.task, "direction": self.settings.direction}
+
     def check(self, known: Path | None) -> FeatureStatistics:
         """See :meth:`Trainer.check`; every label map of the data is read."""
         s = self.settings
@@ -168,17 +173,14 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
             return reference_statistics(str(known or s.reference), extractor)
         return target_statistics(self.space, self.held_out, self.kind.layout, extractor, direction=s.direction)
 
-    def _check_samples(self) -> None:
-        held = len(self.held_out.inputs)
-        for name in ("samples", "checkpoint_samples"):
-            asked = getattr(self.settings, name)
-            if asked is not None and asked > held:
-                raise InputError(f"{name}={asked}: accepted are up to {held}, which {self.held_out.split} holds")
-
     def task(self) -> TranslationTask:
         """See :meth:`Trainer.task`."""
         s = self.settings
-        teacher = None if s.teacher is None else load_translator(s.teacher).network
+        teacher = None
+        if s.teacher is not None:
+            translator = load_translator(s.teacher)
+            translator.check_direction(s.direction)
+            teacher = translator.network
         arch = self.space.parse(s.arch)
         return self.kind.task(self.space, arch, self.data, self.held_out, self.recipe, teacher=teacher, seed=s.seed)
 
