@@ -10,7 +10,8 @@ from autogas.errors import InputError
 from autogas.proxies import statistics
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
-from autogas.proxies.statistics import measure, moments
+from autogas.proxies.probe import Probe
+from autogas.proxies.statistics import measure, measure_features, moments
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
@@ -374,3 +375,23 @@ def test_network_that_switches_gradients_on():
 def test_not_finite_features_do_not_raise():
     found = measure(Call(lambda x: F.relu(x / 0) + x), (images(),), PREFIXES)
     assert not np.isfinite(found.gram[PLAIN][0]).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "arch"), [("transnas-macro", "64-421113-basic"), ("transnas-micro", "64-41414-2_11_333")]
+)
+def test_a_recorded_pass_gives_the_same_statistics(name, arch):
+    space = get_space(name, **SMALL)
+    inputs = space.inputs(batch_size=4, seed=1)
+    prefixes = (PLAIN, Prefix(binariser="above_mean"), Prefix(layers="convolutions", transforms=("relu",)))
+    expected = measure(space.build(space.parse(arch), seed=1), inputs, prefixes)
+    record = Probe(space.build(space.parse(arch), seed=1), inputs).recorded
+    features = {"activations": record.activations, "convolutions": record.convolutions}
+    found = measure_features(features, record.output, prefixes, forward_seconds=1.5)
+    for prefix in prefixes:
+        np.testing.assert_array_equal(found.gram[prefix], expected.gram[prefix])
+        np.testing.assert_array_equal(found.sums[prefix], expected.sums[prefix])
+        np.testing.assert_array_equal(found.sizes[prefix], expected.sizes[prefix])
+    for layers, live in expected.live.items():
+        np.testing.assert_array_equal(found.live[layers], live)
+    assert (found.failure, found.seconds["forward"]) == (expected.failure, 1.5)

@@ -256,6 +256,30 @@ def test_synflow_of_a_functional_network_by_keyword():
     assert score(single, noise(2, 3, 8, 8), "synflow") == pytest.approx(expected, rel=1e-6)
 
 
+def test_synflow_counts_weights_that_no_layer_takes_as_they_are():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.mixing, self.map = nn.Parameter(torch.rand(4, 3)), nn.Parameter(torch.rand(6, 6))
+            self.layer = nn.Linear(6, 2, bias=False)
+
+        def forward(self, x):
+            x = F.linear(x, 0.5 * self.mixing.repeat(1, 2))  # made of a weight
+            x = (torch.cat([x, x[:, :2]], 1) @ self.map).mul_(2.0)
+            return self.layer(x).mul_(3.0)  # overwrites what the layer gave
+
+    model = Net()
+    weights = [p.detach().double().abs().requires_grad_() for p in model.parameters()]
+    mixing, table, layer = weights
+    x = F.linear(torch.ones(1, 6, dtype=torch.float64), 0.5 * mixing.repeat(1, 2))
+    total = (3 * F.linear(2 * (torch.cat([x, x[:, :2]], 1) @ table), layer)).sum()
+    found = torch.autograd.grad(total, weights)
+    expected = math.log(sum(float((w * g).detach().sum()) for w, g in zip(weights, found, strict=True)))
+    assert expected == pytest.approx(math.log(3 * float(total.detach())))  # each of three layers carries all of it
+    assert score(model, noise(2, 6), "synflow") == pytest.approx(expected, rel=1e-6)
+
+
 def test_synflow_of_full_size_networks_tells_them_apart():
     space = get_space("transnas-macro", image_size=64, base_width=16, decoder_divisor=4)
     found = {
