@@ -157,14 +157,15 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:
-    """Names that a part of a model of settings accepts."""
+    """Names that a part of a model of settings accepts, as far as it is made of models."""
     models = [BaseModel]
     for model in models:  # grows while it is read
         models += model.__subclasses__()
-    found: Any = next(model for model in models if model.__name__ == title)
+    found: Any = next((model for model in models if model.__name__ == title), None)
     for part in parts:
-        found = found.model_fields[part].annotation
-    return found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else ()
+        field = getattr(found, "model_fields", {}).get(part)
+        found = field and field.annotation
+    return getattr(found, "model_fields", ())
 
 
 def _with_value(message: str) -> str:

@@ -173,15 +173,14 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _partners(files: Sequence[Path], others: Sequence[Path], folder: Path) -> list[Path]:
     """For each file the one of the same name without suffix; raises ``InputError`` when one of either has none."""
-    by_name = _by_name(others)
-    _by_name(files)
-    for file in files:
-        if file.stem not in by_name:
+    own, partners = _by_name(files), _by_name(others)
+    for name, file in own.items():
+        if name not in partners:
             raise InputError(f"pair {str(file)!r}: no partner in {str(folder)!r}")
-    alone = sorted(by_name.keys() - {file.stem for file in files})
+    alone = sorted(partners.keys() - own.keys())
     if alone:
-        raise InputError(f"pair {str(by_name[alone[0]])!r}: no partner in {str(files[0].parent)!r}")
-    return [by_name[file.stem] for file in files]
+        raise InputError(f"pair {str(partners[alone[0]])!r}: no partner in {str(files[0].parent)!r}")
+    return [partners[name] for name in own]
 
 
 def _by_name(files: Sequence[Path]) -> dict[str, Path]:

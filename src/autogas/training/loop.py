@@ -36,18 +36,17 @@ class CollapseError(InputError):
 
 
 class Task(Protocol):
-    """What is trained. Everything that changes from step to step is in its modules and optimisers.
-
-    Attributes:
-        modules: networks by name, averaged copies among them.
-        optimizers: by name.
-    """
+    """What is trained. Everything that changes from step to step is in its modules and optimisers."""
 
     @property
-    def modules(self) -> Mapping[str, nn.Module]: ...  # noqa: D102
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Networks by name, averaged copies among them."""
+        ...
 
     @property
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]: ...  # noqa: D102
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Their optimisers, by name."""
+        ...
 
     def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:
         """Update the networks once; returns scalar losses by name.

@@ -42,7 +42,9 @@ class ExportableTask(Task, Protocol):
     """A task one of whose networks is kept when training ends."""
 
     @property
-    def exported(self) -> nn.Module: ...  # noqa: D102
+    def exported(self) -> nn.Module:
+        """The network that is kept."""
+        ...
 
 
 class Trainer(ABC, Generic[S]):

@@ -169,8 +169,7 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float) -> float:
     with torch.enable_grad():
         output = probe.run(source, {**buffers, **parameters}, flow)
         total = torch.stack([x.sum() for x in tensors(output)]).sum()
-    used = {id(w) for w in flow.weights}
-    carriers = [*flow.outputs, *(w for w in weights if id(w) not in used)]
+    carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used)]
     found = gradients(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
     return _absolute_dot(carriers, found)
 
@@ -228,7 +227,7 @@ class _Linear(Interceptor):
     def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
         self.outputs: list[Tensor] = []
-        self.weights: list[Tensor] = []
+        self.used: set[int] = set()
         self._known = {id(w) for w in weights}
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -236,8 +235,8 @@ class _Linear(Interceptor):
             return input_of(args, kwargs)
         after = func(*args, **kwargs)
         weight = (args[1] if len(args) > 1 else kwargs["weight"]) if func in CONVOLUTIONS else None
-        if weight is None or id(weight) not in self._known:  # also what a network makes of a weight before it uses it
+        if id(weight) not in self._known:  # also what a network makes of a weight before it uses it
             return after
-        self.weights.append(weight)
+        self.used.add(id(weight))
         self.outputs.append(after)
         return after.clone()  # an activation in place may follow
