@@ -146,7 +146,8 @@ def test_a_training_that_diverges_is_said_and_its_files_stay(image_folder, tmp_p
 
 
 def test_logs_for_tensorboard(image_folder, tmp_path):
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator as events
+
     run = train("eagan-best", out=str(tmp_path / "run"), images=str(image_folder), tensorboard=True, **TRAIN)
     logs = events.EventAccumulator(str(run.path / "tensorboard")).Reload()
     rows = [json.loads(line) for line in (run.path / "losses.jsonl").read_text().splitlines()]
