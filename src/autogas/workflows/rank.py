@@ -129,8 +129,8 @@ def _costs(proxies: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict
     """Mean seconds an architecture for each scorer alone, with all passes it needs, and their ratio to a forward pass.
 
     Building the network is not in it. Each expression has the pass that serves all scorers of the run. That pass is the
-    unit: a bare one, or where other scorers read the network's features too, one that keeps a graph for gradients and
-    takes up to a third longer; null where neither ran. Means are over the architectures that have a score.
+    unit: a bare one, or where other scorers read the network's features too, one that keeps a graph for gradients;
+    null where neither ran. Means are over the architectures that have a score.
     """
     forward = _mean([r["seconds"]["forward"] for r in records if "forward" in r["seconds"]])
     means = {name: _mean([r["costs"][name] for r in records if name in r["costs"]]) for name in proxies}
