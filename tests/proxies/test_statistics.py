@@ -189,6 +189,17 @@ def test_blocks_of_columns(prefix, block, monkeypatch):
     assert blocked[2] == size
 
 
+@pytest.mark.parametrize("prefix", PREFIXES, ids=str)
+def test_long_rows_are_multiplied_by_convolution(prefix, monkeypatch):
+    x = feature()
+    gram, sums, _ = one(prefix, x)
+    monkeypatch.setattr(statistics, "LONG", 1)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", None)
+    by_convolution = one(prefix, x)
+    np.testing.assert_allclose(by_convolution[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max())
+    np.testing.assert_array_equal(by_convolution[1], sums)
+
+
 def test_blocks_are_really_used(monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", 50)
     widths = [block.shape for block in statistics._transformed(feature((5, 4, 8)), ("relu", "exp"))()]
