@@ -10,7 +10,6 @@ again.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 
-RECIPE = json.loads((Path(__file__).parent / "mini-gan" / "settings.json").read_text())["settings"]["recipe"]
+RECIPE = autogas.load_benchmark("mini-gan").provenance["settings"]["recipe"]
 
 
 def architecture(given: str) -> tuple[str, str]:

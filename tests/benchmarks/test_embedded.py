@@ -1,0 +1,59 @@
+"""The tables that ship in the package, against the spaces they were drawn from."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autogas.benchmarks import load_benchmark
+from autogas.benchmarks.store import EMBEDDED
+
+TABLES = {"mini-autoencoder": (300, "ssim", True, 5), "mini-gan": (100, "fid_cifarnet", False, 3)}
+
+
+@pytest.fixture(params=TABLES)
+def name(request):
+    return request.param
+
+
+def test_what_ships_is_listed_here():
+    assert {path.stem for path in EMBEDDED.glob("*.parquet")} == TABLES.keys()
+
+
+def test_size_metric_and_provenance(name):
+    bench = load_benchmark(name)
+    count, metric, higher, seeds = TABLES[name]
+    assert (len(bench), len(set(map(str, bench.archs)))) == (count, count)
+    assert (bench.metric, bench.higher_is_better) == (metric, higher)
+    settings = bench.provenance["settings"]
+    assert (settings["count"], settings["seeds"]) == (count, seeds)
+    assert np.isfinite(bench.quality).all()
+    assert bench.provenance.keys() >= {"commit", "machine", "settings", "train_seconds", "versions"}
+
+
+def test_sizes_in_mini_gan_are_those_of_its_space():
+    bench = load_benchmark("mini-gan")
+    for row in pd.read_parquet(EMBEDDED / "mini-gan.parquet").to_dict("records"):
+        cost = bench.space.cost(bench.space.parse(row["arch"]))
+        assert (cost.params, cost.macs) == (row["params"], row["macs"])
+
+
+def test_quality_is_the_mean_over_seeds(name):
+    bench = load_benchmark(name)
+    assert bench.repeats is not None
+    means = {arch: math.fsum(rows[bench.metric]) / len(rows) for arch, rows in bench.repeats.groupby("arch")}
+    found = {str(arch): quality for arch, quality in zip(bench.archs, bench.quality, strict=True)}
+    assert {arch: found[arch] for arch in means} == pytest.approx(means)
+
+
+def test_no_node_of_mini_gan_is_without_input():
+    genes = np.array([json.loads(str(arch)) for arch in load_benchmark("mini-gan").archs])
+    assert genes.shape == (100, 3, 7)
+    assert genes[..., 2:4].any(axis=-1).all()
+    assert genes[..., 4:].any(axis=-1).all()
+
+
+def test_seeds_of_mini_gan_agree_as_documented():
+    assert load_benchmark("mini-gan").noise_ceiling() == (pytest.approx(0.235, abs=1e-3), 20)
