@@ -16,7 +16,7 @@ class InputError(ValueError):
 def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
     """Error for a name that no registry knows, with the nearest accepted names.
 
-    Example:
+    Examples:
         >>> print(unknown("space", "transnas-makro", ["transnas-macro", "transnas-micro"]))
         unknown space 'transnas-makro': did you mean 'transnas-macro' or 'transnas-micro'?
     """

@@ -11,7 +11,7 @@ import torch
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from any printable parts, equal in every process and on every platform.
 
-    Example:
+    Examples:
         >>> derive_seed(0, "64-1234-basic") == derive_seed(0, "64-1234-basic")
         True
     """

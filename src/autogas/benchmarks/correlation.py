@@ -71,7 +71,7 @@ def correlate(
     Raises:
         InputError: lengths differ, fewer than 3 architectures, or quality that is not finite.
 
-    Example:
+    Examples:
         >>> result = correlate([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5])
         >>> print(f"{result.kendall_b.value:.3f} {result.spearman.value:.3f}")
         0.867 0.943
@@ -104,7 +104,7 @@ def compare(quality: ArrayLike, first: ArrayLike, second: ArrayLike, *, seed: in
 
     Failures rank last and errors are raised as by :func:`correlate`.
 
-    Example:
+    Examples:
         >>> print(compare([1, 2, 3, 4], [1, 2, 3, 4], [4, 3, 2, 1]))
         2.000 [2.000, 2.000]
     """

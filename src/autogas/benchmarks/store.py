@@ -30,7 +30,7 @@ def store_folder() -> Path:
 def list_benchmarks() -> list[str]:
     """Names of all benchmarks at hand, embedded ones first.
 
-    Example:
+    Examples:
         >>> "mini-autoencoder" in list_benchmarks()
         True
     """
@@ -102,7 +102,7 @@ def load_benchmark(name: str) -> Benchmark:
     Raises:
         InputError: unknown name, or a table that does not fit its space.
 
-    Example:
+    Examples:
         >>> load_benchmark("mini-autoencoder/macro").space.name
         'transnas-macro'
     """

@@ -20,7 +20,7 @@ def dead_leaves(*, size: int, seed: int = 0) -> Iterator[np.ndarray]:
     image, which gives occlusion, edges and the power spectrum of photographs (Lee, Mumford & Huang, Occlusion models
     for natural images, IJCV 2001).
 
-    Example:
+    Examples:
         >>> next(dead_leaves(size=32)).shape
         (32, 32, 3)
     """

@@ -60,7 +60,7 @@ def get_extractor(name: str, *, inception_weights: str | Path | None = None, dev
 def metric_name(metric: str, extractor: FeatureExtractor) -> str:
     """Name under which ``fid`` or ``is`` by an extractor is reported: bare for the published Inception alone.
 
-    Example:
+    Examples:
         >>> metric_name("fid", get_extractor("cifarnet"))
         'fid-cifarnet'
     """

@@ -149,7 +149,7 @@ def frechet_distance(statistics: FeatureStatistics, reference: FeatureStatistics
     Raises:
         InputError: features of different dimension or by different extractors.
 
-    Example:
+    Examples:
         >>> one = FeatureStatistics(np.zeros(2), np.eye(2))
         >>> round(frechet_distance(FeatureStatistics(np.array([3.0, 4.0]), 4 * np.eye(2)), one), 9)
         27.0

@@ -34,7 +34,7 @@ def inception_score(logits: torch.Tensor, *, splits: int = 10) -> InceptionScore
     Raises:
         InputError: fewer images than splits, or logits that are not finite.
 
-    Example:
+    Examples:
         >>> score = inception_score(100 * torch.eye(4), splits=1)
         >>> round(score.mean, 6), score.std
         (4.0, 0.0)

@@ -38,7 +38,7 @@ def psnr(images: Tensor, targets: Tensor) -> float:
     Raises:
         InputError: different shapes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> round(psnr(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.6)), 3)
         20.0

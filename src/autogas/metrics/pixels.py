@@ -16,7 +16,7 @@ def as_uint8(images: Tensor) -> Tensor:
     Raises:
         InputError: another shape or type, or values outside [0, 1] or not finite.
 
-    Example:
+    Examples:
         >>> as_uint8(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist()
         [128, 128, 128]
     """

@@ -37,7 +37,7 @@ def confusion_matrix(predicted: Tensor, true: Tensor, *, classes: int, ignore_in
     Raises:
         InputError: different shapes, or labels out of range.
 
-    Example:
+    Examples:
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 255]), classes=2).tolist()
         [[1, 1], [0, 0]]
     """

@@ -141,7 +141,7 @@ def parse_proxy(text: str) -> Proxy:
     Raises:
         InputError: an unknown word (with the nearest known one), kinds that do not fit, or too many of a stage.
 
-    Example:
+    Examples:
         >>> str(parse_proxy("swish>above_mean>gram>slogdet>pow2"))
         'swish > above_mean > gram > slogdet > pow2'
         >>> parse_proxy("gram > tanh")

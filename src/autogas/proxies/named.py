@@ -33,7 +33,7 @@ def get_proxy(name: str) -> Proxy | Scorer:
     Raises:
         InputError: no proxy of that name, or no valid expression.
 
-    Example:
+    Examples:
         >>> str(get_proxy("autogas"))
         'swish > above_mean > gram > slogdet > pow2'
     """

@@ -33,7 +33,7 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Proxy | Scorer = "autog
         InputError: an unknown proxy, a scorer that needs an architecture instead of a module, or a score that is not
             finite, with the reason.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> images = torch.randn(8, 3, 16, 16, generator=generator)
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())

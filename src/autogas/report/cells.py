@@ -53,7 +53,7 @@ class Arrow:
 def cell_drawings(space: Space[Any], arch: Any) -> list[Markup]:
     """An SVG of every searched cell of an architecture, in order of execution; none for a space without a layout.
 
-    Example:
+    Examples:
         >>> from autogas.spaces import get_space
         >>> space = get_space("eagan-generator")
         >>> len(cell_drawings(space, space.parse("eagan-best")))

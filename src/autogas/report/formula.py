@@ -75,7 +75,7 @@ def summary(step: Primitive) -> str:
 def simple(latex: str) -> str:
     r"""LaTeX in the part of the language that mathtext draws, with the thin spaces that it forgets.
 
-    Example:
+    Examples:
         >>> print(simple(r"\tfrac1L\sum_l x_l"))
         \frac{1}{L}\,\sum_l\,x_l
     """

@@ -79,7 +79,7 @@ def plotted(scores: Values) -> tuple[Values, str]:
 def short_number(value: float) -> str:
     """A number as an axis or a table shows it: four digits, k, M and G, a true minus sign.
 
-    Example:
+    Examples:
         >>> short_number(30965250.0), short_number(-0.5), short_number(1e-7)
         ('30.97M', '−0.5', '1e−7')
     """

@@ -18,7 +18,7 @@ DASH = "–"
 def signed(value: float | None, digits: int = 3) -> str:
     """A number with a true minus sign; an en dash where there is none.
 
-    Example:
+    Examples:
         >>> signed(-0.19265), signed(None)
         ('−0.193', '–')
     """
@@ -31,7 +31,7 @@ def signed(value: float | None, digits: int = 3) -> str:
 def interval(estimate: Mapping[str, float | None] | None) -> str:
     """The interval of an estimate; empty where there is none.
 
-    Example:
+    Examples:
         >>> interval({"value": 0.5, "low": -0.1, "high": 0.9})
         '−0.100 to 0.900'
     """
@@ -57,7 +57,7 @@ def unbroken(text: str) -> Markup:
 def duration(seconds: float | None) -> str:
     """Seconds for people.
 
-    Example:
+    Examples:
         >>> duration(0.04), duration(44.1), duration(9000)
         ('0.04 s', '44.1 s', '2 h 30 min')
     """

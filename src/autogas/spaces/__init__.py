@@ -29,7 +29,7 @@ SPACES: dict[str, type[Space[Any]]] = {
 def list_spaces(pattern: str = "*") -> list[str]:
     """Names of all search spaces that match a wildcard pattern.
 
-    Example:
+    Examples:
         >>> list_spaces("transnas-*")
         ['transnas-macro', 'transnas-micro']
     """
@@ -42,7 +42,7 @@ def get_space(name: str, **settings: Any) -> Space[Any]:
     Raises:
         InputError: unknown name or setting, or a value outside its range.
 
-    Example:
+    Examples:
         >>> len(get_space("transnas-macro"))
         3256
     """

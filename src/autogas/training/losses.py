@@ -16,7 +16,7 @@ Scales = Sequence[Sequence[Tensor]]
 def discriminator_hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     """``mean relu(1 - D(x)) + mean relu(1 + D(G(z)))`` of logits, 0 or more (Lim & Ye, arXiv:1705.02894).
 
-    Example:
+    Examples:
         >>> float(discriminator_hinge_loss(torch.tensor([2.0, 0.5]), torch.tensor([-0.5, -3.0])))
         0.5
     """
@@ -26,7 +26,7 @@ def discriminator_hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
 def generator_hinge_loss(fake: Tensor) -> Tensor:
     """``-mean D(G(z))`` of logits.
 
-    Example:
+    Examples:
         >>> float(generator_hinge_loss(torch.tensor([2.0, 1.0])))
         -1.5
     """
@@ -36,7 +36,7 @@ def generator_hinge_loss(fake: Tensor) -> Tensor:
 def discriminator_bce_loss(real: Tensor, fake: Tensor) -> Tensor:
     """``-(mean log s(D(x)) + mean log(1 - s(D(G(z))))) / 2``, s the logistic function (Goodfellow et al., 2014).
 
-    Example:
+    Examples:
         >>> round(float(discriminator_bce_loss(torch.zeros(1), torch.zeros(1))), 6)  # log 2
         0.693147
     """
@@ -46,7 +46,7 @@ def discriminator_bce_loss(real: Tensor, fake: Tensor) -> Tensor:
 def generator_bce_loss(fake: Tensor) -> Tensor:
     """``-mean log s(D(G(z)))``, the form that does not saturate.
 
-    Example:
+    Examples:
         >>> round(float(generator_bce_loss(torch.zeros(1))), 6)  # log 2
         0.693147
     """
@@ -56,7 +56,7 @@ def generator_bce_loss(fake: Tensor) -> Tensor:
 def discriminator_least_squares_loss(real: Tensor, fake: Tensor) -> Tensor:
     """``(mean (D(x) - 1)² + mean D(G(z))²) / 2`` (LSGAN, Mao et al., ICCV 2017).
 
-    Example:
+    Examples:
         >>> float(discriminator_least_squares_loss(torch.tensor([3.0]), torch.tensor([1.0])))
         2.5
     """
@@ -66,7 +66,7 @@ def discriminator_least_squares_loss(real: Tensor, fake: Tensor) -> Tensor:
 def generator_least_squares_loss(fake: Tensor) -> Tensor:
     """``mean (D(G(z)) - 1)²``, as CycleGAN has it.
 
-    Example:
+    Examples:
         >>> float(generator_least_squares_loss(torch.tensor([3.0])))
         4.0
     """
@@ -110,7 +110,7 @@ def feature_matching_loss(real: Scales, fake: Scales) -> Tensor:
 
     No gradient flows to ``real``.
 
-    Example:
+    Examples:
         >>> one, three, logits = torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0), torch.zeros(1)
         >>> float(feature_matching_loss([[one, one, logits]], [[three, one, logits]]))
         2.0

@@ -63,7 +63,7 @@ class TranslationRecipe(BaseModel):
 def learning_rate_share(step: int, steps: int, constant: float) -> float:
     """What is left of a learning rate after ``step`` of ``steps`` steps: 1, then on a straight line to 0.
 
-    Example:
+    Examples:
         >>> [learning_rate_share(step, 8, 0.5) for step in range(8)]
         [1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     """

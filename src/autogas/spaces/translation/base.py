@@ -173,7 +173,7 @@ class TranslationSpace(Space[TranslationArch]):
     def original(self) -> tuple[TranslationSpace, TranslationArch]:
         """The uncompressed generator, as a space of dense networks and its architecture there: every width 64.
 
-        Example:
+        Examples:
             >>> from autogas.spaces.translation import ResNetTranslation
             >>> space, arch = ResNetTranslation().original()
             >>> space.cost(arch).params

@@ -35,7 +35,7 @@ def read_widths(text: str) -> tuple[int, ...] | None:
 def expand_six(widths: tuple[int, ...]) -> tuple[int, ...]:
     """The eight widths of the older form of six, in which all nine residual blocks share the fourth.
 
-    Example:
+    Examples:
         >>> expand_six((24, 24, 24, 32, 20, 16))
         (24, 24, 24, 32, 32, 32, 20, 16)
     """

@@ -16,7 +16,7 @@ def encode_labels(labels: Tensor, *, num_labels: int, instances: Tensor | None =
         num_labels: number of classes.
         instances: ``[N, H, W]``, a number for each instance; None takes the labels.
 
-    Example:
+    Examples:
         >>> encode_labels(torch.tensor([[[0, 0, 1]]]), num_labels=2)[0].tolist()
         [[[1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]]]
     """

@@ -29,7 +29,7 @@ class ResNetTranslation(TranslationSpace):
         ratio: see :class:`TranslationSpace`.
         divisor: see :class:`TranslationSpace`.
 
-    Example:
+    Examples:
         >>> space = ResNetTranslation(choices="channels-32")
         >>> space.cost(space.parse("16_16_32_16_32_32_16_16")).params
         356867
@@ -108,7 +108,7 @@ class SPADETranslation(TranslationSpace):
         ratio: see :class:`TranslationSpace`.
         divisor: see :class:`TranslationSpace`.
 
-    Example:
+    Examples:
         >>> space = SPADETranslation()
         >>> space.cost(space.parse("gaugan-cityscapes-paper")).params
         20425019
