@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from autogas.training.pictures import loss_curves, sample_grid
+from autogas.training.pictures import in_colours, loss_curves, sample_grid
 
 
 def test_a_grid_shows_every_sample_in_its_place():
@@ -26,3 +26,15 @@ def test_loss_curves_are_drawn_for_every_loss():
     assert blue in coloured(["a"])
     assert orange not in coloured(["a"])
     assert {blue, orange} <= coloured(["a", "b"])
+
+
+def test_each_label_has_its_colour_whatever_its_edges():
+    labels = torch.tensor([[[0, 1], [1, 0]]])
+    hot = torch.nn.functional.one_hot(labels, 2).permute(0, 3, 1, 2).float()
+    for edges in (torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)):
+        picture = in_colours(torch.cat([hot, edges], 1))
+        assert picture.shape == (1, 3, 2, 2)
+        assert picture.min() >= 0
+        assert picture.max() <= 1
+        assert torch.equal(picture[..., 0, 0], picture[..., 1, 1])
+        assert not torch.equal(picture[..., 0, 0], picture[..., 0, 1])

@@ -28,14 +28,12 @@ def sample_grid(images: Tensor, *, columns: int = 8) -> bytes:
     return buffer.getvalue()
 
 
-def visible(inputs: Tensor) -> Tensor:
-    """Inputs of a translation as images in [0, 1]: images in [-1, 1], or label maps in a colour for each label."""
-    if inputs.shape[1] == 3:
-        return (inputs + 1) / 2
-    labels = inputs[:, :-1].argmax(1)
-    hues = torch.arange(inputs.shape[1] - 1) * GOLDEN
+def in_colours(label_maps: Tensor) -> Tensor:
+    """One-hot label maps and a channel of edges ``[N, labels + 1, H, W]`` as images in [0, 1], a colour for each label."""
+    labels = label_maps.shape[1] - 1
+    hues = torch.arange(labels) * GOLDEN
     channels = [0.55 + 0.45 * torch.cos(2 * math.pi * (hues - third / 3)) for third in range(3)]
-    return torch.stack(channels, 1)[labels.cpu()].permute(0, 3, 1, 2)
+    return torch.stack(channels, 1)[label_maps[:, :labels].argmax(1).cpu()].permute(0, 3, 1, 2)
 
 
 def loss_curves(rows: Sequence[Row]) -> bytes:

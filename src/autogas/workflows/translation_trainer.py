@@ -22,7 +22,7 @@ from autogas.spaces.translation import TranslationSpace
 from autogas.training.cyclegan import CycleGANRecipe, cyclegan_task
 from autogas.training.export import load_translator
 from autogas.training.gaugan import GauGANRecipe, gaugan_task
-from autogas.training.pictures import sample_grid, visible
+from autogas.training.pictures import in_colours, sample_grid
 from autogas.training.pix2pix import Pix2PixRecipe, pix2pix_task
 from autogas.training.translation import TranslationRecipe, TranslationTask
 from autogas.workflows.evaluate import Evaluation, reference_statistics
@@ -189,9 +189,10 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
         generator = torch_generator("grid", self.settings.seed)
         index = torch.randperm(len(self.held_out.inputs), generator=generator)[:GRID_INPUTS]
         inputs = self.held_out.inputs.batch(index)
-        rows = [visible(inputs), task.translate(inputs).cpu()]
+        shown = in_colours(inputs) if isinstance(self.held_out.inputs, LabelMaps) else (inputs + 1) / 2
+        rows = [shown, task.translate(inputs).cpu()]
         if self.held_out.paired:
-            rows.append(visible(self.held_out.targets.batch(index)))
+            rows.append((self.held_out.targets.batch(index) + 1) / 2)
         return sample_grid(torch.stack(rows, 1).flatten(0, 1), columns=GRID_COLUMNS * len(rows))
 
     def measure(self, task: TranslationTask, known: FeatureStatistics, extractor: FeatureExtractor) -> Evaluation:
