@@ -29,7 +29,7 @@ def sample_grid(images: Tensor, *, columns: int = 8) -> bytes:
 
 
 def in_colours(label_maps: Tensor) -> Tensor:
-    """One-hot label maps and a channel of edges ``[N, labels + 1, H, W]`` as images in [0, 1], a colour for each label."""
+    """One-hot label maps, then a channel of edges, ``[N, labels + 1, H, W]``, as images: a colour for each label."""
     labels = label_maps.shape[1] - 1
     hues = torch.arange(labels) * GOLDEN
     channels = [0.55 + 0.45 * torch.cos(2 * math.pi * (hues - third / 3)) for third in range(3)]
