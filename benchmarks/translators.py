@@ -45,6 +45,10 @@ def random_arch(search: Mapping[str, Any], seed: int) -> str:
 def trained(out: Path, arch: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Results of a training, done now or before."""
     torch.set_num_threads(1)
+    if out.exists():
+        known = Run.open(out).settings["recipe"]
+        if any(known[name] != value for name, value in settings["recipe"].items()):
+            raise SystemExit(f"{out} was trained with another recipe: take another --out")
     if not (out / "results.json").exists():
         given: dict[str, Any] = {"resume": str(out)} if (out / "settings.json").exists() else {"out": str(out)}
         autogas.train(arch, **settings, **given)
@@ -68,6 +72,8 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.search, "search")
     search = run.settings
+    if search["max_latency"] is not None or options.seeds < 2:
+        raise SystemExit("accepted are searches under a budget of parameters or MACs, and two seeds or more")
     recipe = {"steps": options.steps, "batch": options.batch, "discriminator_width": 32}
     if options.lr is not None:
         recipe["generator_lr"] = options.lr

@@ -1,9 +1,14 @@
-"""The one exception that users meet for bad input."""
+"""The one exception that users meet for bad input, and what becomes one."""
 
 from __future__ import annotations
 
 import difflib
+import zipfile
 from collections.abc import Iterable
+
+TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, AttributeError, ImportError, TypeError,
+                     zipfile.BadZipFile)  # fmt: skip
+"""What ``torch.load`` raises on a file that is cut or is something else (unpickling stops at any opcode)."""
 
 
 class InputError(ValueError):

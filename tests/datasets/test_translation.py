@@ -294,3 +294,10 @@ def test_bad_settings(labelled):
         load_translation(labelled, layout="paired", frame=FRAME, direction="AB")
     with pytest.raises(InputError, match="number of classes is needed"):
         load_translation(labelled, layout="labels", frame=FRAME)
+
+
+def test_instances_in_one_split_only_are_refused(labelled):
+    for i in range(3):
+        save(labelled / "train_inst" / f"{i}.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match="no folder 'test_inst', but other splits have instances"):
+        load_translation(labelled, layout="labels", frame=FRAME, split="test", num_labels=3)

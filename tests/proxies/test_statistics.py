@@ -194,10 +194,31 @@ def test_long_rows_are_multiplied_by_convolution(prefix, monkeypatch):
     x = feature()
     gram, sums, _ = one(prefix, x)
     monkeypatch.setattr(statistics, "LONG", 1)
+    monkeypatch.setattr(statistics, "MANY", 1)
     monkeypatch.setattr(torch.Tensor, "__matmul__", None)
     by_convolution = one(prefix, x)
     np.testing.assert_allclose(by_convolution[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max())
     np.testing.assert_array_equal(by_convolution[1], sums)
+
+
+@pytest.mark.parametrize("shape", [(2, 1 << 19), (7, 1 << 14), (16, 1 << 16)], ids=str)
+def test_long_rows_are_exact_enough(shape):
+    x = feature(shape)
+    gram = x.double().numpy() @ x.double().numpy().T
+    np.testing.assert_allclose(one(PLAIN, x)[0], gram, rtol=2e-5, atol=1e-6 * np.abs(gram).max())
+
+
+@pytest.mark.parametrize("length", [600, statistics.LONG])
+def test_counts_stay_exact_under_autocast(length):
+    x = torch.randn(8, length, generator=torch.Generator().manual_seed(0))
+
+    def autocast(x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return F.relu(x)
+
+    prefix = Prefix(binariser="above_zero")
+    found = measure(Call(autocast), (x,), [prefix])
+    assert np.array_equal(found.sums[prefix][0], (x > 0).sum(1).numpy())
 
 
 def test_blocks_are_really_used(monkeypatch):

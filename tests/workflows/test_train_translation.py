@@ -308,9 +308,9 @@ def test_a_generator_of_the_other_direction_is_refused(trained, data, tmp_path):
     path = trained["pix2pix"].path
     assert load_translator(path).trained == {"task": "pix2pix", "direction": "AtoB"}
     other = {**TASKS["pix2pix"], "direction": "BtoA"}
-    with pytest.raises(InputError, match="'BtoA': the generator was trained AtoB"):
+    with pytest.raises(InputError, match="--direction BtoA: the generator was trained AtoB"):
         train(data=str(data / "pix2pix"), out=str(tmp_path / "run"), recipe=RECIPE, teacher=str(path), **other)
-    with pytest.raises(InputError, match="'BtoA': the generator was trained AtoB"):
+    with pytest.raises(InputError, match="--direction BtoA: the generator was trained AtoB"):
         evaluate_translation(str(path), str(data / "pix2pix"), direction="BtoA", out=str(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
 
@@ -322,3 +322,17 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, data, tmp_path
     with pytest.raises(InputError, match="the checkpoint is of another generator"):
         train(resume=str(run.path))
     assert load_tensors(run.path / "generator.safetensors")[1]["arch"] == settings["arch"]
+
+
+def test_a_generator_is_measured_in_its_own_direction(trained, data, tmp_path):
+    other = {**TASKS["pix2pix"], "direction": "BtoA"}
+    run = train(data=str(data / "pix2pix"), out=str(tmp_path / "run"), recipe=RECIPE, **other)
+    found = evaluate_translation(str(run.path), str(data / "pix2pix"), out=str(tmp_path / "evaluation"))
+    assert found.results["protocol"]["direction"] == "BtoA"
+    assert found.results["metrics"] == run.results["metrics"]
+
+
+def test_label_maps_are_translated_one_way(data, tmp_path):
+    with pytest.raises(InputError, match="'BtoA': label maps are translated to images"):
+        train(data=str(data / "gaugan"), out=str(tmp_path / "run"), recipe=RECIPE, direction="BtoA", **TASKS["gaugan"])
+    assert list(tmp_path.iterdir()) == []

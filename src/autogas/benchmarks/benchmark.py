@@ -104,9 +104,9 @@ class Benchmark:
     def noise_ceiling(self) -> tuple[float, int] | None:
         """Mean tau-b between pairs of training seeds, and over how many architectures; None without repeats.
 
-        A pair of seeds is compared on the architectures that have both. A scorer that does what one training does
-        reaches this; one that knew the expected quality would not share the noise of that training and reach more:
-        for normal noise sin(pi/2 tau) of it is the root of sin(pi/2 tau) here, so 0.41 where seeds agree by 0.235.
+        A pair of seeds is compared on the architectures that have both. A second training reaches this as a scorer of
+        the first; one that knew the expected quality has no noise of its own and would reach more, above all where
+        quality is a mean over seeds.
         """
         if self.repeats is None:
             return None

@@ -8,7 +8,6 @@ import json
 import math
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +17,11 @@ import pandas as pd
 import torch
 
 from autogas.benchmarks.store import checked_name, save_benchmark
-from autogas.errors import InputError
+from autogas.errors import TORCH_LOAD_ERRORS, InputError
 from autogas.spaces import Space, get_space
 
 MAX_REASONS = 3
 MEMBERS = ("transnas-macro", "transnas-micro")
-# What torch.load raises on a file that is cut or is something else (unpickling stops at any opcode).
-TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, AttributeError, ImportError, TypeError,
-                     zipfile.BadZipFile)  # fmt: skip
 TNB_METRIC = "test_ssim"
 ZC_METRIC = "val_accuracy"
 

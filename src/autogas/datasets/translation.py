@@ -66,12 +66,13 @@ def load_translation(
         layout: ``unpaired``, ``paired`` or ``labels``; see the module.
         frame: the size to bring images to.
         split: ``train``, ``test`` or ``val``; ``test`` is ``val`` where there is no ``test``.
-        direction: ``BtoA`` exchanges both sides; label maps are always translated to images.
+        direction: ``BtoA`` exchanges both sides; label maps are translated to images only.
         num_labels: number of classes of label maps.
         unknown: see :class:`LabelMaps`.
 
     Raises:
-        InputError: a missing folder, no image, a file that is none, a missing partner, partners of different sizes.
+        InputError: a missing folder, no image, a file that is none, a missing partner, partners of different sizes,
+            instances in one split but not in the other.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -79,6 +80,8 @@ def load_translation(
     if direction not in DIRECTIONS:
         raise InputError(f"direction {direction!r}: accepted are {', '.join(DIRECTIONS)}")
     if layout == "labels":
+        if direction != "AtoB":
+            raise InputError(f"direction {direction!r}: label maps are translated to images, so accepted is AtoB")
         return _labels(folder, split, frame, num_labels, unknown)
     labels: LabelMaps | None = None
     if layout == "paired":
@@ -130,6 +133,10 @@ def _labels(folder: Path, split: str, frame: Frame, num_labels: int | None, unkn
         instances = None
         if instance_folder.is_dir():
             instances = _partners(labels, _files(instance_folder, LABEL_SUFFIXES), instance_folder)
+        elif any(folder.glob("*_inst")):
+            raise InputError(
+                f"data {str(folder)!r}: no folder {instance_folder.name!r}, but other splits have instances"
+            )
     for partners in filter(None, (images, instances)):
         for label, partner in zip(labels, partners, strict=True):
             _check_sizes(label, partner)

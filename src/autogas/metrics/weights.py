@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autogas.errors import InputError
+from autogas.errors import TORCH_LOAD_ERRORS, InputError
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -23,9 +23,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"weights {str(path)!r}: accepted is a file of tensors ({reason})") from None
+    except OSError as error:
+        raise InputError(f"weights {str(path)!r}: cannot be read ({error.strerror or error})") from None
+    except (SafetensorError, pickle.UnpicklingError, *TORCH_LOAD_ERRORS):
+        raise InputError(f"weights {str(path)!r}: accepted is a file of tensors") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"weights {str(path)!r}: accepted is a file of tensors by name")
     return content

@@ -28,8 +28,8 @@ from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
 """Entries of a feature that are worked on at a time: column blocks that stay in the cache between two steps."""
-LONG = 1 << 14
-"""Entries a sample from which a convolution is the faster product."""
+MANY, LONG = 8, 1 << 14
+"""Samples, and entries of each, from which a convolution is the faster product; of two samples it can be far slower."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _add_gram(total: Tensor, blocks: Iterable[Tensor]) -> None:
 
 def _product(block: Tensor) -> Tensor:
     """``B Bᵀ``; on the CPU long rows are each other's kernels of a convolution, up to 1.7 times as fast as ``mm``."""
-    if block.shape[1] < LONG or block.device.type != "cpu" or block.dtype != torch.float32:
+    if len(block) < MANY or block.shape[1] < LONG or block.device.type != "cpu" or block.dtype != torch.float32:
         return block @ block.T
     return F.conv1d(block[:, None], block[:, None])[..., 0]
 
@@ -187,6 +187,10 @@ class _LayerAccumulator:
 
     @torch.no_grad()  # also where the network itself switches gradients on
     def __call__(self, feature: Tensor) -> None:
+        with torch.autocast(feature.device.type, enabled=False):  # counts are exact in float32, not in bfloat16
+            self._collect(feature)
+
+    def _collect(self, feature: Tensor) -> None:
         start = time.perf_counter()
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))

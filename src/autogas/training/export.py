@@ -76,11 +76,12 @@ class TrainedTranslator:
         self.arch = arch
         self.trained = dict(trained or {})
 
-    def check_direction(self, direction: str) -> None:
-        """Raise ``InputError`` when the network was trained the other way."""
-        known = self.trained.get("direction", direction)
-        if known != direction:
-            raise InputError(f"direction {direction!r}: the generator was trained {known}, which is accepted")
+    def direction(self, asked: str | None = None) -> str:
+        """The direction that the network was trained for; raises ``InputError`` when another one is ``asked``."""
+        known = self.trained.get("direction", asked or "AtoB")
+        if asked not in (None, known):
+            raise InputError(f"--direction {asked}: the generator was trained {known}, which is accepted")
+        return known
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:

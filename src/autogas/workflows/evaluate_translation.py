@@ -80,7 +80,9 @@ class EvaluateTranslationSettings(SegmentationSettings):
     images: str = Field(description="a trained generator (.safetensors), or the folder of its training")
     data: str = Field(description="folder of the data set")
     split: Literal["train", "test", "val"] = Field("test", description="which part of it")
-    direction: Literal["AtoB", "BtoA"] = Field("AtoB", description="of paired and unpaired data")
+    direction: Literal["AtoB", "BtoA"] | None = Field(
+        None, description="of paired and unpaired data; None: the one that the generator was trained for, or AtoB"
+    )
     reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
     extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
@@ -116,15 +118,15 @@ def evaluate_translation(
     given = {"images": images, "data": data, **settings}
     s = read_settings("evaluate", EvaluateTranslationSettings, given, resume)
     translator = load_translator(s.images, device=s.device)
-    translator.check_direction(s.direction)
+    direction = translator.direction(s.direction)
     space, layout = translator.space, find_layout(s.data)
-    held_out = load_data(space, s.data, layout, split=s.split, direction=s.direction)
+    held_out = load_data(space, s.data, layout, split=s.split, direction=direction)
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
     segmenter = s.fitting_segmenter(held_out, s.device)
     if s.reference is not None:
         known = reference_statistics(s.reference, extractor)
     else:
-        known = target_statistics(space, held_out, layout, extractor, direction=s.direction)
+        known = target_statistics(space, held_out, layout, extractor, direction=direction)
     run = open_run("evaluate", s, out=out, resume=resume)
     result = measure_translation(
         translator,
@@ -135,7 +137,7 @@ def evaluate_translation(
         samples=s.samples,
         batch_size=s.batch_size,
     )
-    result.protocol |= {"images": s.images, "direction": s.direction}
+    result.protocol |= {"images": s.images, "direction": direction}
     run.finish(result.model_dump())
     return run
 
@@ -218,7 +220,7 @@ def measure_translation(
     count = len(data.inputs) if samples is None else samples
     if count > len(data.inputs):
         raise InputError(f"{count} samples asked of {data.source!r}, whose split {data.split} holds {len(data.inputs)}")
-    accumulator, sums, confusion = FeatureAccumulator(), {"ssim": 0.0, "psnr": 0.0}, torch.zeros(1)
+    accumulator, sums, confusion = FeatureAccumulator(), {"ssim": 0.0, "psnr": 0.0}, torch.zeros(1, dtype=torch.int64)
     shape: list[int] = []
     total = -(-count // batch_size)
     for index in progress(torch.arange(count).split(batch_size), total, f"translating {data.source}"):

@@ -179,7 +179,7 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
         teacher = None
         if s.teacher is not None:
             translator = load_translator(s.teacher)
-            translator.check_direction(s.direction)
+            translator.direction(s.direction)
             teacher = translator.network
         arch = self.space.parse(s.arch)
         return self.kind.task(self.space, arch, self.data, self.held_out, self.recipe, teacher=teacher, seed=s.seed)

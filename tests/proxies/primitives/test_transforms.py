@@ -88,10 +88,25 @@ def test_value(name, shape):
     np.testing.assert_allclose(got, expected.reshape(len(x), -1), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize(("name", "reference"), [("mish", F.mish), ("tanh", torch.tanh)])
-def test_fast_kernel_equals_torch_over_the_whole_range(name, reference):
-    x = torch.linspace(-100, 100, 20_001).view(3, -1)
-    torch.testing.assert_close(TRANSFORMS[name].function(x), reference(x), rtol=1e-6, atol=2e-6)
+@pytest.mark.parametrize(
+    ("name", "reference", "largest", "rtol", "atol"),
+    [
+        ("mish", F.mish, 100, 1e-6, 2e-6),
+        ("tanh", torch.tanh, 100, 1e-6, 2e-6),
+        ("exp", torch.exp, 44, 2.1e-6, 0),
+        ("log", lambda x: x.sign() * (x.abs() + 1e-9).log(), 100, 1e-6, 0),
+    ],
+)
+def test_fast_kernel_equals_torch_over_the_whole_range(name, reference, largest, rtol, atol):
+    x = torch.linspace(-largest, largest, 20_001).view(3, -1)
+    torch.testing.assert_close(TRANSFORMS[name].function(x), reference(x), rtol=rtol, atol=atol)
+
+
+def test_logarithm_has_a_gradient():
+    x = torch.tensor([[2.0, -4.0]], requires_grad=True)
+    TRANSFORMS["log"].function(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.tensor([[0.5, 0.25]]))
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)], ids=str)
