@@ -18,7 +18,7 @@ def row(name, b, a=None, within=None, expression=""):
     }
 
 
-BENCHMARK = {"name": "tiny", "metric": "ssim"}
+BENCHMARK = {"name": "tiny", "metric": "ssim", "higher_is_better": True}
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.5, "0.500"), (-0.0001, "0.000"), (-0.5, "−0.500"), (None, "–")])
@@ -40,6 +40,11 @@ def test_headline_without_others():
         "On 9 architectures of tiny, it ranks ssim with Kendall’s τ-b 0.500 (0.400 to 0.600)."
     )
     assert headline([], BENCHMARK, "discovered", "it", "") == ""
+
+
+def test_headline_says_when_lower_is_better():
+    lower = {"name": "tiny", "metric": "fid", "higher_is_better": False}
+    assert "ranks fid (lower is better) with" in headline([row("discovered", 0.5)], lower, "discovered", "it", "")
 
 
 def test_headline_of_a_constant():

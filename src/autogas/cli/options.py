@@ -98,6 +98,8 @@ def emit_run(run: Run, *, as_json: bool) -> None:
 
 
 def _describe(results: dict[str, Any]) -> str:
+    from autogas.report.words import measured
+
     table = Table(box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("scorer")
     for column in ("tau-b", "95 % interval", "tau-a", "Spearman", "Pearson", "within", "failed"):
@@ -112,10 +114,8 @@ def _describe(results: dict[str, Any]) -> str:
     if "winner" in results:
         winner = results["winner"]
         console.print(f"winner: {winner['proxy']}  (validation tau-b {number(winner['validation_tau'])})", markup=False)
-    count = results["test"][0]["count"]
-    console.print(
-        f"{results['benchmark']['name']}: {count} test architectures, quality {results['benchmark']['metric']}"
-    )
+    count, benchmark = results["test"][0]["count"], results["benchmark"]
+    console.print(f"{benchmark['name']}: {count} test architectures, quality {measured(benchmark)}")
     console.print(table)
     return text.getvalue().rstrip()
 

@@ -28,7 +28,7 @@ from autogas.report.data import (
     traces,
 )
 from autogas.report.scale import plotted
-from autogas.report.words import signed
+from autogas.report.words import measured, signed
 
 DPI = 160
 MOST_PANELS = 12
@@ -51,8 +51,7 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
         if data.workflow == "discover":
             every = sorted((p for p in every if p.name in FIGURE_ONE), key=lambda p: FIGURE_ONE.index(p.name))
         chosen = every[:MOST_PANELS]
-        metric = data.results["benchmark"]["metric"]
-        figures = {"scatter": scatter(chosen, metric)} if chosen else {}
+        figures = {"scatter": scatter(chosen, measured(data.results["benchmark"]))} if chosen else {}
         if data.workflow == "discover" and any(trace.best for trace in traces(data)):
             figures["evolution"] = evolution(data)
         return {name: png(figure) for name, figure in figures.items()}

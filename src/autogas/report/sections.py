@@ -136,9 +136,10 @@ def mathematics(text: str) -> list[tuple[formula.Line, Markup]] | None:
 def _scatters(data: RunData) -> Context:
     every = panels(data)
     named = sum(len(panel.archs) for panel in every) <= charts.NAMED_POINTS
-    metric = data.results["benchmark"]["metric"]
+    measured = words.measured(data.results["benchmark"])
     return {
-        "scatters": [(panel, charts.scatter(panel, metric, named=named)) for panel in every],
+        "measured": measured,
+        "scatters": [(panel, charts.scatter(panel, measured, named=named)) for panel in every],
         "named": named,
     }
 

@@ -85,13 +85,19 @@ def described(name: str) -> str:
     return f"{name} ({SCORERS[name].doc})" if name in SCORERS else name
 
 
+def measured(benchmark: Row) -> str:
+    """The metric of a benchmark for people, who take higher for better unless they are told."""
+    metric = str(benchmark["metric"])
+    return metric if benchmark["higher_is_better"] else f"{metric} (lower is better)"
+
+
 def headline(table: Sequence[Row], benchmark: Row, name: str, subject: str, where: str) -> str:
     """One sentence: how well a scorer ranks, beside the paper's proxy and the best trivial scorer."""
     row = row_of(table, name)
     if row is None:
         return ""
     text = (
-        f"On {row['count']} architectures of {benchmark['name']}{where}, {subject} ranks {benchmark['metric']} with "
+        f"On {row['count']} architectures of {benchmark['name']}{where}, {subject} ranks {measured(benchmark)} with "
         f"Kendall’s τ-b {with_interval(row['kendall_b'])}"
     )
     paper, trivial = row_of(table, DEFAULT_PROXY), best_trivial(table)
