@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
+from trained import trained
 
 import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 from autogas.spaces.translation import TranslationSpace
-
-WIDEST = "64_64_64_64_64_64_64_64"
+from autogas.workflows.candidates import SearchSettings, Within
 
 
 def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:
@@ -35,24 +34,10 @@ def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:
 def random_arch(search: Mapping[str, Any], seed: int) -> str:
     """A uniformly drawn architecture inside the budget of ``search``."""
     space, rng = space_of(search), numpy_generator("translators", seed)
-    while True:
-        arch = space.sample(rng)
-        cost = space.cost(arch)
-        if cost.params <= (search["max_params"] or np.inf) and cost.macs <= (search["max_macs"] or np.inf):
-            return str(arch)
-
-
-def trained(out: Path, arch: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Results of a training, done now or before."""
-    torch.set_num_threads(1)
-    if out.exists():
-        known = Run.open(out).settings["recipe"]
-        if any(known[name] != value for name, value in settings["recipe"].items()):
-            raise SystemExit(f"{out} was trained with another recipe: take another --out")
-    if not (out / "results.json").exists():
-        given: dict[str, Any] = {"resume": str(out)} if (out / "settings.json").exists() else {"out": str(out)}
-        autogas.train(arch, **settings, **given)
-    return Run.open(out).results
+    within = Within(space, SearchSettings.model_validate(search))
+    while not within.admits(arch := space.sample(rng)):
+        pass
+    return str(arch)
 
 
 def main() -> None:
@@ -85,10 +70,11 @@ def main() -> None:
         "segmentation": options.segmentation,
         "samples": options.samples,
     }
-    widest = space_of(search, choices=space_of(search).largest_set)
-    teachers = [settings | {"space_settings": dict(widest.settings), "seed": seed} for seed in range(options.seeds)]
+    wide = space_of(search, choices=space_of(search).largest_set)
+    widest = str(wide.original()[1])
+    teachers = [settings | {"space_settings": dict(wide.settings), "seed": seed} for seed in range(options.seeds)]
     parallel = Parallel(n_jobs=options.jobs)
-    results = {"teacher": parallel(delayed(trained)(options.out / f"teacher-{t['seed']}", WIDEST, t) for t in teachers)}
+    results = {"teacher": parallel(delayed(trained)(options.out / f"teacher-{t['seed']}", widest, t) for t in teachers)}
     own = {"spectral": True} if options.task == "gaugan" else {}
     students = {"searched": run.results["winner"]["arch"], **dict(text.split("=") for text in options.archs)}
     work = [

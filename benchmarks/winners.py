@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
+from trained import trained
 
 import autogas
 from autogas.runs import Run
@@ -29,15 +28,6 @@ def architecture(given: str) -> tuple[str, str]:
     name, _, value = given.rpartition("=")
     arch = Run.open(value).results["winner"]["arch"] if Path(value).is_dir() else value
     return name or value, arch
-
-
-def trained(arch: str, seed: int, out: Path, images: str, width: int, steps: int) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    if not (out / "results.json").exists():
-        given: dict[str, Any] = {"resume": str(out)} if (out / "settings.json").exists() else {"out": str(out)}
-        recipe = {**RECIPE, "steps": steps}
-        autogas.train(arch, recipe=recipe, images=images, width=width, samples=5000, seed=seed, **given)
-    return Run.open(out).results
 
 
 def main() -> None:
@@ -56,11 +46,14 @@ def main() -> None:
     archs = dict(map(architecture, options.archs)) | {f"random {i + 1}": str(arch) for i, arch in enumerate(drawn)}
     archs = {name: str(space.parse(arch)) for name, arch in archs.items()}
     work = [(name, seed) for seed in range(options.seeds) for name in archs]
+    settings = {
+        "recipe": {**RECIPE, "steps": options.steps},
+        "images": options.images,
+        "width": options.width,
+        "samples": 5000,
+    }
     results = Parallel(n_jobs=options.jobs)(
-        delayed(trained)(
-            archs[name], seed, options.out / f"{name}-{seed}", options.images, options.width, options.steps
-        )
-        for name, seed in work
+        delayed(trained)(options.out / f"{name}-{seed}", archs[name], settings | {"seed": seed}) for name, seed in work
     )
     print(f"width {options.width}, {options.steps} steps, {options.seeds} seeds: mean and standard deviation")
     print(f"{'generator':<16} {'parameters':>10} {'fid-cifarnet':>17} {'is-cifarnet':>15}")

@@ -17,7 +17,7 @@ def evaluate(
         str | None, typer.Option(help="Data set whose images a trained generator of translations is to translate.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Its part: test (default), val or train.")] = None,
-    direction: Annotated[str | None, typer.Option(help="AtoB (default) or BtoA, of its pairs or domains.")] = None,
+    direction: Annotated[str | None, typer.Option(help="AtoB or BtoA; default the one trained for.")] = None,
     segmentation: options.Segmentation = None,
     segmentation_weights: options.SegmentationWeights = None,
     segmentation_map: options.SegmentationMap = None,

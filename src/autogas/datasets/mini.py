@@ -125,16 +125,16 @@ def _smoothed(pixels: Tensor) -> Tensor:
     return F.avg_pool2d(padded, SMOOTHING, 1).permute(0, 2, 3, 1)
 
 
-def _horse2deer(pixels: Tensor, labels: Tensor | None, reference: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+def _horse2deer(pixels: Tensor, labels: Tensor | None, _reference: Tensor) -> dict[str, Tensor]:
     assert labels is not None
     return {"A": pixels[labels == HORSE], "B": pixels[labels == DEER]}
 
 
-def _edges2photo(pixels: Tensor, labels: Tensor | None, reference: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+def _edges2photo(pixels: Tensor, _labels: Tensor | None, _reference: Tensor) -> dict[str, Tensor]:
     return {"": torch.cat([edges(pixels), pixels], dim=3)}
 
 
-def _labels2photo(pixels: Tensor, labels: Tensor | None, reference: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+def _labels2photo(pixels: Tensor, _labels: Tensor | None, reference: Tensor) -> dict[str, Tensor]:
     return {"_label": colour_clusters(pixels, reference), "_img": pixels}
 
 

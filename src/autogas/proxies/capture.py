@@ -52,13 +52,13 @@ CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
 
 
 @primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
-def activations(called: Callable[..., Any], before: Tensor, after: Tensor) -> Tensor | None:  # noqa: ARG001
+def activations(called: Callable[..., Any], before: Tensor, _after: Tensor) -> Tensor | None:
     """Input of every rectifier (ReLU family, SiLU, GELU, …), in order of execution: the paper's layers."""
     return before if called in ACTIVATIONS else None
 
 
 @primitive(Stage.LAYERS, formula=r"C_l", edge="a layer that does not vary over the batch is left out")
-def convolutions(called: Callable[..., Any], before: Tensor, after: Tensor) -> Tensor | None:  # noqa: ARG001
+def convolutions(called: Callable[..., Any], _before: Tensor, after: Tensor) -> Tensor | None:
     """Output of every convolution, transposed convolution and linear layer, in order of execution."""
     return after if called in CONVOLUTIONS else None
 

@@ -76,7 +76,7 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     n, p = len(feature), len(needed)
     whole = feature.numel() <= BLOCK  # one block of columns, which needs no sum
     gram = torch.zeros(p, n, n, dtype=feature.dtype if whole else torch.float64, device=feature.device)
-    sums: list[Tensor] = [gram] * p
+    sums: dict[int, Tensor] = {}
     sizes = [0] * p
     places: dict[tuple[str, ...], dict[str | None, int]] = {}
     for place, prefix in enumerate(needed):
@@ -104,7 +104,10 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
                 sums[place] = gram[place].diagonal()  # zeros and ones are their own squares
     gram = gram.double()
     _derive(gram, needed)
-    return Moments(gram[: len(prefixes)], torch.stack(sums[: len(prefixes)]).double(), tuple(sizes[: len(prefixes)]))
+    asked = range(len(prefixes))
+    return Moments(
+        gram[: len(prefixes)], torch.stack([sums[place] for place in asked]).double(), tuple(sizes[: len(prefixes)])
+    )
 
 
 def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: float) -> float:

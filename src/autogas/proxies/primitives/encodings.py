@@ -51,7 +51,7 @@ ZERO_ONE = ("above_zero", "above_mean", "above_median")
 
 
 @kernel(formula=r"x x^\top", edge="constant feature gives a matrix of rank one")
-def gram(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001 - kernels share one signature
+def gram(G: Tensor, _s: Tensor, _d: Tensor) -> Tensor:
     """Gram matrix."""
     return G
 
@@ -69,7 +69,7 @@ def covariance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:
 
 
 @kernel(formula=r"\cos(x)", edge="a zero sample has cosine 0 with others, 1 with itself")
-def cosine(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001
+def cosine(G: Tensor, s: Tensor, _d: Tensor) -> Tensor:
     """Cosine similarity between samples."""
     return _unit_diagonal(G, torch.zeros_like(s))
 
@@ -81,7 +81,7 @@ def hamming(G: Tensor, s: Tensor, D: Tensor) -> Tensor:
 
 
 @kernel(formula=r"\lVert x_i-x_j\rVert^2", edge="equal samples give zero")
-def distance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:  # noqa: ARG001
+def distance(G: Tensor, _s: Tensor, _d: Tensor) -> Tensor:
     """Squared Euclidean distance between samples."""
     squares = G.diagonal(dim1=1, dim2=2)
     return squares[:, :, None] + squares[:, None, :] - 2 * G

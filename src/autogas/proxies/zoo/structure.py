@@ -51,7 +51,7 @@ def macs(probe: Probe) -> float:
 
 
 @scorer(_trait("num_downsamples", -1.0))
-def num_downsamples(probe: Probe) -> float:  # noqa: ARG001 - scorers share a signature
+def num_downsamples(_probe: Probe) -> float:
     """Minus the number of stages that halve the resolution.
 
     Minus, so that bigger is better: an autoencoder with a narrower bottleneck reconstructs worse.
@@ -60,7 +60,7 @@ def num_downsamples(probe: Probe) -> float:  # noqa: ARG001 - scorers share a si
 
 
 @scorer(_trait("num_skips", 1.0))
-def num_skips(probe: Probe) -> float:  # noqa: ARG001
+def num_skips(_probe: Probe) -> float:
     """Number of skip edges.
 
     The claim that bigger is better is the one to beat.

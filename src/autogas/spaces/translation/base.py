@@ -20,7 +20,7 @@ from autogas.spaces.translation.published import Choices
 
 BLOCKS = ("mobile", "dense")
 DRAWS: Mapping[str, Callable[[int, float], NDArray[np.floating[Any]]]] = {
-    "uniform": lambda count, ratio: np.ones(count),  # noqa: ARG005 - draws share a signature
+    "uniform": lambda count, _ratio: np.ones(count),
     "arithmetic": lambda count, ratio: np.linspace(1, ratio, count),
     "geometric": lambda count, ratio: float(ratio) ** np.arange(count),
 }
