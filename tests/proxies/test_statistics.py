@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.proxies import statistics
+from autogas.proxies import products, statistics
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.probe import Probe
@@ -193,8 +193,8 @@ def test_blocks_of_columns(prefix, block, monkeypatch):
 def test_long_rows_are_multiplied_by_convolution(prefix, monkeypatch):
     x = feature()
     gram, sums, _ = one(prefix, x)
-    monkeypatch.setattr(statistics, "LONG", 1)
-    monkeypatch.setattr(statistics, "MANY", 1)
+    monkeypatch.setattr(products, "LONG", 1)
+    monkeypatch.setattr(products, "MANY", 1)
     monkeypatch.setattr(torch.Tensor, "__matmul__", None)
     by_convolution = one(prefix, x)
     np.testing.assert_allclose(by_convolution[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max())
@@ -208,7 +208,7 @@ def test_long_rows_are_exact_enough(shape):
     np.testing.assert_allclose(one(PLAIN, x)[0], gram, rtol=2e-5, atol=1e-6 * np.abs(gram).max())
 
 
-@pytest.mark.parametrize("length", [600, statistics.LONG])
+@pytest.mark.parametrize("length", [600, products.LONG])
 def test_counts_stay_exact_under_autocast(length):
     x = torch.randn(8, length, generator=torch.Generator().manual_seed(0))
 

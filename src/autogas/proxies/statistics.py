@@ -18,18 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.proxies import capture
+from autogas.proxies import capture, products
 from autogas.proxies.expression import Prefix
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
 """Entries of a feature that are worked on at a time: column blocks that stay in the cache between two steps."""
-MANY, LONG = 8, 1 << 14
-"""Samples, and entries of each, from which a convolution is the faster product; of two samples it can be far slower."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,10 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
     """
     needed = _with_bases(prefixes)
-    n, p = len(feature), len(needed)
-    whole = feature.numel() <= BLOCK  # one block of columns, which needs no sum
-    gram = torch.zeros(p, n, n, dtype=feature.dtype if whole else torch.float64, device=feature.device)
+    grams: dict[int, Tensor] = {}
     sums: dict[int, Tensor] = {}
-    sizes = [0] * p
+    sizes: dict[int, int] = {}
+    bits: dict[int, products.Bits] = {}
     places: dict[tuple[str, ...], dict[str | None, int]] = {}
     for place, prefix in enumerate(needed):
         places.setdefault(prefix.transforms, {})[prefix.binariser] = place
@@ -87,26 +83,33 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
         mean = math.nan
         if wanted.keys() & {None, "above_mean"}:
             total = _row_sums(blocks())
-            mean = float(total.sum()) / (n * size)
+            mean = float(total.sum()) / (len(feature) * size)
         for binariser, place in wanted.items():
             sizes[place] = size
             if binariser is None:
                 sums[place] = total
                 if not _derived(needed[place]):
-                    _add_gram(gram[place], blocks())
+                    grams[place] = _total(map(products.gram, blocks()))
             elif binariser == "sign":
                 signs = [block.sign() for block in blocks()]
-                _add_gram(gram[place], signs)
-                sums[place] = _row_sums(signs)
+                grams[place], sums[place] = _total(map(products.gram, signs)), _row_sums(signs)
             else:
                 threshold = _threshold(binariser, blocks, mean=mean)
-                _add_gram(gram[place], (above(block, threshold) for block in blocks()))
-                sums[place] = gram[place].diagonal()  # zeros and ones are their own squares
-    gram = gram.double()
-    _derive(gram, needed)
+                if feature.device.type == "cpu":
+                    bits[place] = products.pack(blocks(), threshold)
+                else:
+                    grams[place] = _total(products.gram(above(block, threshold)) for block in blocks())
+                    sums[place] = grams[place].diagonal()
+    if bits:
+        common = torch.from_numpy(products.ones_in_common(list(bits.values())).astype(np.float64))
+        grams.update(zip(bits, common, strict=True))
+        sums.update(zip(bits, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
+    _derive(grams, needed)
     asked = range(len(prefixes))
     return Moments(
-        gram[: len(prefixes)], torch.stack([sums[place] for place in asked]).double(), tuple(sizes[: len(prefixes)])
+        torch.stack([grams[place] for place in asked]),
+        torch.stack([sums[place] for place in asked]),
+        tuple(sizes[place] for place in asked),
     )
 
 
@@ -130,12 +133,12 @@ def _with_bases(prefixes: Sequence[Prefix]) -> list[Prefix]:
     return needed
 
 
-def _derive(gram: Tensor, prefixes: Sequence[Prefix]) -> None:
+def _derive(grams: dict[int, Tensor], prefixes: Sequence[Prefix]) -> None:
     """Fill in the Gram matrices of normalised samples; what is derived may be derived from."""
     for prefix in sorted(filter(_derived, prefixes), key=lambda prefix: len(prefix.transforms)):
-        base = gram[prefixes.index(_base(prefix))]
+        base = grams[prefixes.index(_base(prefix))]
         lengths = base.diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
-        gram[prefixes.index(prefix)] = base / lengths / lengths[:, None]
+        grams[prefixes.index(prefix)] = base / lengths / lengths[:, None]
 
 
 def _base(prefix: Prefix) -> Prefix:
@@ -143,19 +146,12 @@ def _base(prefix: Prefix) -> Prefix:
 
 
 def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
-    return functools.reduce(torch.add, [block.sum(dim=1).double() for block in blocks])
+    return _total(block.sum(dim=1) for block in blocks)
 
 
-def _add_gram(total: Tensor, blocks: Iterable[Tensor]) -> None:
-    for block in blocks:
-        total.add_(_product(block))
-
-
-def _product(block: Tensor) -> Tensor:
-    """``B Bᵀ``; on the CPU long rows are each other's kernels of a convolution, up to 1.7 times as fast as ``mm``."""
-    if len(block) < MANY or block.shape[1] < LONG or block.device.type != "cpu" or block.dtype != torch.float32:
-        return block @ block.T
-    return F.conv1d(block[:, None], block[:, None])[..., 0]
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    """Sum over blocks in float64."""
+    return functools.reduce(torch.add, (part.double() for part in parts))
 
 
 def _transformed(feature: Tensor, transforms: tuple[str, ...]) -> Callable[[], Iterable[Tensor]]:
