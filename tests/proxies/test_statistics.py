@@ -10,6 +10,7 @@ from autogas.errors import InputError
 from autogas.proxies import products, statistics
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.probe import Probe
 from autogas.proxies.statistics import measure, measure_features, moments
 from autogas.spaces import get_space
@@ -223,7 +224,8 @@ def test_counts_stay_exact_under_autocast(length):
 
 def test_blocks_are_really_used(monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", 50)
-    widths = [block.shape for block in statistics._transformed(feature((5, 4, 8)), ("relu", "exp"))()]
+    words = REGISTRY[Stage.TRANSFORM]
+    widths = [block.shape for block in statistics._transformed(feature((5, 4, 8)), (words["relu"], words["exp"]))()]
     assert widths == [(5, 10), (5, 10), (5, 10), (5, 2)]
 
 

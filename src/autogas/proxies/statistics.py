@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, products
 from autogas.proxies.expression import Prefix
-from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.primitives import REGISTRY, Primitive, Stage
 from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
@@ -69,26 +69,23 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
 
     Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
     """
-    needed = _with_bases(prefixes)
+    plan = _plan(tuple(prefixes))
     grams: dict[int, Tensor] = {}
     sums: dict[int, Tensor] = {}
     sizes: dict[int, int] = {}
     bits: dict[int, products.Bits] = {}
-    places: dict[tuple[str, ...], dict[str | None, int]] = {}
-    for place, prefix in enumerate(needed):
-        places.setdefault(prefix.transforms, {})[prefix.binariser] = place
-    for transforms, wanted in places.items():
-        blocks = _transformed(feature, transforms)
+    for words, wanted in plan.groups:
+        blocks = _transformed(feature, words)
         size = sum(block.shape[1] for block in blocks())
         mean = math.nan
-        if wanted.keys() & {None, "above_mean"}:
+        if None in wanted or "above_mean" in wanted:
             total = _row_sums(blocks())
             mean = float(total.sum()) / (len(feature) * size)
         for binariser, place in wanted.items():
             sizes[place] = size
             if binariser is None:
                 sums[place] = total
-                if not _derived(needed[place]):
+                if place not in plan.derived:
                     grams[place] = _total(map(products.gram, blocks()))
             elif binariser == "sign":
                 signs = [block.sign() for block in blocks()]
@@ -104,7 +101,9 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
         common = torch.from_numpy(products.ones_in_common(list(bits.values())).astype(np.float64))
         grams.update(zip(bits, common, strict=True))
         sums.update(zip(bits, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
-    _derive(grams, needed)
+    for place, base in plan.derived.items():
+        lengths = grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
+        grams[place] = grams[base] / lengths / lengths[:, None]
     asked = range(len(prefixes))
     return Moments(
         torch.stack([grams[place] for place in asked]),
@@ -113,10 +112,35 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     )
 
 
-def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: float) -> float:
-    if binariser == "above_zero":
-        return 0.0
-    return mean if binariser == "above_mean" else _median(blocks())
+@dataclass(frozen=True)
+class _Plan:
+    """How the statistics of some prefixes are found; a place is that in the list of prefixes.
+
+    Attributes:
+        groups: words of transforms that are applied once, with the place of each binariser (or none) of what they give.
+        derived: places whose Gram matrix follows from that of another, x / |x| from x, bases before what they give.
+    """
+
+    groups: tuple[tuple[tuple[Primitive, ...], dict[str | None, int]], ...]
+    derived: dict[int, int]
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(prefixes: tuple[Prefix, ...]) -> _Plan:
+    """The bases of what is derived come after the prefixes: always, so that company changes nothing."""
+    needed = list(prefixes)
+    for prefix in needed:  # grows while it is read
+        if _derived(prefix) and _base(prefix) not in needed:
+            needed.append(_base(prefix))
+    groups: dict[tuple[str, ...], dict[str | None, int]] = {}
+    for place, prefix in enumerate(needed):
+        groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
+    derived = sorted(filter(_derived, needed), key=lambda prefix: len(prefix.transforms))
+    words = REGISTRY[Stage.TRANSFORM]
+    return _Plan(
+        tuple((tuple(words[name] for name in transforms), wanted) for transforms, wanted in groups.items()),
+        {needed.index(prefix): needed.index(_base(prefix)) for prefix in derived},
+    )
 
 
 def _derived(prefix: Prefix) -> bool:
@@ -124,25 +148,14 @@ def _derived(prefix: Prefix) -> bool:
     return prefix.binariser is None and prefix.transforms[-1:] == ("norm",)
 
 
-def _with_bases(prefixes: Sequence[Prefix]) -> list[Prefix]:
-    """The prefixes, then those that their Gram matrices are derived from: always, so that company changes nothing."""
-    needed = list(prefixes)
-    for prefix in needed:  # grows while it is read
-        if _derived(prefix) and _base(prefix) not in needed:
-            needed.append(_base(prefix))
-    return needed
-
-
-def _derive(grams: dict[int, Tensor], prefixes: Sequence[Prefix]) -> None:
-    """Fill in the Gram matrices of normalised samples; what is derived may be derived from."""
-    for prefix in sorted(filter(_derived, prefixes), key=lambda prefix: len(prefix.transforms)):
-        base = grams[prefixes.index(_base(prefix))]
-        lengths = base.diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
-        grams[prefixes.index(prefix)] = base / lengths / lengths[:, None]
-
-
 def _base(prefix: Prefix) -> Prefix:
     return dataclasses.replace(prefix, transforms=prefix.transforms[:-1])
+
+
+def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: float) -> float:
+    if binariser == "above_zero":
+        return 0.0
+    return mean if binariser == "above_mean" else _median(blocks())
 
 
 def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
@@ -154,13 +167,12 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, (part.double() for part in parts))
 
 
-def _transformed(feature: Tensor, transforms: tuple[str, ...]) -> Callable[[], Iterable[Tensor]]:
+def _transformed(feature: Tensor, words: tuple[Primitive, ...]) -> Callable[[], Iterable[Tensor]]:
     """The transformed feature as blocks of columns ``[N, columns]``; large ones are computed anew for each reading."""
-    words = [REGISTRY[Stage.TRANSFORM][name] for name in transforms]
     if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
         for word in words:
             feature = word.function(feature)
-        words = []
+        words = ()
     flat = feature.flatten(1)
     pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // len(flat), 1), dim=1)
     if not words:
