@@ -5,41 +5,51 @@ import torch
 from autogas.proxies import products
 
 
-def bits(rows, columns, seed=0):
-    return np.random.default_rng(seed).random((rows, columns)) < 0.3
+def feature(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def common(ones):
+    """Ones in common of ``[..., N, columns]``, counted one by one."""
+    return (ones[..., :, None, :] & ones[..., None, :, :]).sum(dim=-1).double()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 16, 33])
-@pytest.mark.parametrize("widths", [(1,), (64,), (7, 200, 64, 1000)], ids=str)
-@pytest.mark.parametrize("room", [1, 700, products.ROOM])
-def test_ones_in_common_are_a_product_of_integers(rows, widths, room, monkeypatch):
+@pytest.mark.parametrize("width", [1, 7, 64, 1000])
+@pytest.mark.parametrize(("room", "few"), [(1, 1), (700, 3), (products.ROOM, products.FEW)])
+def test_ones_in_common_are_counted(rows, width, room, few, monkeypatch):
     monkeypatch.setattr(products, "ROOM", room)
-    features = [bits(rows, width, seed) for seed, width in enumerate(widths)]
-    counts = products.ones_in_common([np.packbits(feature, axis=1) for feature in features])
-    for found, feature in zip(counts, features, strict=True):
-        assert np.array_equal(found, feature.astype(int) @ feature.astype(int).T)
+    monkeypatch.setattr(products, "FEW", few)
+    x = feature(3, rows, width)
+    words = products.pack([x], [(0, 0.0), (2, -1.0), (1, 0.5), (0, 0.5)])
+    assert words.shape == (4, rows, -(-width // 64))
+    expected = torch.stack([common(x[0] > 0), common(x[2] > -1), common(x[1] > 0.5), common(x[0] > 0.5)])
+    assert np.array_equal(products.ones_in_common(words), expected)
 
 
-def test_everything_above_counts_every_column():
-    packed = products.pack([torch.ones(3, 100_000)], 0.5)
-    assert (products.ones_in_common([packed]) == 100_000).all()
+@pytest.mark.parametrize("rows", [2, 3, 16])
+def test_everything_above_overflows_no_count(rows):
+    words = products.pack([torch.ones(1, rows, 300_000)], [(0, 0.5)])
+    assert (products.ones_in_common(words) == 300_000).all()
 
 
+@pytest.mark.parametrize("columns", [8, 16, 11])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_packed_blocks_lie_side_by_side(dtype):
-    x = torch.randn(5, 48, generator=torch.Generator().manual_seed(0)).to(dtype)
-    x[0, :3] = torch.tensor([torch.nan, torch.inf, 0.25])
-    expected = (x > 0.25).to(torch.float64)
-    found = products.ones_in_common([products.pack(x.split(16, dim=1), 0.25)])
-    assert np.array_equal(found[0], expected @ expected.T)
-
-
-def test_blocks_of_a_width_that_fills_no_byte():
-    x = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
-    expected = (x > 0).double()
-    found = products.ones_in_common([products.pack(x.split(11, dim=1), 0.0)])
-    assert np.array_equal(found[0], expected @ expected.T)
+def test_blocks_lie_side_by_side(dtype, columns):
+    x = feature(2, 5, 48).to(dtype)
+    x[1, 0, :3] = torch.tensor([torch.nan, torch.inf, 0.25])
+    words = products.pack(x.split(columns, dim=2), [(1, 0.25)])
+    assert np.array_equal(products.ones_in_common(words)[0], common(x[1] > 0.25))
 
 
 def test_what_requires_gradients_can_be_packed():
-    assert products.pack([torch.ones(2, 8, requires_grad=True)], 0.0).tolist() == [[255], [255]]
+    x = torch.ones(1, 2, 64, requires_grad=True)
+    assert (products.pack([x], [(0, 0.0)]) == np.iinfo(np.uint64).max).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 30), (3, 9, 30), (2, 3, 9, 30)], ids=str)
+@pytest.mark.parametrize("long", [1, products.LONG])
+def test_gram_of_each_block(shape, long, monkeypatch):
+    monkeypatch.setattr(products, "LONG", long)
+    x = feature(*shape)
+    np.testing.assert_allclose(products.gram(x), x.double() @ x.double().mT, rtol=1e-5, atol=1e-5)

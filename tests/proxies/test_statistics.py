@@ -182,12 +182,27 @@ def one(prefix, x):
 def test_blocks_of_columns(prefix, block, monkeypatch):
     x = feature()
     gram, sums, size = one(prefix, x)
+    monkeypatch.setattr(statistics, "SMALL", 0)
     monkeypatch.setattr(statistics, "BLOCK", block)
     blocked = one(prefix, x)
     slack = 1 if prefix.binariser == "above_mean" else 0
     np.testing.assert_allclose(blocked[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max() + slack)
     np.testing.assert_allclose(blocked[1], sums, rtol=1e-5, atol=1e-5 * np.abs(sums).max() + slack)
     assert blocked[2] == size
+
+
+@pytest.mark.parametrize("small", [0, statistics.SMALL])
+@pytest.mark.parametrize("block", [333, statistics.BLOCK])
+def test_company_changes_nothing(small, block, monkeypatch):
+    monkeypatch.setattr(statistics, "SMALL", small)
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    x = feature()
+    together = moments(x, PREFIXES)
+    for place, prefix in enumerate(PREFIXES):
+        alone = moments(x, [prefix])
+        assert torch.equal(together.gram[place], alone.gram[0])
+        assert torch.equal(together.sums[place], alone.sums[0])
+        assert together.sizes[place] == alone.sizes[0]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES, ids=str)
@@ -226,7 +241,7 @@ def test_blocks_are_really_used(monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", 50)
     words = REGISTRY[Stage.TRANSFORM]
     widths = [block.shape for block in statistics._transformed(feature((5, 4, 8)), (words["relu"], words["exp"]))()]
-    assert widths == [(5, 10), (5, 10), (5, 10), (5, 2)]
+    assert widths == [(1, 5, 10), (1, 5, 10), (1, 5, 10), (1, 5, 2)]
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (4, 6), (3, 2, 5, 5), (2, 1)], ids=str)

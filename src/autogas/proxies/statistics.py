@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
 """Entries of a feature that are worked on at a time: column blocks that stay in the cache between two steps."""
+SMALL = 1 << 16
+"""Entries of a feature up to which all its transforms are measured together."""
 
 
 @dataclass(frozen=True)
@@ -70,46 +72,21 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
     """
     plan = _plan(tuple(prefixes))
-    grams: dict[int, Tensor] = {}
-    sums: dict[int, Tensor] = {}
-    sizes: dict[int, int] = {}
-    bits: dict[int, products.Bits] = {}
-    for words, wanted in plan.groups:
-        blocks = _transformed(feature, words)
-        size = sum(block.shape[1] for block in blocks())
-        mean = math.nan
-        if None in wanted or "above_mean" in wanted:
-            total = _row_sums(blocks())
-            mean = float(total.sum()) / (len(feature) * size)
-        for binariser, place in wanted.items():
-            sizes[place] = size
-            if binariser is None:
-                sums[place] = total
-                if place not in plan.derived:
-                    grams[place] = _total(map(products.gram, blocks()))
-            elif binariser == "sign":
-                signs = [block.sign() for block in blocks()]
-                grams[place], sums[place] = _total(map(products.gram, signs)), _row_sums(signs)
-            else:
-                threshold = _threshold(binariser, blocks, mean=mean)
-                if feature.device.type == "cpu":
-                    bits[place] = products.pack(blocks(), threshold)
-                else:
-                    grams[place] = _total(products.gram(above(block, threshold)) for block in blocks())
-                    sums[place] = grams[place].diagonal()
-    if bits:
-        common = torch.from_numpy(products.ones_in_common(list(bits.values())).astype(np.float64))
-        grams.update(zip(bits, common, strict=True))
-        sums.update(zip(bits, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
-    for place, base in plan.derived.items():
-        lengths = grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
-        grams[place] = grams[base] / lengths / lengths[:, None]
+    found = _Found(plan)
+    for stack in _stacks(feature, plan.groups):
+        found.add(stack)
+    found.finish()
     asked = range(len(prefixes))
     return Moments(
-        torch.stack([grams[place] for place in asked]),
-        torch.stack([sums[place] for place in asked]),
-        tuple(sizes[place] for place in asked),
+        torch.stack([found.grams[place] for place in asked]),
+        torch.stack([found.sums[place] for place in asked]),
+        tuple(found.sizes[place] for place in asked),
     )
+
+
+Words: TypeAlias = tuple[Primitive, ...]
+Wanted: TypeAlias = dict[str | None, int]
+"""Where the statistics of a transformed feature stand, for each binariser and for none."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +94,11 @@ class _Plan:
     """How the statistics of some prefixes are found; a place is that in the list of prefixes.
 
     Attributes:
-        groups: words of transforms that are applied once, with the place of each binariser (or none) of what they give.
-        derived: places whose Gram matrix follows from that of another, x / |x| from x, bases before what they give.
+        groups: transforms that are applied once, and what is wanted of what they give.
+        derived: places whose Gram matrix follows from that of another, x / |x| from x; bases before what they give.
     """
 
-    groups: tuple[tuple[tuple[Primitive, ...], dict[str | None, int]], ...]
+    groups: tuple[tuple[Words, Wanted], ...]
     derived: dict[int, int]
 
 
@@ -132,7 +109,7 @@ def _plan(prefixes: tuple[Prefix, ...]) -> _Plan:
     for prefix in needed:  # grows while it is read
         if _derived(prefix) and _base(prefix) not in needed:
             needed.append(_base(prefix))
-    groups: dict[tuple[str, ...], dict[str | None, int]] = {}
+    groups: dict[tuple[str, ...], Wanted] = {}
     for place, prefix in enumerate(needed):
         groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
     derived = sorted(filter(_derived, needed), key=lambda prefix: len(prefix.transforms))
@@ -152,38 +129,121 @@ def _base(prefix: Prefix) -> Prefix:
     return dataclasses.replace(prefix, transforms=prefix.transforms[:-1])
 
 
-def _threshold(binariser: str, blocks: Callable[[], Iterable[Tensor]], mean: float) -> float:
-    if binariser == "above_zero":
-        return 0.0
-    return mean if binariser == "above_mean" else _median(blocks())
+@dataclass(frozen=True)
+class _Stack:
+    """T transformed features of one size, measured together.
+
+    Attributes:
+        wanted: of each.
+        size: entries of a sample.
+        blocks: gives blocks ``[T, N, columns]``, which large features compute anew for each reading.
+    """
+
+    wanted: list[Wanted]
+    size: int
+    blocks: Callable[[], Iterable[Tensor]]
 
 
-def _row_sums(blocks: Iterable[Tensor]) -> Tensor:
-    return _total(block.sum(dim=1) for block in blocks)
+def _stacks(feature: Tensor, groups: Iterable[tuple[Words, Wanted]]) -> Iterator[_Stack]:
+    """Small features together, as calls cost more than arithmetic there; others alone, to stay in the cache."""
+    if feature.numel() > SMALL:
+        for words, wanted in groups:
+            blocks = _transformed(feature, words)
+            yield _Stack([wanted], sum(block.shape[2] for block in blocks()), blocks)
+        return
+    by_size: dict[int, list[tuple[Wanted, Tensor]]] = {}
+    for words, wanted in groups:
+        flat = _chain(words, feature).flatten(1)
+        by_size.setdefault(flat.shape[1], []).append((wanted, flat))
+    for size, members in by_size.items():
+        stacked = (torch.stack([flat for _, flat in members]),)
+        yield _Stack([wanted for wanted, _ in members], size, functools.partial(iter, stacked))
+
+
+def _transformed(feature: Tensor, words: Words) -> Callable[[], Iterable[Tensor]]:
+    """The transformed feature as blocks ``[1, N, columns]``; large ones are computed anew for each reading."""
+    if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
+        feature, words = _chain(words, feature), ()
+    flat = feature.flatten(1)[None]
+    pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // len(feature), 1), dim=2)
+    return functools.partial(map, functools.partial(_chain, words), pieces)
+
+
+def _chain(words: Words, x: Tensor) -> Tensor:
+    for word in words:
+        x = word.function(x)
+    return x
+
+
+class _Found:
+    """What is known of one feature, by place."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
+        self.grams: dict[int, Tensor] = {}
+        self.sums: dict[int, Tensor] = {}
+        self.sizes: dict[int, int] = {}
+        self._packed: dict[int, list[tuple[list[int], products.Words]]] = {}
+
+    def add(self, stack: _Stack) -> None:
+        """Measure a stack; what is counted as bits is only packed."""
+        totals = _total(block.sum(dim=2) for block in stack.blocks())
+        means = (totals.sum(dim=1) / (totals.shape[1] * stack.size)).tolist()
+        plain, binary = {}, {}
+        for row, wanted in enumerate(stack.wanted):
+            for binariser, place in wanted.items():
+                self.sizes[place] = stack.size
+                if binariser is None:
+                    self.sums[place] = totals[row]
+                    plain[place] = row
+                elif binariser == "sign":
+                    self._add_sign(place, [block[row].sign() for block in stack.blocks()])
+                else:
+                    binary[place] = row, _threshold(binariser, stack, row, mean=means[row])
+        if plain.keys() - self.plan.derived.keys():
+            squares = _total(map(products.gram, stack.blocks()))
+            self.grams.update((place, squares[row]) for place, row in plain.items())
+        if binary:
+            self._add_binary(binary, stack.blocks)
+
+    def finish(self) -> None:
+        """Count the bits, and derive what follows from other statistics."""
+        for same_size in self._packed.values():
+            words = np.concatenate([words for _, words in same_size])
+            places = [place for places, _ in same_size for place in places]
+            self._add_common(places, torch.from_numpy(products.ones_in_common(words)))
+        for place, base in self.plan.derived.items():
+            lengths = self.grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
+            self.grams[place] = self.grams[base] / lengths / lengths[:, None]
+
+    def _add_sign(self, place: int, blocks: Sequence[Tensor]) -> None:
+        self.grams[place] = _total(map(products.gram, blocks))
+        self.sums[place] = _total(block.sum(dim=1) for block in blocks)
+
+    def _add_binary(self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Features by row that are above a threshold, for each place."""
+        if next(iter(blocks())).device.type == "cpu":
+            words = products.pack(blocks(), list(binary.values()))
+            self._packed.setdefault(words.shape[2], []).append((list(binary), words))
+            return
+        for place, (row, threshold) in binary.items():
+            common = _total(products.gram(above(block[row], threshold)) for block in blocks())
+            self._add_common([place], common[None])
+
+    def _add_common(self, places: Iterable[int], common: Tensor) -> None:
+        self.grams.update(zip(places, common, strict=True))
+        self.sums.update(zip(places, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
+
+
+def _threshold(binariser: str, stack: _Stack, row: int, mean: float) -> float:
+    if binariser == "above_median":
+        return _median(block[row] for block in stack.blocks())
+    return mean if binariser == "above_mean" else 0.0
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
     """Sum over blocks in float64."""
     return functools.reduce(torch.add, (part.double() for part in parts))
-
-
-def _transformed(feature: Tensor, words: tuple[Primitive, ...]) -> Callable[[], Iterable[Tensor]]:
-    """The transformed feature as blocks of columns ``[N, columns]``; large ones are computed anew for each reading."""
-    if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
-        for word in words:
-            feature = word.function(feature)
-        words = ()
-    flat = feature.flatten(1)
-    pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // len(flat), 1), dim=1)
-    if not words:
-        return lambda: pieces
-
-    def chain(block: Tensor) -> Tensor:
-        for word in words:
-            block = word.function(block)
-        return block
-
-    return lambda: map(chain, pieces)
 
 
 class _LayerAccumulator:
@@ -198,8 +258,10 @@ class _LayerAccumulator:
 
     @torch.no_grad()  # also where the network itself switches gradients on
     def __call__(self, feature: Tensor) -> None:
+        if not torch.is_autocast_enabled(feature.device.type):
+            return self._collect(feature)
         with torch.autocast(feature.device.type, enabled=False):  # counts are exact in float32, not in bfloat16
-            self._collect(feature)
+            return self._collect(feature)
 
     def _collect(self, feature: Tensor) -> None:
         start = time.perf_counter()
