@@ -112,14 +112,15 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
 
     So are tensors that are plain attributes, such as the weight that ``torch.nn.utils.spectral_norm`` computes.
     """
+    modules = list(model.modules())
     saved = [
         (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
     ]
     plain = [
         (module, {name: value for name, value in vars(module).items() if isinstance(value, Tensor)})
-        for module in model.modules()
+        for module in modules
     ]
     devices = sorted({x.get_device() for x in inputs if x.is_cuda})
     try:

@@ -105,7 +105,7 @@ def sqrt(x: Tensor) -> Tensor:
 @transform(formula=r"\tfrac{x+1}{2}", edge=NAN, increasing=True, affine=True)
 def scale(x: Tensor) -> Tensor:
     """Map [-1, 1] to [0, 1]."""
-    return (x + 1) / 2
+    return (x + 1).mul_(0.5)
 
 
 @transform(formula=r"\tfrac{x-\min x}{\max x-\min x}", edge="constant gives zero", elementwise=False, affine=True,
