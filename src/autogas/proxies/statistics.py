@@ -148,8 +148,7 @@ def _stacks(feature: Tensor, groups: Iterable[tuple[Words, Wanted]]) -> Iterator
     """Small features together, as calls cost more than arithmetic there; others alone, to stay in the cache."""
     if feature.numel() > SMALL:
         for words, wanted in groups:
-            blocks = _transformed(feature, words)
-            yield _Stack([wanted], sum(block.shape[2] for block in blocks()), blocks)
+            yield _Stack([wanted], *_transformed(feature, words))
         return
     by_size: dict[int, list[tuple[Wanted, Tensor]]] = {}
     for words, wanted in groups:
@@ -160,13 +159,13 @@ def _stacks(feature: Tensor, groups: Iterable[tuple[Words, Wanted]]) -> Iterator
         yield _Stack([wanted for wanted, _ in members], size, functools.partial(iter, stacked))
 
 
-def _transformed(feature: Tensor, words: Words) -> Callable[[], Iterable[Tensor]]:
-    """The transformed feature as blocks ``[1, N, columns]``; large ones are computed anew for each reading."""
+def _transformed(feature: Tensor, words: Words) -> tuple[int, Callable[[], Iterable[Tensor]]]:
+    """Entries of a sample, and blocks ``[1, N, columns]``, which large features compute anew for each reading."""
     if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
         feature, words = _chain(words, feature), ()
     flat = feature.flatten(1)[None]
     pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // len(feature), 1), dim=2)
-    return functools.partial(map, functools.partial(_chain, words), pieces)
+    return flat.shape[2], functools.partial(map, functools.partial(_chain, words), pieces)
 
 
 def _chain(words: Words, x: Tensor) -> Tensor:
@@ -204,7 +203,7 @@ class _Found:
             squares = _total(map(products.gram, stack.blocks()))
             self.grams.update((place, squares[row]) for place, row in plain.items())
         if binary:
-            self._add_binary(binary, stack.blocks)
+            self._add_binary(binary, stack.blocks, device=totals.device)
 
     def finish(self) -> None:
         """Count the bits, and derive what follows from other statistics."""
@@ -220,9 +219,11 @@ class _Found:
         self.grams[place] = _total(map(products.gram, blocks))
         self.sums[place] = _total(block.sum(dim=1) for block in blocks)
 
-    def _add_binary(self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]]) -> None:
+    def _add_binary(
+        self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]], *, device: torch.device
+    ) -> None:
         """Features by row that are above a threshold, for each place."""
-        if next(iter(blocks())).device.type == "cpu":
+        if device.type == "cpu":
             words = products.pack(blocks(), list(binary.values()))
             self._packed.setdefault(words.shape[2], []).append((list(binary), words))
             return
