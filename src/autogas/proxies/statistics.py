@@ -6,13 +6,11 @@ Gram, Pearson, covariance and Hamming kernels are functions of these, so feature
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +20,8 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, products
 from autogas.proxies.expression import Prefix
-from autogas.proxies.primitives import REGISTRY, Primitive, Stage
+from autogas.proxies.plan import Plan, Transforms, Wanted, plan
+from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
@@ -71,62 +70,10 @@ def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
 
     Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
     """
-    plan = _plan(tuple(prefixes))
-    found = _Found(plan)
-    for stack in _stacks(feature, plan.groups):
+    found = _Found(plan(tuple(prefixes)), feature.device)
+    for stack in _stacks(feature, found.plan.groups):
         found.add(stack)
-    found.finish()
-    asked = range(len(prefixes))
-    return Moments(
-        torch.stack([found.grams[place] for place in asked]),
-        torch.stack([found.sums[place] for place in asked]),
-        tuple(found.sizes[place] for place in asked),
-    )
-
-
-Words: TypeAlias = tuple[Primitive, ...]
-Wanted: TypeAlias = dict[str | None, int]
-"""Where the statistics of a transformed feature stand, for each binariser and for none."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How the statistics of some prefixes are found; a place is that in the list of prefixes.
-
-    Attributes:
-        groups: transforms that are applied once, and what is wanted of what they give.
-        derived: places whose Gram matrix follows from that of another, x / |x| from x; bases before what they give.
-    """
-
-    groups: tuple[tuple[Words, Wanted], ...]
-    derived: dict[int, int]
-
-
-@functools.lru_cache(maxsize=64)
-def _plan(prefixes: tuple[Prefix, ...]) -> _Plan:
-    """The bases of what is derived come after the prefixes: always, so that company changes nothing."""
-    needed = list(prefixes)
-    for prefix in needed:  # grows while it is read
-        if _derived(prefix) and _base(prefix) not in needed:
-            needed.append(_base(prefix))
-    groups: dict[tuple[str, ...], Wanted] = {}
-    for place, prefix in enumerate(needed):
-        groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
-    derived = sorted(filter(_derived, needed), key=lambda prefix: len(prefix.transforms))
-    words = REGISTRY[Stage.TRANSFORM]
-    return _Plan(
-        tuple((tuple(words[name] for name in transforms), wanted) for transforms, wanted in groups.items()),
-        {needed.index(prefix): needed.index(_base(prefix)) for prefix in derived},
-    )
-
-
-def _derived(prefix: Prefix) -> bool:
-    """Whether the Gram matrix follows from that of what is transformed: of x / |x| from that of x."""
-    return prefix.binariser is None and prefix.transforms[-1:] == ("norm",)
-
-
-def _base(prefix: Prefix) -> Prefix:
-    return dataclasses.replace(prefix, transforms=prefix.transforms[:-1])
+    return found.moments(range(len(prefixes)))
 
 
 @dataclass(frozen=True)
@@ -143,8 +90,25 @@ class _Stack:
     size: int
     blocks: Callable[[], Iterable[Tensor]]
 
+    @functools.cached_property
+    def sums(self) -> Tensor:
+        """Over the entries of each sample, ``[T, N]``."""
+        return _total(block.sum(dim=2) for block in self.blocks())
 
-def _stacks(feature: Tensor, groups: Iterable[tuple[Words, Wanted]]) -> Iterator[_Stack]:
+    @functools.cached_property
+    def means(self) -> list[float]:
+        """Of all entries of each feature."""
+        means: list[float] = (self.sums.sum(dim=1) / (self.sums.shape[1] * self.size)).tolist()
+        return means
+
+    def threshold(self, binariser: str, row: int) -> float:
+        """What entries of a feature must be above."""
+        if binariser == "above_median":
+            return _median(block[row] for block in self.blocks())
+        return self.means[row] if binariser == "above_mean" else 0.0
+
+
+def _stacks(feature: Tensor, groups: Iterable[tuple[Transforms, Wanted]]) -> Iterator[_Stack]:
     """Small features together, as calls cost more than arithmetic there; others alone, to stay in the cache."""
     if feature.numel() > SMALL:
         for words, wanted in groups:
@@ -159,7 +123,7 @@ def _stacks(feature: Tensor, groups: Iterable[tuple[Words, Wanted]]) -> Iterator
         yield _Stack([wanted for wanted, _ in members], size, functools.partial(iter, stacked))
 
 
-def _transformed(feature: Tensor, words: Words) -> tuple[int, Callable[[], Iterable[Tensor]]]:
+def _transformed(feature: Tensor, words: Transforms) -> tuple[int, Callable[[], Iterable[Tensor]]]:
     """Entries of a sample, and blocks ``[1, N, columns]``, which large features compute anew for each reading."""
     if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
         feature, words = _chain(words, feature), ()
@@ -168,7 +132,7 @@ def _transformed(feature: Tensor, words: Words) -> tuple[int, Callable[[], Itera
     return flat.shape[2], functools.partial(map, functools.partial(_chain, words), pieces)
 
 
-def _chain(words: Words, x: Tensor) -> Tensor:
+def _chain(words: Transforms, x: Tensor) -> Tensor:
     for word in words:
         x = word.function(x)
     return x
@@ -177,53 +141,56 @@ def _chain(words: Words, x: Tensor) -> Tensor:
 class _Found:
     """What is known of one feature, by place."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan, device: torch.device) -> None:
         self.plan = plan
-        self.grams: dict[int, Tensor] = {}
-        self.sums: dict[int, Tensor] = {}
-        self.sizes: dict[int, int] = {}
+        self._as_bits = device.type == "cpu"
+        self._grams: dict[int, Tensor] = {}
+        self._sums: dict[int, Tensor] = {}
+        self._sizes: dict[int, int] = {}
         self._packed: dict[int, list[tuple[list[int], products.Words]]] = {}
 
     def add(self, stack: _Stack) -> None:
         """Measure a stack; what is counted as bits is only packed."""
-        totals = _total(block.sum(dim=2) for block in stack.blocks())
-        means = (totals.sum(dim=1) / (totals.shape[1] * stack.size)).tolist()
         plain, binary = {}, {}
         for row, wanted in enumerate(stack.wanted):
             for binariser, place in wanted.items():
-                self.sizes[place] = stack.size
+                self._sizes[place] = stack.size
                 if binariser is None:
-                    self.sums[place] = totals[row]
-                    plain[place] = row
+                    self._sums[place] = stack.sums[row]
+                    if place not in self.plan.derived:
+                        plain[place] = row
                 elif binariser == "sign":
                     self._add_sign(place, [block[row].sign() for block in stack.blocks()])
                 else:
-                    binary[place] = row, _threshold(binariser, stack, row, mean=means[row])
-        if plain.keys() - self.plan.derived.keys():
+                    binary[place] = row, stack.threshold(binariser, row)
+        if plain:
             squares = _total(map(products.gram, stack.blocks()))
-            self.grams.update((place, squares[row]) for place, row in plain.items())
+            self._grams.update((place, squares[row]) for place, row in plain.items())
         if binary:
-            self._add_binary(binary, stack.blocks, device=totals.device)
+            self._add_binary(binary, stack.blocks)
 
-    def finish(self) -> None:
-        """Count the bits, and derive what follows from other statistics."""
+    def moments(self, places: Sequence[int]) -> Moments:
+        """Count the bits, derive what follows from other statistics, and give what was asked for."""
         for same_size in self._packed.values():
             words = np.concatenate([words for _, words in same_size])
-            places = [place for places, _ in same_size for place in places]
-            self._add_common(places, torch.from_numpy(products.ones_in_common(words)))
+            counted = [place for places, _ in same_size for place in places]
+            self._add_common(counted, torch.from_numpy(products.ones_in_common(words)))
         for place, base in self.plan.derived.items():
-            lengths = self.grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
-            self.grams[place] = self.grams[base] / lengths / lengths[:, None]
+            lengths = self._grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
+            self._grams[place] = self._grams[base] / lengths / lengths[:, None]
+        return Moments(
+            torch.stack([self._grams[place] for place in places]),
+            torch.stack([self._sums[place] for place in places]),
+            tuple(self._sizes[place] for place in places),
+        )
 
     def _add_sign(self, place: int, blocks: Sequence[Tensor]) -> None:
-        self.grams[place] = _total(map(products.gram, blocks))
-        self.sums[place] = _total(block.sum(dim=1) for block in blocks)
+        self._grams[place] = _total(map(products.gram, blocks))
+        self._sums[place] = _total(block.sum(dim=1) for block in blocks)
 
-    def _add_binary(
-        self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]], *, device: torch.device
-    ) -> None:
+    def _add_binary(self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]]) -> None:
         """Features by row that are above a threshold, for each place."""
-        if device.type == "cpu":
+        if self._as_bits:
             words = products.pack(blocks(), list(binary.values()))
             self._packed.setdefault(words.shape[2], []).append((list(binary), words))
             return
@@ -232,14 +199,8 @@ class _Found:
             self._add_common([place], common[None])
 
     def _add_common(self, places: Iterable[int], common: Tensor) -> None:
-        self.grams.update(zip(places, common, strict=True))
-        self.sums.update(zip(places, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
-
-
-def _threshold(binariser: str, stack: _Stack, row: int, mean: float) -> float:
-    if binariser == "above_median":
-        return _median(block[row] for block in stack.blocks())
-    return mean if binariser == "above_mean" else 0.0
+        self._grams.update(zip(places, common, strict=True))
+        self._sums.update(zip(places, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
