@@ -237,14 +237,14 @@ def test_canonical(text, canonical):
 
 
 def feature():
-    """Pre-activations of a small network: skewed, with channels of different spread, some entries exactly zero."""
+    """Pre-activations of one layer: skewed, with channels of different spread, some entries exactly zero."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 3, 8, 8, generator=generator)
     weight = torch.randn(12, 3, 3, 3, generator=generator)
     x = torch.nn.functional.conv2d(x, weight, padding=1) * torch.linspace(0.02, 0.2, 12).view(-1, 1, 1) + 0.1
     x += 0.2 * x.square()
     x[:, ::2, 0, :2] = 0
-    return x
+    return x[None]
 
 
 def simplified(last, binariser):
@@ -296,4 +296,4 @@ def test_constant_prefix_has_only_ones(name, binariser):
 
 def test_constant_prefix_has_only_ones_where_the_feature_is_zero():
     prefix = Prefix(transforms=("relu", "abs"), binariser="above_zero")
-    assert not prefix.constant or (moments(feature(), [prefix]).gram == feature()[0].numel()).all()
+    assert not prefix.constant or (moments(feature(), [prefix]).gram == feature()[0, 0].numel()).all()

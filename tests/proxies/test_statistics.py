@@ -12,7 +12,7 @@ from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.probe import Probe
-from autogas.proxies.statistics import measure, measure_features, moments
+from autogas.proxies.statistics import Moments, measure, measure_features
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
@@ -172,6 +172,12 @@ def feature(shape=(5, 6, 8, 8), seed=0):
     return torch.from_numpy(x + 0.2 * x**2).float()
 
 
+def moments(x, prefixes):
+    """Of one feature, without the dimension of features."""
+    found = statistics.moments(x[None], prefixes)
+    return Moments(found.gram[:, 0], found.sums[:, 0], found.sizes)
+
+
 def one(prefix, x):
     found = moments(x, [prefix])
     return found.gram[0].numpy(), found.sums[0].numpy(), found.sizes[0]
@@ -203,6 +209,59 @@ def test_company_changes_nothing(small, block, monkeypatch):
         assert torch.equal(together.gram[place], alone.gram[0])
         assert torch.equal(together.sums[place], alone.sums[0])
         assert together.sizes[place] == alone.sizes[0]
+
+
+def four_features(shape):
+    return torch.stack([feature(shape, seed) * (1 + seed) - seed / 2 for seed in range(4)])
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 8, 8), (16, 8, 1, 1), (16, 3, 6, 6), (2, 80), (16, 9, 40, 40)], ids=str)
+@pytest.mark.parametrize("small", [0, statistics.SMALL])
+def test_features_that_are_measured_together_do_not_see_each_other(shape, small, monkeypatch):
+    monkeypatch.setattr(statistics, "SMALL", small)
+    together = statistics.moments(four_features(shape), PREFIXES)
+    for number, x in enumerate(four_features(shape)):
+        alone = moments(x, PREFIXES)
+        assert torch.equal(together.gram[:, number], alone.gram)
+        assert torch.equal(together.sums[:, number], alone.sums)
+        assert together.sizes == alone.sizes
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (9, 7), (3, 2, 5, 5), (5, 31)], ids=str)
+def test_company_of_unaligned_features_only_rounds(shape):
+    prefixes = [prefix for prefix in PREFIXES if prefix.binariser is None]
+    together = statistics.moments(four_features(shape), prefixes)
+    for number, x in enumerate(four_features(shape)):
+        alone = moments(x, prefixes)
+        torch.testing.assert_close(together.gram[:, number], alone.gram, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(together.sums[:, number], alone.sums, rtol=1e-5, atol=1e-5)
+        assert together.sizes == alone.sizes
+
+
+def many_layers(x):
+    dead = torch.ones_like(x)
+    small = x[:, :, :3, :3] * 1
+    for y in (x * 2, small, x + 1, dead, x * 3, small - 1, x.double(), x - 1, small, x / 2):
+        F.relu(y)
+    return x
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 100])
+def test_layers_of_one_shape_wait_for_each_other(room, monkeypatch):
+    x = images()
+    batches = []
+    real = statistics.moments
+    monkeypatch.setattr(statistics, "BLOCK", room * x.numel())
+    monkeypatch.setattr(statistics, "moments", lambda fs, prefixes: batches.append(fs.shape) or real(fs, prefixes))
+    found = measure(Call(many_layers), (x,), [PLAIN])
+    expected = [x * 2, x[:, :, :3, :3], x + 1, x * 0, x * 3, x[:, :, :3, :3] - 1, x, x - 1, x[:, :, :3, :3], x / 2]
+    for gram, y in zip(found.gram[PLAIN], expected, strict=True):
+        b = y.flatten(1).double()
+        np.testing.assert_allclose(gram, b @ b.T, rtol=1e-4, atol=1e-4)
+    assert found.sizes[PLAIN].tolist() == [y[0].numel() for y in expected]
+    assert found.live["activations"].tolist() == [not (y == 0).all() for y in expected]
+    of_x = [len(shape) == 5 and shape[0] for shape in batches if shape[1:] == x.shape]
+    assert sorted(of_x) == {1: [1] * 6, 2: [1, 1, 2, 2], 3: [1, 2, 3], 100: [1, 5]}[room]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES, ids=str)
@@ -240,9 +299,9 @@ def test_counts_stay_exact_under_autocast(length):
 def test_blocks_are_really_used(monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", 50)
     words = REGISTRY[Stage.TRANSFORM]
-    size, blocks = statistics._transformed(feature((5, 4, 8)), (words["relu"], words["exp"]))
+    size, blocks = statistics._transformed(feature((1, 5, 4, 8)), (words["relu"], words["exp"]))
     assert size == 32
-    assert [block.shape for block in blocks()] == [(1, 5, 10), (1, 5, 10), (1, 5, 10), (1, 5, 2)]
+    assert [block.shape for block in blocks()] == [(1, 1, 5, 10), (1, 1, 5, 10), (1, 1, 5, 10), (1, 1, 5, 2)]
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (4, 6), (3, 2, 5, 5), (2, 1)], ids=str)
@@ -250,7 +309,9 @@ def test_blocks_are_really_used(monkeypatch):
 def test_median_is_that_of_torch(shape, block, monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", block)
     x = feature(shape)
-    assert statistics._median(statistics._transformed(x, ())[1]()) == x.median().item()
+    pair = torch.stack([x, -3 * x])
+    medians = statistics._medians(block[0] for block in statistics._transformed(pair, ())[1]())
+    assert torch.equal(medians, torch.stack([x.median(), (-3 * x).median()]))
 
 
 def test_median_of_ties():
@@ -325,16 +386,17 @@ def test_output(name):
 
 
 def counted(monkeypatch):
-    calls = []
+    """What is measured, in order."""
+    measured = []
     real = statistics.moments
-    monkeypatch.setattr(statistics, "moments", lambda *args: calls.append(1) or real(*args))
-    return calls
+    monkeypatch.setattr(statistics, "moments", lambda fs, prefixes: measured.extend(fs) or real(fs, prefixes))
+    return measured
 
 
 def test_tensor_read_twice_is_measured_once(monkeypatch):
-    calls = counted(monkeypatch)
+    measured = counted(monkeypatch)
     found = measure(Call(lambda x: F.relu(x) + F.relu(x + 1) + F.silu(x)), (images(),), [PLAIN])
-    assert len(calls) == 2
+    assert len(measured) == 2
     gram = found.gram[PLAIN]
     assert len(gram) == 3
     np.testing.assert_array_equal(gram[0], gram[2])
@@ -351,13 +413,13 @@ def overwritten(x):
 
 
 def test_change_in_place_is_noticed(monkeypatch):
-    calls = counted(monkeypatch)
+    measured = counted(monkeypatch)
     x = images()
     gram = measure(Call(overwritten), (x,), [PLAIN]).gram[PLAIN]
     b = x.flatten(1).double()
     expected = [b @ b.T, 9 * b @ b.T, 9 * b @ b.T, 9 * b.relu() @ b.relu().T]
     np.testing.assert_allclose(gram, torch.stack(expected), rtol=1e-4, atol=1e-3)
-    assert len(calls) == 3
+    assert len(measured) == 3
 
 
 def scaled(x):

@@ -28,52 +28,56 @@ def gram(blocks: Tensor) -> Tensor:
     On the CPU long rows are each other's kernels of a convolution, up to 1.7 times as fast as a matrix product.
     """
     n, columns = blocks.shape[-2:]
+    flat = blocks.reshape(-1, n, columns)
     if n < MANY or columns < LONG or blocks.device.type != "cpu" or blocks.dtype != torch.float32:
-        return blocks @ blocks.mT
-    rows = blocks.reshape(-1, n, 1, columns)
-    return torch.stack([F.conv1d(row, row) for row in rows]).view(*blocks.shape[:-1], n)
+        products = torch.bmm(flat, flat.mT)
+    else:
+        products = torch.stack([F.conv1d(rows, rows) for rows in flat[:, :, None]])
+    return products.view(*blocks.shape[:-1], n)
 
 
-def pack(blocks: Iterable[Tensor], above: Sequence[tuple[int, float]]) -> Words:
+def pack(blocks: Iterable[Tensor], above: Sequence[tuple[int, Tensor]]) -> Words:
     """Which entries of features are above thresholds, as the bits of words.
 
     Args:
-        blocks: of T features on the CPU, ``[T, N, columns]`` each, side by side.
-        above: P features by number, and the threshold of each.
+        blocks: on the CPU, ``[T, K, N, columns]`` each, side by side.
+        above: numbers of P of the T, and thresholds ``[K]`` for each.
 
     Returns:
-        ``[P, N, words]``; columns that fill no word are followed by zeros.
+        ``[P, K, N, words]``; columns that fill no word are followed by zeros.
     """
     parts = []
     for block in blocks:
         values = block.detach().numpy()
         higher = np.empty((len(above), *values.shape[1:]), dtype=np.bool_)
-        for (feature, threshold), out in zip(above, higher, strict=True):
-            np.greater(values[feature], threshold, out=out)
-        parts.append(np.packbits(higher, axis=2))
-    size = sum(part.shape[2] for part in parts)
+        for (number, thresholds), out in zip(above, higher, strict=True):
+            np.greater(values[number], thresholds.to(block.dtype).numpy()[:, None, None], out=out)
+        parts.append(np.packbits(higher, axis=3))
+    size = sum(part.shape[3] for part in parts)
     if size % 8:
-        parts.append(np.zeros((*parts[0].shape[:2], -size % 8), dtype=np.uint8))
-    return (np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]).view(np.uint64)
+        parts.append(np.zeros((*parts[0].shape[:3], -size % 8), dtype=np.uint8))
+    return (np.concatenate(parts, axis=3) if len(parts) > 1 else parts[0]).view(np.uint64)
 
 
 def ones_in_common(words: Words) -> NDArray[np.float64]:
-    """Gram matrices ``[P, N, N]`` of binary features ``[P, N, words]``: how many ones two samples have in common.
+    """Gram matrices ``[..., N, N]`` of binary features ``[..., N, words]``: how many ones two samples have in common.
 
     64 entries are compared at once, which takes half the time of a product of floats.
     """
-    p, n, length = words.shape
+    n, length = words.shape[-2:]
+    rows = words.reshape(-1, n, length)
+    p = len(rows)
     partners, places = _pairs(n)
     counts = np.zeros((p, partners.size), dtype=np.float64)
     columns = max(min(length, ROOM // partners.size, FEW), 1)
     features = max(ROOM // (columns * partners.size), 1)
     for first, column in itertools.product(range(0, p, features), range(0, length, columns)):
-        part = words[first : first + features, :, column : column + columns]
+        part = rows[first : first + features, :, column : column + columns]
         both = part.take(partners, axis=1)
         np.bitwise_and(both, part[:, None], out=both)
         ones = np.add.reduce(np.bitwise_count(both), axis=3, dtype=np.uint16)
         counts[first : first + features] += ones.reshape(len(part), -1)
-    return counts.take(places, axis=1)
+    return counts.take(places, axis=1).reshape(*words.shape[:-1], n)
 
 
 @functools.lru_cache

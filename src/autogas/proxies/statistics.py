@@ -6,6 +6,7 @@ Gram, Pearson, covariance and Hamming kernels are functions of these, so feature
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 import weakref
@@ -58,32 +59,32 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Moments:
-    """``G [P, N, N]`` and ``s [P, N]`` of one layer in float64, for P prefixes, and ``D`` of each."""
+    """``G [P, K, N, N]`` and ``s [P, K, N]`` of K features in float64, for P prefixes, and ``D`` of each prefix."""
 
     gram: Tensor
     sums: Tensor
     sizes: tuple[int, ...]
 
 
-def moments(feature: Tensor, prefixes: Sequence[Prefix]) -> Moments:
-    """Sufficient statistics of one feature ``[N, …]`` for every prefix.
+def moments(features: Tensor, prefixes: Sequence[Prefix]) -> Moments:
+    """Sufficient statistics of K features ``[K, N, …]`` for every prefix.
 
     Transforms are shared between binarisers, and what follows from the statistics of another prefix is not measured.
     """
-    found = _Found(plan(tuple(prefixes)), feature.device)
-    for stack in _stacks(feature, found.plan.groups):
+    found = _Found(plan(tuple(prefixes)), features.device)
+    for stack in _stacks(features, found.plan.groups):
         found.add(stack)
     return found.moments(range(len(prefixes)))
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """T transformed features of one size, measured together.
+    """K features after each of T transforms that give one size, measured together.
 
     Attributes:
-        wanted: of each.
+        wanted: of each transform.
         size: entries of a sample.
-        blocks: gives blocks ``[T, N, columns]``, which large features compute anew for each reading.
+        blocks: gives blocks ``[T, K, N, columns]``, which large features compute anew for each reading.
     """
 
     wanted: list[Wanted]
@@ -92,54 +93,56 @@ class _Stack:
 
     @functools.cached_property
     def sums(self) -> Tensor:
-        """Over the entries of each sample, ``[T, N]``."""
-        return _total(block.sum(dim=2) for block in self.blocks())
+        """Over the entries of each sample, ``[T, K, N]``."""
+        return _total(block.sum(dim=3) for block in self.blocks())
 
     @functools.cached_property
-    def means(self) -> list[float]:
-        """Of all entries of each feature."""
-        means: list[float] = (self.sums.sum(dim=1) / (self.sums.shape[1] * self.size)).tolist()
-        return means
+    def means(self) -> Tensor:
+        """Of all entries of each feature, ``[T, K]``."""
+        return self.sums.sum(dim=2) / (self.sums.shape[2] * self.size)
 
-    def threshold(self, binariser: str, row: int) -> float:
-        """What entries of a feature must be above."""
+    def thresholds(self, binariser: str, row: int) -> Tensor:
+        """What entries of each feature must be above after a transform, ``[K]``."""
         if binariser == "above_median":
-            return _median(block[row] for block in self.blocks())
-        return self.means[row] if binariser == "above_mean" else 0.0
+            return _medians(block[row] for block in self.blocks())
+        return self.means[row] if binariser == "above_mean" else torch.zeros_like(self.means[row])
 
 
-def _stacks(feature: Tensor, groups: Iterable[tuple[Transforms, Wanted]]) -> Iterator[_Stack]:
-    """Small features together, as calls cost more than arithmetic there; others alone, to stay in the cache."""
-    if feature.numel() > SMALL:
+def _stacks(features: Tensor, groups: Iterable[tuple[Transforms, Wanted]]) -> Iterator[_Stack]:
+    """Few entries after all transforms together, as calls cost more than arithmetic; many stay in the cache alone."""
+    if features.numel() > SMALL:
         for words, wanted in groups:
-            yield _Stack([wanted], *_transformed(feature, words))
+            yield _Stack([wanted], *_transformed(features, words))
         return
     by_size: dict[int, list[tuple[Wanted, Tensor]]] = {}
     for words, wanted in groups:
-        flat = _chain(words, feature).flatten(1)
-        by_size.setdefault(flat.shape[1], []).append((wanted, flat))
+        flat = _chain(words, features).flatten(2)
+        by_size.setdefault(flat.shape[2], []).append((wanted, flat))
     for size, members in by_size.items():
         stacked = (torch.stack([flat for _, flat in members]),)
         yield _Stack([wanted for wanted, _ in members], size, functools.partial(iter, stacked))
 
 
-def _transformed(feature: Tensor, words: Transforms) -> tuple[int, Callable[[], Iterable[Tensor]]]:
-    """Entries of a sample, and blocks ``[1, N, columns]``, which large features compute anew for each reading."""
-    if feature.numel() <= BLOCK or not all(word.elementwise for word in words):
-        feature, words = _chain(words, feature), ()
-    flat = feature.flatten(1)[None]
-    pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // len(feature), 1), dim=2)
-    return flat.shape[2], functools.partial(map, functools.partial(_chain, words), pieces)
+def _transformed(features: Tensor, words: Transforms) -> tuple[int, Callable[[], Iterable[Tensor]]]:
+    """Entries of a sample, and blocks ``[1, K, N, columns]``, which large features compute anew for each reading."""
+    if features.numel() <= BLOCK or not all(word.elementwise for word in words):
+        features, words = _chain(words, features), ()
+    flat = features.flatten(2)[None]
+    rows = flat.shape[1] * flat.shape[2]
+    pieces = (flat,) if flat.numel() <= BLOCK else flat.split(max(BLOCK // rows, 1), dim=3)
+    return flat.shape[3], functools.partial(map, functools.partial(_chain, words), pieces)
 
 
-def _chain(words: Transforms, x: Tensor) -> Tensor:
+def _chain(words: Transforms, features: Tensor) -> Tensor:
+    """What transforms make of features ``[K, N, …]``, each of which is transformed alone."""
     for word in words:
-        x = word.function(x)
-    return x
+        together = word.elementwise
+        features = word.function(features) if together else torch.stack([word.function(x) for x in features])
+    return features
 
 
 class _Found:
-    """What is known of one feature, by place."""
+    """What is known of K features, by place."""
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.plan = plan
@@ -162,7 +165,7 @@ class _Found:
                 elif binariser == "sign":
                     self._add_sign(place, [block[row].sign() for block in stack.blocks()])
                 else:
-                    binary[place] = row, stack.threshold(binariser, row)
+                    binary[place] = row, stack.thresholds(binariser, row)
         if plain:
             squares = _total(map(products.gram, stack.blocks()))
             self._grams.update((place, squares[row]) for place, row in plain.items())
@@ -176,8 +179,8 @@ class _Found:
             counted = [place for places, _ in same_size for place in places]
             self._add_common(counted, torch.from_numpy(products.ones_in_common(words)))
         for place, base in self.plan.derived.items():
-            lengths = self._grams[base].diagonal().sqrt().clamp_min(1e-12)  # zero stays zero
-            self._grams[place] = self._grams[base] / lengths / lengths[:, None]
+            lengths = self._grams[base].diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-12)  # zero stays zero
+            self._grams[place] = self._grams[base] / lengths[:, None] / lengths[:, :, None]
         return Moments(
             torch.stack([self._grams[place] for place in places]),
             torch.stack([self._sums[place] for place in places]),
@@ -186,21 +189,22 @@ class _Found:
 
     def _add_sign(self, place: int, blocks: Sequence[Tensor]) -> None:
         self._grams[place] = _total(map(products.gram, blocks))
-        self._sums[place] = _total(block.sum(dim=1) for block in blocks)
+        self._sums[place] = _total(block.sum(dim=2) for block in blocks)
 
-    def _add_binary(self, binary: dict[int, tuple[int, float]], blocks: Callable[[], Iterable[Tensor]]) -> None:
-        """Features by row that are above a threshold, for each place."""
+    def _add_binary(self, binary: dict[int, tuple[int, Tensor]], blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Features by row that are above their thresholds, for each place."""
         if self._as_bits:
             words = products.pack(blocks(), list(binary.values()))
-            self._packed.setdefault(words.shape[2], []).append((list(binary), words))
+            self._packed.setdefault(words.shape[3], []).append((list(binary), words))
             return
-        for place, (row, threshold) in binary.items():
-            common = _total(products.gram(above(block[row], threshold)) for block in blocks())
+        for place, (row, thresholds) in binary.items():
+            limits = thresholds[:, None, None]
+            common = _total(products.gram(above(block[row], limits.to(block.dtype))) for block in blocks())
             self._add_common([place], common[None])
 
     def _add_common(self, places: Iterable[int], common: Tensor) -> None:
         self._grams.update(zip(places, common, strict=True))
-        self._sums.update(zip(places, common.diagonal(dim1=1, dim2=2), strict=True))  # ones are their own squares
+        self._sums.update(zip(places, common.diagonal(dim1=2, dim2=3), strict=True))  # ones are their own squares
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
@@ -209,58 +213,94 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 
 
 class _LayerAccumulator:
-    """Collects the statistics of one kind of layer while the network runs."""
+    """Collects the statistics of one kind of layer while the network runs.
+
+    Layers of one shape wait for each other: together they are measured faster, and the network keeps the cache.
+    """
 
     def __init__(self, prefixes: Sequence[Prefix]) -> None:
         self.prefixes = prefixes
-        self.rows: list[Moments] = []
         self.live: list[bool] = []
         self.seconds = 0.0
+        self._features: list[int] = []  # which each layer reads
+        self._found: list[tuple[Sequence[int], Moments]] = []  # of features by number
+        self._waiting: dict[tuple[object, ...], list[tuple[int, Tensor]]] = {}
         self._seen: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
     @torch.no_grad()  # also where the network itself switches gradients on
     def __call__(self, feature: Tensor) -> None:
-        if not torch.is_autocast_enabled(feature.device.type):
-            return self._collect(feature)
-        with torch.autocast(feature.device.type, enabled=False):  # counts are exact in float32, not in bfloat16
-            return self._collect(feature)
-
-    def _collect(self, feature: Tensor) -> None:
         start = time.perf_counter()
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))
         if known is not None and known[0]() is feature and known[1] == feature._version:
-            self.rows.append(self.rows[known[2]])
+            self._features.append(self._features[known[2]])
             self.live.append(self.live[known[2]])
         else:
             if not feature.is_inference():
-                self._seen[id(feature)] = (weakref.ref(feature), feature._version, len(self.rows))
+                self._seen[id(feature)] = (weakref.ref(feature), feature._version, len(self.live))
+            self._features.append(len(self.live))
             self.live.append(varies(feature))
-            self.rows.append(self._measure(feature) if self.live[-1] else self._nothing(feature))
+            if self.live[-1]:
+                self._wait(feature)
+            else:
+                self._found.append(([self._features[-1]], self._nothing(feature)))
         if feature.is_cuda:
             torch.cuda.synchronize(feature.device)
         self.seconds += time.perf_counter() - start
 
-    def _measure(self, feature: Tensor) -> Moments:
-        wide = feature.is_floating_point() and feature.dtype.itemsize >= 4
-        return moments(feature if wide else feature.float(), self.prefixes)
+    def _wait(self, feature: Tensor) -> None:
+        """Measure a feature with those of its shape as soon as there is no room for one more."""
+        key = feature.shape, feature.dtype, feature.device
+        waiting = self._waiting.setdefault(key, [])
+        full = (len(waiting) + 2) * feature.numel() > BLOCK
+        waiting.append((self._features[-1], feature if full else feature.clone()))
+        if full:
+            self._measure(self._waiting.pop(key))
+
+    def _measure(self, waiting: Sequence[tuple[int, Tensor]]) -> None:
+        numbers, features = zip(*waiting, strict=True)
+        together = torch.stack(features) if len(features) > 1 else features[0][None]
+        wide = together.is_floating_point() and together.dtype.itemsize >= 4
+        with _exactly(together.device.type):
+            self._found.append((numbers, moments(together if wide else together.float(), self.prefixes)))
 
     def _nothing(self, feature: Tensor) -> Moments:
         """Place holders for a layer that no score will use."""
         n, p = len(feature), len(self.prefixes)
-        zeros = torch.zeros(p, n, n, dtype=torch.float64, device=feature.device)
+        zeros = torch.zeros(p, 1, n, n, dtype=torch.float64, device=feature.device)
         return Moments(zeros, zeros[..., 0], (feature[0].numel(),) * p)
 
+    def layers(self) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+        """``G [P, L, N, N]``, ``s [P, L, N]`` and ``D [P, L]`` of all layers, in order of execution."""
+        start = time.perf_counter()
+        while self._waiting:
+            self._measure(self._waiting.popitem()[1])
+        numbers = [number for numbers, _ in self._found for number in numbers]
+        places = [numbers.index(feature) for feature in self._features]
+        G = torch.cat([found.gram for _, found in self._found], dim=1)[:, places]
+        s = torch.cat([found.sums for _, found in self._found], dim=1)[:, places]
+        D = np.array([found.sizes for numbers, found in self._found for _ in numbers], dtype=np.int64).T[:, places]
+        self.seconds += time.perf_counter() - start
+        return G, s, D
 
-def _median(blocks: Iterable[Tensor]) -> float:
-    """The lower median of all entries; numpy's vectorised selection is ten times faster than torch's on the CPU."""
-    whole = torch.cat([block.flatten() for block in blocks])
+
+def _exactly(device: str) -> contextlib.AbstractContextManager[object]:
+    """Without autocast: counts are exact in float32, not in bfloat16."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+
+
+def _medians(blocks: Iterable[Tensor]) -> Tensor:
+    """The lower median of all entries of each feature ``[N, columns]`` of blocks ``[K, N, columns]``.
+
+    On the CPU numpy's vectorised selection is ten times faster than torch's.
+    """
+    whole = torch.cat([block.flatten(1) for block in blocks], dim=1)
     if whole.device.type != "cpu":
-        return float(whole.median())
+        return whole.median(dim=1).values
     values = whole.numpy()
-    middle = (values.size - 1) // 2
-    values.partition(middle)
-    return float(values[middle])
+    middle = (values.shape[1] - 1) // 2
+    values.partition(middle, axis=1)
+    return whole[:, middle]
 
 
 def varies(feature: Tensor) -> bool:
@@ -324,11 +364,10 @@ def _accumulators(prefixes: Sequence[Prefix]) -> dict[str, _LayerAccumulator]:
 def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, forward_seconds: float) -> Statistics:
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
-        if not accumulator.rows:
+        if not accumulator.live:
             raise InputError(f"the network has no layer of kind {layers!r} with features [N, …]")
-        G = torch.stack([row.gram for row in accumulator.rows], dim=1).float().cpu().numpy()
-        s = torch.stack([row.sums for row in accumulator.rows], dim=1).cpu().numpy()
-        D = np.array([row.sizes for row in accumulator.rows], dtype=np.int64).T
+        found = accumulator.layers()
+        G, s, D = found[0].float().cpu().numpy(), found[1].cpu().numpy(), found[2]
         for place, prefix in enumerate(accumulator.prefixes):
             gram[prefix], sums[prefix], sizes[prefix] = G[place], s[place], D[place]
     return Statistics(

@@ -41,7 +41,7 @@ def above_median(x: Tensor) -> Tensor:
     return above(x, float(x.median()))
 
 
-def above(x: Tensor, threshold: float) -> Tensor:
+def above(x: Tensor, threshold: Tensor | float) -> Tensor:
     """``x > threshold`` as numbers of ``x``'s own type, in one pass over memory."""
     return torch.gt(x, threshold, out=torch.empty_like(x))
 
