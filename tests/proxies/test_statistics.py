@@ -1,4 +1,5 @@
 import functools
+import time
 
 import numpy as np
 import pytest
@@ -229,10 +230,9 @@ def test_features_that_are_measured_together_do_not_see_each_other(shape, small,
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (9, 7), (3, 2, 5, 5), (5, 31)], ids=str)
 def test_company_of_unaligned_features_only_rounds(shape):
-    prefixes = [prefix for prefix in PREFIXES if prefix.binariser is None]
-    together = statistics.moments(four_features(shape), prefixes)
+    together = statistics.moments(four_features(shape), PREFIXES)
     for number, x in enumerate(four_features(shape)):
-        alone = moments(x, prefixes)
+        alone = moments(x, PREFIXES)
         torch.testing.assert_close(together.gram[:, number], alone.gram, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(together.sums[:, number], alone.sums, rtol=1e-5, atol=1e-5)
         assert together.sizes == alone.sizes
@@ -251,7 +251,7 @@ def test_layers_of_one_shape_wait_for_each_other(room, monkeypatch):
     x = images()
     batches = []
     real = statistics.moments
-    monkeypatch.setattr(statistics, "BLOCK", room * x.numel())
+    monkeypatch.setattr(statistics, "ROOM", room * x.numel())
     monkeypatch.setattr(statistics, "moments", lambda fs, prefixes: batches.append(fs.shape) or real(fs, prefixes))
     found = measure(Call(many_layers), (x,), [PLAIN])
     expected = [x * 2, x[:, :, :3, :3], x + 1, x * 0, x * 3, x[:, :, :3, :3] - 1, x, x - 1, x[:, :, :3, :3], x / 2]
@@ -260,7 +260,7 @@ def test_layers_of_one_shape_wait_for_each_other(room, monkeypatch):
         np.testing.assert_allclose(gram, b @ b.T, rtol=1e-4, atol=1e-4)
     assert found.sizes[PLAIN].tolist() == [y[0].numel() for y in expected]
     assert found.live["activations"].tolist() == [not (y == 0).all() for y in expected]
-    of_x = [len(shape) == 5 and shape[0] for shape in batches if shape[1:] == x.shape]
+    of_x = [shape[0] for shape in batches if shape[1:] == x.shape]
     assert sorted(of_x) == {1: [1] * 6, 2: [1, 1, 2, 2], 3: [1, 2, 3], 100: [1, 5]}[room]
 
 
@@ -270,7 +270,7 @@ def test_long_rows_are_multiplied_by_convolution(prefix, monkeypatch):
     gram, sums, _ = one(prefix, x)
     monkeypatch.setattr(products, "LONG", 1)
     monkeypatch.setattr(products, "MANY", 1)
-    monkeypatch.setattr(torch.Tensor, "__matmul__", None)
+    monkeypatch.setattr(torch, "bmm", None)
     by_convolution = one(prefix, x)
     np.testing.assert_allclose(by_convolution[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max())
     np.testing.assert_array_equal(by_convolution[1], sums)
@@ -283,17 +283,53 @@ def test_long_rows_are_exact_enough(shape):
     np.testing.assert_allclose(one(PLAIN, x)[0], gram, rtol=2e-5, atol=1e-6 * np.abs(gram).max())
 
 
+@pytest.mark.parametrize("room", [0, statistics.ROOM])
 @pytest.mark.parametrize("length", [600, products.LONG])
-def test_counts_stay_exact_under_autocast(length):
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_counts_stay_exact_under_autocast(where, length, room, monkeypatch):
+    monkeypatch.setattr(statistics, "ROOM", room)
     x = torch.randn(8, length, generator=torch.Generator().manual_seed(0))
+    prefix = Prefix(binariser="sign")
+    mixed = functools.partial(torch.autocast, "cpu", dtype=torch.bfloat16)
 
-    def autocast(x):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+    def inside(x):
+        with mixed():
             return F.relu(x)
 
-    prefix = Prefix(binariser="above_zero")
-    found = measure(Call(autocast), (x,), [prefix])
-    assert np.array_equal(found.sums[prefix][0], (x > 0).sum(1).numpy())
+    if where == "inside":
+        found = measure(Call(inside), (x,), [prefix])
+    else:
+        with mixed():
+            found = measure(Call(F.relu), (x,), [prefix])
+    signs = x.sign().double()
+    assert np.array_equal(found.gram[prefix][0], signs @ signs.T)
+    assert np.array_equal(found.sums[prefix][0], signs.sum(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_layers_wait_under_autocast(dtype):
+    def layers(x):
+        for i in (1, 2, 3):
+            y = F.relu(x.to(dtype) * i)
+        return y
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = measure(Call(layers), (images(),), [PLAIN])
+    b = images().to(dtype).double().flatten(1)
+    expected = torch.stack([i * i * b @ b.T for i in (1, 2, 3)])
+    np.testing.assert_allclose(found.gram[PLAIN], expected, rtol=0.03, atol=0.5)
+
+
+def test_time_of_what_waits_is_counted(monkeypatch):
+    real = statistics.moments
+    monkeypatch.setattr(statistics, "moments", lambda *args: time.sleep(0.2) or real(*args))
+    seconds = measure(Call(F.relu), (images(),), [PLAIN]).seconds
+    assert seconds["statistics"] >= 0.2 > seconds["forward"]
+
+
+def test_only_means_that_are_asked_for(monkeypatch):
+    monkeypatch.setattr(statistics._Stack, "sums", property(lambda _: pytest.fail("not needed")))
+    moments(feature(), [Prefix(binariser=b) for b in ("sign", "above_zero", "above_median")])
 
 
 def test_blocks_are_really_used(monkeypatch):

@@ -23,7 +23,7 @@ from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map, replacing
 from autogas.spaces import Space, get_space
 
-FORMAT = 5
+FORMAT = 6
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
 
 

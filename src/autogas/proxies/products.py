@@ -41,7 +41,7 @@ def pack(blocks: Iterable[Tensor], above: Sequence[tuple[int, Tensor]]) -> Words
 
     Args:
         blocks: on the CPU, ``[T, K, N, columns]`` each, side by side.
-        above: numbers of P of the T, and thresholds ``[K]`` for each.
+        above: numbers of P of the T, and thresholds ``[K]`` or ``[1]`` for each.
 
     Returns:
         ``[P, K, N, words]``; columns that fill no word are followed by zeros.

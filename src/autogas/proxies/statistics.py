@@ -1,7 +1,7 @@
 """Sufficient statistics of features: everything that proxies need of a network, from one forward pass.
 
 For a feature flattened to ``B [N, D]`` (transformed, perhaps binarised) they are ``G = B Bᵀ``, ``s = B 1`` and ``D``.
-Gram, Pearson, covariance and Hamming kernels are functions of these, so features never leave the forward pass.
+Gram, Pearson, covariance and Hamming kernels are functions of these, so features are forgotten once they are measured.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.primitives.encodings import above
 
 BLOCK = 1 << 20
-"""Entries of a feature that are worked on at a time: column blocks that stay in the cache between two steps."""
+"""Entries that are worked on at a time: column blocks that stay in the cache between two steps."""
 SMALL = 1 << 16
-"""Entries of a feature up to which all its transforms are measured together."""
+"""Entries up to which all transforms of features are measured together."""
+ROOM = 1 << 19
+"""Entries up to which layers of one shape wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,14 @@ class _Stack:
         return self.sums.sum(dim=2) / (self.sums.shape[2] * self.size)
 
     def thresholds(self, binariser: str, row: int) -> Tensor:
-        """What entries of each feature must be above after a transform, ``[K]``."""
+        """What entries of each feature must be above after a transform: ``[K]``, or ``[1]`` if all have the same."""
         if binariser == "above_median":
             return _medians(block[row] for block in self.blocks())
-        return self.means[row] if binariser == "above_mean" else torch.zeros_like(self.means[row])
+        return self.means[row] if binariser == "above_mean" else torch.zeros(1)
 
 
 def _stacks(features: Tensor, groups: Iterable[tuple[Transforms, Wanted]]) -> Iterator[_Stack]:
-    """Few entries after all transforms together, as calls cost more than arithmetic; many stay in the cache alone."""
+    """One stack for all transforms where calls cost more than arithmetic, else one for each, to stay in the cache."""
     if features.numel() > SMALL:
         for words, wanted in groups:
             yield _Stack([wanted], *_transformed(features, words))
@@ -136,8 +138,10 @@ def _transformed(features: Tensor, words: Transforms) -> tuple[int, Callable[[],
 def _chain(words: Transforms, features: Tensor) -> Tensor:
     """What transforms make of features ``[K, N, …]``, each of which is transformed alone."""
     for word in words:
-        together = word.elementwise
-        features = word.function(features) if together else torch.stack([word.function(x) for x in features])
+        if word.elementwise:
+            features = word.function(features)
+        else:
+            features = torch.stack([word.function(feature) for feature in features])
     return features
 
 
@@ -199,7 +203,7 @@ class _Found:
             return
         for place, (row, thresholds) in binary.items():
             limits = thresholds[:, None, None]
-            common = _total(products.gram(above(block[row], limits.to(block.dtype))) for block in blocks())
+            common = _total(products.gram(above(block[row], limits.to(block))) for block in blocks())
             self._add_common([place], common[None])
 
     def _add_common(self, places: Iterable[int], common: Tensor) -> None:
@@ -213,7 +217,7 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 
 
 class _LayerAccumulator:
-    """Collects the statistics of one kind of layer while the network runs.
+    """Collects the statistics of one kind of layer from a network that runs.
 
     Layers of one shape wait for each other: together they are measured faster, and the network keeps the cache.
     """
@@ -222,47 +226,46 @@ class _LayerAccumulator:
         self.prefixes = prefixes
         self.live: list[bool] = []
         self.seconds = 0.0
-        self._features: list[int] = []  # which each layer reads
-        self._found: list[tuple[Sequence[int], Moments]] = []  # of features by number
+        self._sources: list[int] = []  # the first layer that reads the same tensor as each
         self._waiting: dict[tuple[object, ...], list[tuple[int, Tensor]]] = {}
+        self._found: list[tuple[Sequence[int], Moments]] = []
         self._seen: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
     @torch.no_grad()  # also where the network itself switches gradients on
     def __call__(self, feature: Tensor) -> None:
         start = time.perf_counter()
+        layer = len(self.live)
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))
         if known is not None and known[0]() is feature and known[1] == feature._version:
-            self._features.append(self._features[known[2]])
+            self._sources.append(known[2])
             self.live.append(self.live[known[2]])
         else:
             if not feature.is_inference():
-                self._seen[id(feature)] = (weakref.ref(feature), feature._version, len(self.live))
-            self._features.append(len(self.live))
+                self._seen[id(feature)] = (weakref.ref(feature), feature._version, layer)
+            self._sources.append(layer)
             self.live.append(varies(feature))
-            if self.live[-1]:
-                self._wait(feature)
+            if self.live[layer]:
+                self._wait(layer, feature)
             else:
-                self._found.append(([self._features[-1]], self._nothing(feature)))
-        if feature.is_cuda:
-            torch.cuda.synchronize(feature.device)
-        self.seconds += time.perf_counter() - start
+                self._found.append(([layer], self._nothing(feature)))
+        self._stop(start, feature.device)
 
-    def _wait(self, feature: Tensor) -> None:
+    def _wait(self, layer: int, feature: Tensor) -> None:
         """Measure a feature with those of its shape as soon as there is no room for one more."""
         key = feature.shape, feature.dtype, feature.device
         waiting = self._waiting.setdefault(key, [])
-        full = (len(waiting) + 2) * feature.numel() > BLOCK
-        waiting.append((self._features[-1], feature if full else feature.clone()))
-        if full:
-            self._measure(self._waiting.pop(key))
+        if (len(waiting) + 2) * feature.numel() <= ROOM:  # all of them, this one, one more
+            waiting.append((layer, feature.clone()))  # as the network may write to it
+        else:
+            self._measure([*self._waiting.pop(key), (layer, feature)])
 
-    def _measure(self, waiting: Sequence[tuple[int, Tensor]]) -> None:
-        numbers, features = zip(*waiting, strict=True)
-        together = torch.stack(features) if len(features) > 1 else features[0][None]
-        wide = together.is_floating_point() and together.dtype.itemsize >= 4
-        with _exactly(together.device.type):
-            self._found.append((numbers, moments(together if wide else together.float(), self.prefixes)))
+    def _measure(self, waiting: Iterable[tuple[int, Tensor]]) -> None:
+        layers, features = zip(*waiting, strict=True)
+        with _exactly(features[0].device.type):
+            together = torch.stack(features) if len(features) > 1 else features[0][None]
+            wide = together.is_floating_point() and together.dtype.itemsize >= 4
+            self._found.append((layers, moments(together if wide else together.float(), self.prefixes)))
 
     def _nothing(self, feature: Tensor) -> Moments:
         """Place holders for a layer that no score will use."""
@@ -270,18 +273,24 @@ class _LayerAccumulator:
         zeros = torch.zeros(p, 1, n, n, dtype=torch.float64, device=feature.device)
         return Moments(zeros, zeros[..., 0], (feature[0].numel(),) * p)
 
-    def layers(self) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    def finish(self) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
         """``G [P, L, N, N]``, ``s [P, L, N]`` and ``D [P, L]`` of all layers, in order of execution."""
         start = time.perf_counter()
-        while self._waiting:
-            self._measure(self._waiting.popitem()[1])
-        numbers = [number for numbers, _ in self._found for number in numbers]
-        places = [numbers.index(feature) for feature in self._features]
-        G = torch.cat([found.gram for _, found in self._found], dim=1)[:, places]
-        s = torch.cat([found.sums for _, found in self._found], dim=1)[:, places]
-        D = np.array([found.sizes for numbers, found in self._found for _ in numbers], dtype=np.int64).T[:, places]
-        self.seconds += time.perf_counter() - start
+        for waiting in self._waiting.values():
+            self._measure(waiting)
+        found = [moments for _, moments in self._found]
+        place = {layer: i for i, layer in enumerate(layer for layers, _ in self._found for layer in layers)}
+        places = [place[layer] for layer in self._sources]
+        G = torch.cat([moments.gram for moments in found], dim=1)[:, places]
+        s = torch.cat([moments.sums for moments in found], dim=1)[:, places]
+        D = np.array([moments.sizes for layers, moments in self._found for _ in layers], dtype=np.int64).T[:, places]
+        self._stop(start, G.device)
         return G, s, D
+
+    def _stop(self, start: float, device: torch.device) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        self.seconds += time.perf_counter() - start
 
 
 def _exactly(device: str) -> contextlib.AbstractContextManager[object]:
@@ -296,11 +305,11 @@ def _medians(blocks: Iterable[Tensor]) -> Tensor:
     """
     whole = torch.cat([block.flatten(1) for block in blocks], dim=1)
     if whole.device.type != "cpu":
-        return whole.median(dim=1).values
+        return torch.stack([feature.median() for feature in whole])
     values = whole.numpy()
     middle = (values.shape[1] - 1) // 2
     values.partition(middle, axis=1)
-    return whole[:, middle]
+    return whole[:, middle].clone()
 
 
 def varies(feature: Tensor) -> bool:
@@ -366,10 +375,10 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, fo
     for layers, accumulator in accumulators.items():
         if not accumulator.live:
             raise InputError(f"the network has no layer of kind {layers!r} with features [N, …]")
-        found = accumulator.layers()
-        G, s, D = found[0].float().cpu().numpy(), found[1].cpu().numpy(), found[2]
-        for place, prefix in enumerate(accumulator.prefixes):
-            gram[prefix], sums[prefix], sizes[prefix] = G[place], s[place], D[place]
+        G, s, D = accumulator.finish()
+        of_prefixes = zip(G.float().cpu().numpy(), s.cpu().numpy(), D, strict=True)
+        for prefix, found in zip(accumulator.prefixes, of_prefixes, strict=True):
+            gram[prefix], sums[prefix], sizes[prefix] = found
     return Statistics(
         gram=gram,
         sums=sums,
