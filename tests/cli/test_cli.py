@@ -375,6 +375,7 @@ def test_a_bad_option_is_refused(refused, here, verb, words, named):
         (["--validation", "9"], ["--validation 9", "8"]),
         (["--validation", "2"], ["validation"]),
         (["--strategy", "evolve"], ["strategy", "evolve", "evolution"]),
+        (["--fitness", "tau-a"], ["fitness", "tau-a", "kendall_a"]),
         (["--population", "0"], ["population"]),
         (["--iterations", "0"], ["iterations"]),
         (["--sampling-ratio", "1.5"], ["sampling_ratio"]),

@@ -113,9 +113,9 @@ def test_validation_and_test_are_disjoint(monkeypatch, tmp_path):
         asked.append([str(arch) for arch in archs])
         return load_all(self, archs, **options)
 
-    def spy_judge(self, statistics, goodness):
+    def spy_judge(self, statistics, goodness, fitness):
         judged.append(list(goodness))
-        judge(self, statistics, goodness)
+        judge(self, statistics, goodness, fitness)
 
     monkeypatch.setattr(FeatureBank, "load_all", spy_load)
     monkeypatch.setattr(module.Judge, "__init__", spy_judge)
@@ -215,6 +215,16 @@ def test_enumeration_alone_finds_the_optimum(small_grammar, tmp_path):
     assert results["enumeration"]["winner_place"] == 1
     assert results["evaluated"] == {}
     assert "enumeration optimum" not in table_of(run)
+
+
+def test_ties_earn_no_credit_by_tau_a(undisturbed, tmp_path):
+    run = discover("toy", out=str(tmp_path), **DISCOVER, fitness="kendall_a")
+    candidates = run.read_table("candidates")
+    both = candidates.merge(undisturbed.read_table("candidates"), on="proxy", suffixes=("", "_b")).dropna()
+    assert run.results["fitness"] == "kendall_a"
+    assert run.results["winner"]["validation_tau"] == candidates["fitness"].max()
+    assert len(both) > 0
+    assert (both["fitness"].abs() <= both["fitness_b"].abs() + 1e-12).all()
 
 
 def test_random_search_alone(tmp_path):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -82,6 +83,28 @@ def test_fitness_is_scipys_tau_of_the_scores(networks, grammar):
     judged = {proxy: verdict.fitness for proxy, verdict in verdicts.items() if not verdict.reason}
     assert len(judged) > 30
     assert judged == pytest.approx({proxy: tau_of(evaluator.scores(proxy)) for proxy in judged}, abs=1e-9)
+
+
+@pytest.mark.parametrize("fitness", ["kendall_b", "kendall_a"])
+def test_ties_count_as_the_fitness_says(networks, grammar, fitness, monkeypatch):
+    monkeypatch.setattr(Evaluator, "scores", lambda self, proxy, scores=Evaluator.scores: np.round(scores(self, proxy)))
+    judge, evaluator = Judge(networks, QUALITY, fitness), Evaluator(networks)
+    rng = np.random.default_rng(0)
+    tied = 0
+    for proxy in (grammar.sample(rng) for _ in range(60)):
+        verdict = judge(proxy)
+        if verdict.reason:
+            continue
+        scores = last(evaluator.scores(proxy))
+        pairs = [
+            (np.sign(scores[i] - scores[j]), np.sign(QUALITY[i] - QUALITY[j]))
+            for i, j in itertools.combinations(range(len(QUALITY)), 2)
+        ]
+        concordant = sum(x * y for x, y in pairs)
+        tied += any(x == 0 for x, _ in pairs)
+        untied = math.sqrt(sum(x != 0 for x, _ in pairs) * sum(y != 0 for _, y in pairs))
+        assert verdict.fitness == pytest.approx(concordant / (untied if fitness == "kendall_b" else len(pairs)))
+    assert tied > 10
 
 
 @pytest.mark.parametrize(

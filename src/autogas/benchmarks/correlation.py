@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from autogas.errors import InputError
 from autogas.seeding import numpy_generator
 
 Values: TypeAlias = NDArray[np.float64]
+Kendall: TypeAlias = Literal["kendall_b", "kendall_a"]
 RESAMPLES = 1000
 LEVEL = 0.95
 SIGNIFICANT_DIGITS = 12
@@ -147,8 +148,14 @@ def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
     return out
 
 
-def kendall_of_ranks(quality: Values, ranks: NDArray[np.int32]) -> Values:
-    """Kendall's tau-b of rows of :func:`dense_ranks` with ``quality [n]``; NaN for a constant row."""
+def kendall_of_ranks(quality: Values, ranks: NDArray[np.int32], variant: Kendall = "kendall_b") -> Values:
+    """Kendall's tau of rows of :func:`dense_ranks` with ``quality [n]``; NaN for a constant row.
+
+    Args:
+        quality: ``[n]``, bigger is better.
+        ranks: ``[m, n]``.
+        variant: tau-b leaves out pairs that tie; tau-a counts them as neither right nor wrong.
+    """
     first, second = np.triu_indices(len(quality), 1)
     sign_y = np.sign(quality[first] - quality[second]).astype(np.float32)
     untied_y = np.count_nonzero(sign_y)
@@ -158,8 +165,9 @@ def kendall_of_ranks(quality: Values, ranks: NDArray[np.int32]) -> Values:
         part = ranks[start : start + block]
         signs = np.sign(part[:, first] - part[:, second]).astype(np.float32)
         with np.errstate(invalid="ignore"):
-            untied = np.sqrt(np.square(signs).sum(axis=1, dtype=np.float64) * untied_y)
-            out[start : start + block] = (signs @ sign_y) / untied
+            untied = np.square(signs).sum(axis=1, dtype=np.float64)
+            pairs = np.sqrt(untied * untied_y) if variant == "kendall_b" else np.where(untied > 0, len(first), 0)
+            out[start : start + block] = (signs @ sign_y) / pairs
     return out
 
 

@@ -18,6 +18,9 @@ def discover(
     iterations: Annotated[int, typer.Option(help="Iterations of ask and tell.")] = 100,
     sampling_ratio: Annotated[float, typer.Option(help="Share of the population that parents are chosen from.")] = 0.9,
     top_k: Annotated[int, typer.Option(help="Parents an iteration.")] = 5,
+    fitness: Annotated[
+        str, typer.Option(help="kendall_b, or kendall_a, which gives no credit for tied scores.")
+    ] = "kendall_b",
     validation: Annotated[int, typer.Option(help="Architectures that candidates are judged on.")] = 50,
     test: options.Test = None,
     batch_size: options.BatchSize = 16,
@@ -43,6 +46,7 @@ def discover(
         iterations=iterations,
         sampling_ratio=sampling_ratio,
         top_k=top_k,
+        fitness=fitness,
         validation=validation,
         test=test,
         batch_size=batch_size,

@@ -64,15 +64,15 @@ def _score(score: float) -> str:
     return f"score {short_number(score)}" if np.isfinite(score) else "no score"
 
 
-def evolution(curves: Sequence[Trace], optimum: float | None) -> Markup:
-    """Best validation tau-b so far against the number of judged candidates."""
+def evolution(curves: Sequence[Trace], optimum: float | None, tau: str) -> Markup:
+    """Best validation tau so far against the number of judged candidates."""
     values = [value for curve in curves for value in curve.best]
     top = [optimum] if optimum is not None else []
     frame = svg.Frame(
         Axis(1, max(2, *(curve.evaluated for curve in curves)), log=True),
         axis_over(values + top),
         "candidates judged, logarithmic",
-        "best validation τ-b so far",
+        f"best validation {tau} so far",
         *WIDE_CHART,
     )
     marks = []
@@ -85,11 +85,11 @@ def evolution(curves: Sequence[Trace], optimum: float | None) -> Markup:
         marks.append(svg.polyline([(frame.across(x), frame.up(y)) for x, y in steps(curve)], f"curve {style}"))
         marks += [
             svg.point(
-                frame.across(x), frame.up(y), f"{curve.strategy}, candidate {x}: {proxy}, τ-b {signed(y)}", style, 3
+                frame.across(x), frame.up(y), f"{curve.strategy}, candidate {x}: {proxy}, {tau} {signed(y)}", style, 3
             )
             for x, y, proxy in zip(curve.at, curve.best, curve.proxies, strict=True)
         ]
-    return frame.draw(marks, label="Best validation tau-b so far of every strategy", kind="wide")
+    return frame.draw(marks, label=f"Best validation {tau} so far of every strategy", kind="wide")
 
 
 def steps(curve: Trace) -> list[tuple[float, float]]:
@@ -104,11 +104,11 @@ def strategy_style(strategy: str) -> str:
     return strategy if strategy in ("evolution", "random") else "optimum"
 
 
-def tau_histogram(histogram: Mapping[str, Any], markers: Sequence[Marker]) -> Markup:
-    """Distribution of validation tau-b over all distinct rankings, with markers."""
+def tau_histogram(histogram: Mapping[str, Any], markers: Sequence[Marker], tau: str) -> Markup:
+    """Distribution of validation tau over all distinct rankings, with markers."""
     counts = np.asarray(histogram["counts"], dtype=np.int64)
     edges = np.linspace(histogram["low"], histogram["high"], len(counts) + 1)
-    return bars(counts, edges, markers, ("validation τ-b", "distinct rankings"), "rankings")
+    return bars(counts, edges, markers, (f"validation {tau}", "distinct rankings"), "rankings")
 
 
 def bars(

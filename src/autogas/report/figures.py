@@ -28,7 +28,7 @@ from autogas.report.data import (
     traces,
 )
 from autogas.report.scale import plotted
-from autogas.report.words import measured, signed
+from autogas.report.words import measured, of_fitness, signed
 
 DPI = 160
 MOST_PANELS = 12
@@ -88,7 +88,7 @@ def _scatter_panel(axes: Axes, panel: Panel, metric: str) -> None:
 
 
 def evolution(data: RunData) -> Figure:
-    """Best validation tau-b so far against the number of judged candidates, with the enumeration optimum."""
+    """Best validation tau so far against the number of judged candidates, with the enumeration optimum."""
     figure = Figure(figsize=(6, 3.7), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     enumeration = data.results.get("enumeration")
@@ -102,7 +102,7 @@ def evolution(data: RunData) -> Figure:
         axes.axhline(optimum, color=COLOURS["optimum"], linestyle=":", label="enumeration optimum")
     axes.set_xscale("log")
     axes.set_xlabel("candidates judged, logarithmic", fontsize=9)
-    axes.set_ylabel("best validation τ-b so far", fontsize=9)
+    axes.set_ylabel(f"best validation {of_fitness(data.results)} so far", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     _plain(axes)
     return figure

@@ -42,16 +42,18 @@ def discover(data: RunData) -> Context:
     optimum = enumeration["optimum"]["validation_tau"] if enumeration else None
     subject = "the discovered proxy"
     markers = _markers(results, curves)
+    tau = words.of_fitness(results)
     return {
+        "tau": tau,
         "headline": words.headline(table, benchmark, "discovered", subject, " that no candidate saw"),
         "caveats": [*words.against_trivial(table, "discovered", subject), *words.against_random(table)],
         "stages": mathematics(results["winner"]["proxy"]),
         "table": table,
         **_scatters(data),
         "curves": curves,
-        "evolution": charts.evolution(curves, optimum) if any(curve.best for curve in curves) else "",
+        "evolution": charts.evolution(curves, optimum, tau) if any(curve.best for curve in curves) else "",
         "enumeration": enumeration,
-        "histogram": charts.tau_histogram(enumeration["histogram"], markers) if enumeration else "",
+        "histogram": charts.tau_histogram(enumeration["histogram"], markers, tau) if enumeration else "",
         "markers": markers,
         "reasons": failure_reasons(data.tables["candidates"]),
     }

@@ -48,6 +48,11 @@ def with_interval(estimate: Mapping[str, float | None]) -> str:
     return signed(estimate["value"]) + (f" ({between})" if between else "")
 
 
+def of_fitness(results: Mapping[str, Any]) -> str:
+    """Which of Kendall's coefficients candidates of a discovery were judged by."""
+    return {"kendall_a": "τ-a", "kendall_b": "τ-b"}[results.get("fitness", "kendall_b")]
+
+
 def unbroken(text: str) -> Markup:
     """A sentence, escaped, whose statistics are not broken over lines at their hyphen."""
     kept = Markup('<span class="kept">{}</span>')

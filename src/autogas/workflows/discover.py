@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark, load_benchmark
+from autogas.benchmarks.correlation import Kendall
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
@@ -51,6 +52,7 @@ class DiscoverSettings(BaseModel):
     iterations: int = Field(100, ge=1, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
+    fitness: Kendall = Field("kendall_b", description="Kendall's tau-b, or tau-a, which gives no credit for ties")
     validation: int = Field(50, ge=3, description="architectures that candidates are judged on")
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
@@ -90,7 +92,7 @@ def discover(
     with seconds("validation_features"):
         bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
         validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
-        judge = Judge(validation, bench.goodness[split.validation])
+        judge = Judge(validation, bench.goodness[split.validation], s.fitness)
 
     grammar = Grammar()
     searches: dict[str, Search] = {}
@@ -119,6 +121,7 @@ def discover(
     run.finish(
         {
             "benchmark": about_benchmark(bench),
+            "fitness": s.fitness,
             "winner": {"proxy": str(winner), "validation_tau": validation_tau["discovered"]},
             "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
             "validation": [str(bench.archs[i]) for i in split.validation],

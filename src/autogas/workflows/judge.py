@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
+from autogas.benchmarks.correlation import Kendall, dense_ranks, kendall_of_ranks
 from autogas.errors import InputError
 from autogas.proxies.enumeration import score_grammar
 from autogas.proxies.evaluate import Evaluator
@@ -26,7 +26,7 @@ BINS = 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """Kendall's tau-b of a candidate on validation architectures (NaN when it failed), and why it failed."""
+    """Kendall's tau of a candidate on validation architectures (NaN when it failed), and why it failed."""
 
     fitness: float
     reason: str = ""
@@ -46,7 +46,7 @@ class Enumeration:
         rankings: distinct rankings among them: expressions that rank these architectures alike count once.
         failed: expressions without a finite score on some architecture, or constant.
         top: the best distinct rankings, ``(tau, expression)``, best first.
-        taus: tau-b of every distinct ranking, sorted, best first.
+        taus: Kendall's tau of every distinct ranking, sorted, best first.
     """
 
     expressions: int = 0
@@ -66,11 +66,13 @@ class Judge:
     Args:
         statistics: of the validation architectures.
         goodness: their measured quality, bigger is better.
+        fitness: which of Kendall's coefficients counts.
     """
 
-    def __init__(self, statistics: Sequence[Statistics], goodness: Values) -> None:
+    def __init__(self, statistics: Sequence[Statistics], goodness: Values, fitness: Kendall = "kendall_b") -> None:
         self.evaluator = Evaluator(statistics)
         self.goodness = goodness
+        self.fitness = fitness
         self._known: dict[bytes, Verdict] = {}
         if len(self.evaluator.live_networks) < 3:
             raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
@@ -84,7 +86,7 @@ class Judge:
         ranks = self._with_failures_last(dense_ranks(scores[None, self.evaluator.live_networks]))
         fingerprint = ranks.tobytes()
         if fingerprint not in self._known:
-            tau = float(kendall_of_ranks(self.goodness, ranks)[0])
+            tau = float(kendall_of_ranks(self.goodness, ranks, self.fitness)[0])
             self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else "constant on all networks")
         return self._known[fingerprint]
 
@@ -110,7 +112,7 @@ class Judge:
                 if fingerprint not in seen:
                     seen.add(fingerprint)
                     new.append(row)
-            block_taus = kendall_of_ranks(self.goodness, ranks[new])
+            block_taus = kendall_of_ranks(self.goodness, ranks[new], self.fitness)
             taus.append(block_taus)
             constant = ranks.max(axis=1) == ranks.min(axis=1)
             out.failed += int(np.count_nonzero(~finite | constant))
