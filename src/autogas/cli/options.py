@@ -98,7 +98,7 @@ def emit_run(run: Run, *, as_json: bool) -> None:
 
 
 def _describe(results: dict[str, Any]) -> str:
-    from autogas.report.words import measured, of_fitness
+    from autogas.report.words import fitness_name, measured
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("scorer")
@@ -113,7 +113,7 @@ def _describe(results: dict[str, Any]) -> str:
     console = Console(file=text, width=110)
     if "winner" in results:
         winner = results["winner"]
-        fitness = f"validation {of_fitness(results).replace('τ', 'tau')} {number(winner['validation_tau'])}"
+        fitness = f"validation {fitness_name(results).replace('τ', 'tau')} {number(winner['validation_tau'])}"
         console.print(f"winner: {winner['proxy']}  ({fitness})", markup=False)
     count, benchmark = results["test"][0]["count"], results["benchmark"]
     console.print(f"{benchmark['name']}: {count} test architectures, quality {measured(benchmark)}")

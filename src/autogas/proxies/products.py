@@ -30,10 +30,10 @@ def gram(blocks: Tensor) -> Tensor:
     n, columns = blocks.shape[-2:]
     flat = blocks.reshape(-1, n, columns)
     if n < MANY or columns < LONG or blocks.device.type != "cpu" or blocks.dtype != torch.float32:
-        products = torch.bmm(flat, flat.mT)
+        grams = torch.bmm(flat, flat.mT)
     else:
-        products = torch.stack([F.conv1d(rows, rows) for rows in flat[:, :, None]])
-    return products.view(*blocks.shape[:-1], n)
+        grams = torch.stack([F.conv1d(rows, rows) for rows in flat[:, :, None]])
+    return grams.view(*blocks.shape[:-1], n)
 
 
 def pack(blocks: Iterable[Tensor], above: Sequence[tuple[int, Tensor]]) -> Words:

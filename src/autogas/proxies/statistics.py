@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.proxies import capture, products
+from autogas.proxies import capture, liveness, products
 from autogas.proxies.expression import Prefix
 from autogas.proxies.plan import Plan, Transforms, Wanted, plan
 from autogas.proxies.primitives import REGISTRY, Stage
@@ -244,7 +244,7 @@ class _LayerAccumulator:
             if not feature.is_inference():
                 self._seen[id(feature)] = (weakref.ref(feature), feature._version, layer)
             self._sources.append(layer)
-            self.live.append(varies(feature))
+            self.live.append(liveness.varies(feature))
             if self.live[layer]:
                 self._wait(layer, feature)
             else:
@@ -312,13 +312,6 @@ def _medians(blocks: Iterable[Tensor]) -> Tensor:
     return whole[:, middle].clone()
 
 
-def varies(feature: Tensor) -> bool:
-    """Whether any sample of the batch differs from the first."""
-    if not torch.equal(feature[0], feature[1]):
-        return True
-    return bool((feature[2:] != feature[0]).any())
-
-
 @torch.no_grad()
 def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Prefix]) -> Statistics:
     """Sufficient statistics of every captured layer for every prefix, from one forward pass.
@@ -384,20 +377,6 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, fo
         sums=sums,
         sizes=sizes,
         live={layers: np.array(a.live, dtype=bool) for layers, a in accumulators.items()},
-        failure=_failure(output),
+        failure=liveness.failure(output),
         seconds={"forward": forward_seconds, "statistics": sum(a.seconds for a in accumulators.values())},
     )
-
-
-def _failure(output: object) -> str:
-    while isinstance(output, list | tuple) and output:
-        output = output[0]
-    if isinstance(output, dict) and output:
-        return _failure(next(iter(output.values())))
-    if not isinstance(output, Tensor) or output.dim() == 0:
-        return ""
-    if not bool(torch.isfinite(output).all()):
-        return "the output of the network is not finite"
-    if len(output) > 1 and not varies(output):
-        return "the output of the network ignores its input"
-    return ""

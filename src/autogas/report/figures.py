@@ -28,7 +28,7 @@ from autogas.report.data import (
     traces,
 )
 from autogas.report.scale import plotted
-from autogas.report.words import measured, of_fitness, signed
+from autogas.report.words import fitness_name, measured, signed
 
 DPI = 160
 MOST_PANELS = 12
@@ -102,7 +102,7 @@ def evolution(data: RunData) -> Figure:
         axes.axhline(optimum, color=COLOURS["optimum"], linestyle=":", label="enumeration optimum")
     axes.set_xscale("log")
     axes.set_xlabel("candidates judged, logarithmic", fontsize=9)
-    axes.set_ylabel(f"best validation {of_fitness(data.results)} so far", fontsize=9)
+    axes.set_ylabel(f"best validation {fitness_name(data.results)} so far", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     _plain(axes)
     return figure

@@ -42,7 +42,7 @@ def discover(data: RunData) -> Context:
     optimum = enumeration["optimum"]["validation_tau"] if enumeration else None
     subject = "the discovered proxy"
     markers = _markers(results, curves)
-    tau = words.of_fitness(results)
+    tau = words.fitness_name(results)
     return {
         "tau": tau,
         "headline": words.headline(table, benchmark, "discovered", subject, " that no candidate saw"),

@@ -48,7 +48,7 @@ def with_interval(estimate: Mapping[str, float | None]) -> str:
     return signed(estimate["value"]) + (f" ({between})" if between else "")
 
 
-def of_fitness(results: Mapping[str, Any]) -> str:
+def fitness_name(results: Mapping[str, Any]) -> str:
     """Which of Kendall's coefficients candidates of a discovery were judged by."""
     return {"kendall_a": "τ-a", "kendall_b": "τ-b"}[results.get("fitness", "kendall_b")]
 

@@ -66,13 +66,13 @@ class Judge:
     Args:
         statistics: of the validation architectures.
         goodness: their measured quality, bigger is better.
-        fitness: which of Kendall's coefficients counts.
+        variant: which of Kendall's coefficients is the fitness.
     """
 
-    def __init__(self, statistics: Sequence[Statistics], goodness: Values, fitness: Kendall = "kendall_b") -> None:
+    def __init__(self, statistics: Sequence[Statistics], goodness: Values, variant: Kendall = "kendall_b") -> None:
         self.evaluator = Evaluator(statistics)
         self.goodness = goodness
-        self.fitness = fitness
+        self.variant = variant
         self._known: dict[bytes, Verdict] = {}
         if len(self.evaluator.live_networks) < 3:
             raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
@@ -86,7 +86,7 @@ class Judge:
         ranks = self._with_failures_last(dense_ranks(scores[None, self.evaluator.live_networks]))
         fingerprint = ranks.tobytes()
         if fingerprint not in self._known:
-            tau = float(kendall_of_ranks(self.goodness, ranks, self.fitness)[0])
+            tau = float(kendall_of_ranks(self.goodness, ranks, self.variant)[0])
             self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else "constant on all networks")
         return self._known[fingerprint]
 
@@ -112,7 +112,7 @@ class Judge:
                 if fingerprint not in seen:
                     seen.add(fingerprint)
                     new.append(row)
-            block_taus = kendall_of_ranks(self.goodness, ranks[new], self.fitness)
+            block_taus = kendall_of_ranks(self.goodness, ranks[new], self.variant)
             taus.append(block_taus)
             constant = ranks.max(axis=1) == ranks.min(axis=1)
             out.failed += int(np.count_nonzero(~finite | constant))
