@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from autogas.errors import InputError
-from autogas.runs import Run, replacing, write_json
+from autogas.files import replacing, write_json
+from autogas.runs import Run
 
 SETTINGS = {"space": "transnas", "count": 3, "nested": {"rate": 0.1, "none": None, "list": [1, 2]}}
 

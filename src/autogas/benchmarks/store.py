@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from autogas.benchmarks.benchmark import Benchmark
 from autogas.errors import InputError, unknown
+from autogas.files import replacing, write_json
 from autogas.proxies.bank import home
-from autogas.runs import replacing, write_json
 from autogas.spaces import SPACES, get_space
 
 EMBEDDED = Path(str(resources.files("autogas.benchmarks"))) / "data"

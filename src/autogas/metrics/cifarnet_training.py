@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from autogas.datasets import load_images, load_labels
 from autogas.errors import InputError
+from autogas.files import replacing, write_json
 from autogas.metrics.cifarnet import CLASSES, SIZE, WHITENED, CifarNet, read_cifarnet
-from autogas.runs import progress, replacing, write_json
+from autogas.runs import progress
 from autogas.seeding import derive_seed, torch_generator
 
 

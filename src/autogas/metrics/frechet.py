@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
-from autogas.runs import replacing
+from autogas.files import replacing
 
 Array = NDArray[np.float64]
 

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from autogas.datasets.domains import Frame, LabelMaps, draw_views
 from autogas.datasets.translation import TranslationData, load_translation
 from autogas.errors import InputError
+from autogas.files import replacing, write_json
 from autogas.metrics.segmentation import SegmentationScores, confusion_matrix, segmentation_scores
 from autogas.metrics.segmenter import TORCHSCRIPT_SUFFIXES
-from autogas.runs import progress, replacing, write_json
+from autogas.runs import progress
 from autogas.seeding import derive_seed, torch_generator
 
 DILATIONS = (1, 2, 4, 1)

@@ -17,10 +17,11 @@ import numpy as np
 import platformdirs
 import torch
 
+from autogas.files import replacing
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import Statistics, measure
-from autogas.runs import Failure, parallel_map, replacing
+from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, get_space
 
 FORMAT = 6

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autogas.files import replacing
 from autogas.report.data import read
 from autogas.report.figures import draw_figures
 from autogas.report.page import render
-from autogas.runs import Run, replacing
+from autogas.runs import Run
 
 PAGE_FILE = "report.html"
 FIGURES_FOLDER = "figures"

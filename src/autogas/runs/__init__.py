@@ -1,6 +1,6 @@
 """Run folders, the record of every evaluation, and the parallel map."""
 
-from autogas.runs.folder import Run, replacing, write_json
+from autogas.runs.folder import Run
 from autogas.runs.parallel import Failure, attempt, parallel_map, progress
 from autogas.runs.record import Record
 
@@ -11,6 +11,4 @@ __all__ = [
     "attempt",
     "parallel_map",
     "progress",
-    "replacing",
-    "write_json",
 ]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.runs import replacing
+from autogas.files import replacing
 
 HEADER = "autogas"
 

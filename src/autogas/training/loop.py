@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.runs import replacing
+from autogas.files import replacing
 from autogas.seeding import derive_seed, torch_generator
 from autogas.training.checkpoint import load_tensors, restore_state, save_tensors, state_tensors
 from autogas.training.machine import Machine

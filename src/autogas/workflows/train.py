@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from autogas.errors import InputError, unknown
+from autogas.files import replacing
 from autogas.metrics import FeatureStatistics
-from autogas.runs import Run, progress, replacing
+from autogas.runs import Run, progress
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
