@@ -62,19 +62,13 @@ def test_score_is_a_plain_number():
     assert type(score(nn.Linear(3, 4), torch.ones(2, 3), "macs")) is float
 
 
-class Counted(nn.ReLU):
-    calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return super().forward(x)
-
-
 def test_expressions_share_one_pass():
-    model, x = Counted(), images()
+    calls = []  # in a closure, where nothing is put back
+    model, x = nn.ReLU(), images()
+    model.register_forward_hook(lambda *_: calls.append(1))
     texts = ["gram > trace", "swish > above_mean > hamming > slogdet", "tanh > cosine > abslog > max"]
     together = score_many(model, x, texts)
-    assert model.calls == 1
+    assert len(calls) == 1
     assert list(together) == texts
     assert together == {text: score(model, x, text) for text in texts}
 

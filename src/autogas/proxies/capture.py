@@ -6,15 +6,17 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
+from autogas.proxies.isolation import unchanged
+from autogas.proxies.liveness import Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
 
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
@@ -63,74 +65,78 @@ def convolutions(called: Callable[..., Any], _before: Tensor, after: Tensor) -> 
     return after if called in CONVOLUTIONS else None
 
 
-WATCHED = ACTIVATIONS | CONVOLUTIONS
 Consumer = Callable[[Tensor], None]
 Selector = Callable[[Callable[..., Any], Tensor, Tensor], "Tensor | None"]
 
 
-class _Watch(Interceptor):
-    """Hand the selected tensors to their consumers while the network runs."""
+class Watch(Interceptor):
+    """See the features of a network while it runs: inputs of rectifiers, outputs of layers.
 
-    def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
+    Args:
+        batch_size: a feature ``[N, …]`` has one entry a sample; what has another length is none.
+    """
+
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
-        self.consumers = consumers
         self.batch_size = batch_size
+        self.finiteness = Finiteness()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if func not in WATCHED:
-            return func(*args, **kwargs)
-        before = input_of(args, kwargs)
-        # An in-place activation overwrites its input, so what comes before must be read before the call.
+        """What the network gets from a function."""
         if func in ACTIVATIONS:
-            self._offer(func, before, before)
+            # In place it overwrites its input, so what comes before must be read before the call.
+            before = input_of(args, kwargs)
+            self.finiteness.add(func, before)
+            self.see(func, before)
             return func(*args, **kwargs)
         after = func(*args, **kwargs)
-        self._offer(func, before, after)
+        if func in CONVOLUTIONS:
+            self.finiteness.add(func, after)
+            return self.see(func, after)
         return after
 
-    def _offer(self, func: Callable[..., Any], before: Tensor, after: Tensor) -> None:
+    def see(self, _func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Look at a rectifier's input or a layer's output; returns what the network goes on with as that output."""
+        return feature
+
+    def is_feature(self, tensor: Tensor) -> bool:
+        """Whether a tensor is ``[N, …]``."""
+        return tensor.dim() > 1 and len(tensor) == self.batch_size
+
+    def must_be_finite(self) -> None:
+        """Raises ``InputError`` when a feature is not finite."""
+        if self.finiteness.failure:
+            raise InputError(self.finiteness.failure)
+
+
+class _Offer(Watch):
+    """Hand the selected features to their consumers."""
+
+    def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
+        super().__init__(batch_size)
+        self.consumers = consumers
+
+    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Offer a feature to every consumer."""
         for selector, consume in self.consumers:
-            feature = selector(func, before, after)
-            if feature is not None and feature.dim() > 1 and len(feature) == self.batch_size:
-                consume(feature)
+            selected = selector(func, feature, feature)
+            if selected is not None and self.is_feature(selected):
+                consume(selected)
+        return feature
 
 
-def run(model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]]) -> Any:
-    """One forward pass of ``model(*inputs)`` with consumers watching; returns the network's output.
+def run(
+    model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]]
+) -> tuple[Any, str]:
+    """One forward pass of ``model(*inputs)`` with consumers watching.
 
-    Buffers (batch statistics, spectral-norm vectors) and random states are the same afterwards, and so are weights
-    unless the network itself writes them in its forward pass.
+    The network and all random states are the same afterwards, see :func:`unchanged`.
+
+    Returns:
+        The network's output, and why the network cannot be scored, or empty.
     """
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
-    with unchanged(model, inputs), torch.no_grad(), _Watch(consumers, len(inputs[0])):
-        return model(*copies)
-
-
-@contextlib.contextmanager
-def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """Put back the buffers of ``model`` and torch's random states when the block ends, however it ends.
-
-    So are tensors that are plain attributes, such as the weight that ``torch.nn.utils.spectral_norm`` computes.
-    """
-    modules = list(model.modules())
-    saved = [
-        (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-    ]
-    plain = [
-        (module, {name: value for name, value in vars(module).items() if isinstance(value, Tensor)})
-        for module in modules
-    ]
-    devices = sorted({x.get_device() for x in inputs if x.is_cuda})
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, old in saved:
-                if buffer is not None and old is not None:
-                    buffer.copy_(old)
-                module._buffers[name] = buffer  # the network may have put another tensor in its place
-        for module, attributes in plain:
-            vars(module).update(attributes)
+    watch = _Offer(consumers, len(inputs[0]))
+    with unchanged(model, inputs), torch.no_grad(), watch:
+        output = model(*copies)
+    return output, failure(output) or watch.finiteness.failure

@@ -1,9 +1,14 @@
-"""Whether a network reacts to its input: what does not vary over the batch says nothing of it."""
+"""Whether what a network computes says anything of it: it must be finite, and vary over the batch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from autogas.errors import InputError
 
 
 def varies(feature: Tensor) -> bool:
@@ -13,16 +18,60 @@ def varies(feature: Tensor) -> bool:
     return bool((feature[2:] != feature[0]).any())
 
 
+class Finiteness:
+    """Whether all features of a pass are finite, from their sums: one reading, and no wait for the device."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._sums: list[Tensor] = []
+
+    def add(self, func: Callable[..., Any], feature: Tensor) -> None:
+        """Note what a function took or gave."""
+        if feature.is_floating_point() or feature.is_complex():
+            wide = feature.dtype if feature.dtype.itemsize >= 4 else torch.float32
+            self._names.append(getattr(func, "__name__", "layer"))
+            self._sums.append(feature.detach().sum(dtype=wide).abs().float())
+
+    @property
+    def failure(self) -> str:
+        """Which feature is the first that is not finite, or empty."""
+        if not self._sums:
+            return ""
+        bad = (~torch.stack(self._sums).isfinite()).nonzero().flatten().tolist()
+        if not bad:
+            return ""
+        return f"feature {bad[0] + 1} of {len(self._sums)} in the network, at {self._names[bad[0]]}, is not finite"
+
+
 def failure(output: object) -> str:
-    """Why a network that gave this cannot be scored, or empty; of several outputs the first counts."""
-    while isinstance(output, list | tuple) and output:
-        output = output[0]
-    if isinstance(output, dict) and output:
-        return failure(next(iter(output.values())))
-    if not isinstance(output, Tensor) or output.dim() == 0:
-        return ""
-    if not bool(torch.isfinite(output).all()):
+    """Why a network that gave this cannot be scored, or empty.
+
+    No tensor in the output may hold NaN or infinity; of several the first that is a batch ``[N, D, …]`` must vary.
+    """
+    found = list(_tensors(output))
+    if not all(bool(x.isfinite().all()) for x in found):
         return "the output of the network is not finite"
-    if len(output) > 1 and not varies(output):
+    batches = [x for x in found if x.dim() > 1] or [x for x in found if x.dim() == 1]
+    if batches and len(batches[0]) > 1 and not varies(batches[0]):
         return "the output of the network ignores its input"
     return ""
+
+
+def tensors(output: object) -> Iterator[Tensor]:
+    """All tensors of an output, which may be nested in tuples, lists and mappings.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = list(_tensors(output))
+    if not found:
+        raise InputError(f"the output of the network is a {type(output).__name__} without tensors")
+    return iter(found)
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, list | tuple | Mapping):
+        for part in output.values() if isinstance(output, Mapping) else output:
+            yield from _tensors(part)

@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.interception import Interceptor, input_of
-from autogas.proxies.capture import ACTIVATIONS, CONVOLUTIONS, unchanged
+from autogas.interception import Interceptor
+from autogas.proxies.capture import ACTIVATIONS, Watch
+from autogas.proxies.isolation import unchanged
+from autogas.proxies.liveness import tensors
 from autogas.seeding import derive_seed, torch_generator
 
 T = TypeVar("T")
@@ -166,24 +167,32 @@ class Probe:
     def run(
         self, inputs: tuple[Tensor, ...], parameters: Mapping[str, Tensor] | None = None, *modes: Interceptor
     ) -> Any:
-        """``model(*inputs)`` with other parameters or buffers, under interceptors, leaving no trace."""
+        """``model(*inputs)`` under interceptors, leaving no trace.
+
+        Args:
+            inputs: as :attr:`inputs`.
+            parameters: parameters and buffers by name, to be held instead of :attr:`parameters`.
+            modes: interceptors.
+        """
+        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back afterwards.
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        others = {**buffers, **(parameters or self.parameters)}
         with contextlib.ExitStack() as stack:
-            stack.enter_context(unchanged(self.model, inputs))
+            network = stack.enter_context(unchanged(self.model, inputs))
+            network.replace({id(own[name]): tensor for name, tensor in others.items()})
             seed_all(self.seed, inputs)
             for mode in modes:
                 stack.enter_context(mode)
             # A network whose first layer works in place writes its input.
-            copies = tuple(x.clone() for x in inputs)
-            return functional_call(self.model, {**buffers, **(parameters or self.parameters)}, copies)
+            return self.model(*(x.clone() for x in inputs))
 
     @shared
     def recorded(self) -> Recorded:
         """One forward pass on :attr:`inputs` with its graph and features, or two where layers work in place.
 
         Raises:
-            InputError: the output is not finite, and so no feature is to be trusted.
+            InputError: the output or a feature is not finite.
         """
         inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in self.inputs)
         for copies in (False, True):
@@ -195,6 +204,7 @@ class Probe:
                 break
         if not all(bool(x.isfinite().all()) for x in tensors(record.output)):
             raise InputError("the output of the network is not finite")
+        watch.must_be_finite()
         return record
 
     @shared
@@ -241,8 +251,10 @@ class Probe:
         out = []
         for part in (slice(half), slice(half, 2 * half)):
             inputs = self.samples(part)
+            watch = Watch(len(inputs[0]))
             with torch.enable_grad():
-                loss = self.loss_of(self.run(inputs), inputs)
+                loss = self.loss_of(self.run(inputs, None, watch), inputs)
+            watch.must_be_finite()
             out.append(gradients(loss, self.weights, retain_graph=False))
         return out
 
@@ -260,26 +272,6 @@ def gradients(
     return [torch.zeros_like(x) if g is None else g for x, g in zip(by, each, strict=True)]
 
 
-def tensors(output: Any) -> Iterator[Tensor]:
-    """All tensors of an output, which may be nested in tuples, lists and mappings.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = list(_tensors(output))
-    if not found:
-        raise InputError(f"the output of the network is a {type(output).__name__} without tensors")
-    return iter(found)
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, list | tuple | Mapping):
-        for part in output.values() if isinstance(output, Mapping) else output:
-            yield from _tensors(part)
-
-
 def seed_all(seed: int, inputs: tuple[Tensor, ...]) -> None:
     """Seed torch's own random numbers, on the CPU and where the inputs are."""
     number = derive_seed("layers", seed)
@@ -289,7 +281,7 @@ def seed_all(seed: int, inputs: tuple[Tensor, ...]) -> None:
             torch.cuda.default_generators[x.get_device()].manual_seed(number)
 
 
-class _Record(Interceptor):
+class _Record(Watch):
     """Keep the features of a network.
 
     Args:
@@ -298,10 +290,9 @@ class _Record(Interceptor):
     """
 
     def __init__(self, record: Recorded, *, copies: bool) -> None:
-        super().__init__()
+        super().__init__(len(record.inputs[0]))
         self.record = record
         self.copies = copies
-        self.batch_size = len(record.inputs[0])
         self._versions: list[tuple[Tensor, int]] = []
 
     @property
@@ -309,17 +300,15 @@ class _Record(Interceptor):
         """Whether the network overwrote a feature after it was kept."""
         return any(feature._version != version for feature, version in self._versions)
 
-    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Keep a feature."""
         if func in ACTIVATIONS:
-            before = input_of(args, kwargs)
-            self._keep(self.record.activations, before.detach().clone() if self.copies else before)
-        after = func(*args, **kwargs)
-        if func in CONVOLUTIONS:
-            self._keep(self.record.convolutions, after)
-            return after.clone() if self.copies else after
-        return after
+            self._keep(self.record.activations, feature.detach().clone() if self.copies else feature)
+            return feature
+        self._keep(self.record.convolutions, feature)
+        return feature.clone() if self.copies else feature
 
     def _keep(self, features: list[Tensor], feature: Tensor) -> None:
-        if feature.dim() > 1 and len(feature) == self.batch_size:
+        if self.is_feature(feature):
             features.append(feature)
             self._versions.append((feature, feature._version))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from autogas.errors import InputError
 from autogas.proxies.evaluate import Evaluator
@@ -66,6 +67,8 @@ def score_many(
         InputError: as :func:`score`.
     """
     tensors = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
     named = {str(p): get_proxy(p) if isinstance(p, str) else p for p in proxies}
     expressions = {name: p for name, p in named.items() if isinstance(p, Proxy)}
     out: dict[str, float] = {}

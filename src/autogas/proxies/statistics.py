@@ -329,9 +329,9 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
     accumulators = _accumulators(prefixes)
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
     start = time.perf_counter()
-    output = capture.run(model, inputs, selectors)
+    _, failure = capture.run(model, inputs, selectors)
     total = time.perf_counter() - start
-    return _collected(accumulators, output, total - sum(a.seconds for a in accumulators.values()))
+    return _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
 
 
 @torch.no_grad()
@@ -353,7 +353,7 @@ def measure_features(
     for layers, accumulator in accumulators.items():
         for feature in features[layers]:
             accumulator(feature)
-    return _collected(accumulators, output, forward_seconds)
+    return _collected(accumulators, liveness.failure(output), forward_seconds)
 
 
 def _accumulators(prefixes: Sequence[Prefix]) -> dict[str, _LayerAccumulator]:
@@ -363,7 +363,7 @@ def _accumulators(prefixes: Sequence[Prefix]) -> dict[str, _LayerAccumulator]:
     }
 
 
-def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, forward_seconds: float) -> Statistics:
+def _collected(accumulators: Mapping[str, _LayerAccumulator], failure: str, forward_seconds: float) -> Statistics:
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
         if not accumulator.live:
@@ -377,6 +377,6 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], output: object, fo
         sums=sums,
         sizes=sizes,
         live={layers: np.array(a.live, dtype=bool) for layers, a in accumulators.items()},
-        failure=liveness.failure(output),
+        failure=failure,
         seconds={"forward": forward_seconds, "statistics": sum(a.seconds for a in accumulators.values())},
     )

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
+from autogas.proxies.isolation import same_randomness
 from autogas.proxies.probe import Probe, gradients, seed_all
 from autogas.proxies.scorer import scorer
 
@@ -33,8 +34,7 @@ def short_training(probe: Probe) -> float:
         return probe.loss_of(model(*(x.clone() for x in inputs)), inputs)
 
     trained = [p.requires_grad_() for p in model.parameters() if p.is_floating_point()]
-    devices = sorted({x.get_device() for x in probe.inputs if x.is_cuda})
-    with torch.random.fork_rng(devices=devices):
+    with same_randomness(probe.inputs):
         seed_all(probe.seed, probe.inputs)
         if trained:
             optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE)

@@ -1,0 +1,202 @@
+"""Leave a network as it was: whatever a pass changes in it is put back, however the pass ends."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autogas.interception import Interceptor
+
+CONTAINERS = (dict, list, set, deque)
+HELD = (Tensor, nn.Module, *CONTAINERS, tuple)
+"""What is looked into."""
+
+
+class Snapshot(Interceptor):
+    """What a network holds at one moment.
+
+    That is every module's attributes, whatever they are (so its mode, its hooks, and which tensor has which name), the
+    entries of the lists, dictionaries and sets among them, however nested, and of every tensor in there its values,
+    dtype, memory and gradient. A tensor or layer with several names is held once.
+
+    Parameters are many and hardly ever written, so their values are copied when a function that may write them is
+    about to be called, for which this is a context. What a network keeps elsewhere is not seen: in globals, closures,
+    and inside objects of other classes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._containers: list[tuple[Any, Any]] = []
+        self._tensors: list[_Saved] = []
+        self._not_copied: dict[int, list[_Saved]] = {}
+        seen: set[int] = set()
+        waiting: list[Any] = [model, *model.parameters(), *model.buffers()]
+        while waiting:
+            value = waiting.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, Tensor):
+                self._add(_Saved(value))
+                continue
+            entries = vars(value) if isinstance(value, nn.Module) else value
+            if not isinstance(entries, tuple):
+                self._containers.append((entries, dict(entries) if isinstance(entries, dict) else entries.copy()))
+            for inside in entries.values() if isinstance(entries, dict) else entries:
+                if isinstance(inside, CONTAINERS) and not inside:  # most of what a module has: hooks that nobody set
+                    self._containers.append((inside, ()))
+                elif isinstance(inside, HELD):
+                    waiting.append(inside)
+
+    def _add(self, saved: _Saved) -> None:
+        self._tensors.append(saved)
+        if isinstance(saved.tensor, nn.Parameter) and saved.plain:
+            self._not_copied.setdefault(_memory(saved.tensor), []).append(saved)
+        else:
+            saved.copy()
+
+    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Copy the values of parameters that a function may write, then call it."""
+        if _may_write(func, args, kwargs):
+            for tensor in _tensors([*args, *kwargs.values()]):
+                for saved in self._not_copied.pop(_memory(tensor), ()):
+                    saved.copy()
+        return func(*args, **kwargs)
+
+    def replace(self, tensors: Mapping[int, Tensor]) -> None:
+        """Let the network hold other tensors, by the identity of its own, under every name that those have."""
+        for container, entries in self._containers:
+            if isinstance(container, set):
+                continue
+            for key, value in entries.items() if isinstance(entries, dict) else enumerate(entries):
+                if isinstance(value, Tensor) and id(value) in tensors:
+                    container[key] = tensors[id(value)]
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for container, entries in self._containers:
+            _refill(container, entries)
+        for saved in self._tensors:
+            saved.restore()
+
+
+def _refill(container: Any, entries: Any) -> None:
+    """Let a container hold the entries that it had, without touching one that still has them."""
+    if _holds(container, entries):
+        return
+    container.clear()
+    if entries:
+        (container.update if isinstance(entries, dict | set) else container.extend)(entries)
+
+
+def _holds(container: Any, entries: Any) -> bool:
+    if not entries or len(container) != len(entries):
+        return not entries and not container
+    if isinstance(entries, set):
+        return bool(container == entries)
+    if isinstance(entries, dict):
+        pairs = zip(container.items(), entries.items(), strict=True)
+        return all(now[1] is was[1] and now[0] == was[0] for now, was in pairs)
+    return all(now is was for now, was in zip(container, entries, strict=True))
+
+
+class _Saved:
+    """A tensor, and what it was."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.grad = tensor.grad if tensor.is_leaf else None
+        self.requires_grad = tensor.requires_grad
+        self.plain = tensor.layout is torch.strided and not tensor.is_meta
+        # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
+        self.memory = tensor.data
+        self.values: Tensor | None = None
+
+    def copy(self) -> None:
+        """Keep the values."""
+        self.values = self.memory.clone() if self.plain else None
+
+    def restore(self) -> None:
+        """Put everything back; memory may be read-only, so nothing is written without need."""
+        memory, tensor = self.memory, self.tensor
+        if self.plain and (
+            tensor.dtype != memory.dtype or tensor.shape != memory.shape or tensor.data_ptr() != memory.data_ptr()
+        ):
+            tensor.data = memory
+        if tensor.is_leaf:
+            if tensor.requires_grad != self.requires_grad:
+                tensor.requires_grad_(self.requires_grad)
+            if tensor.grad is not self.grad:
+                tensor.grad = self.grad
+        if self.values is not None and not torch.equal(memory, self.values):
+            with torch.inference_mode():
+                memory.copy_(self.values)
+
+
+HANDLES = frozenset(("__setitem__", "numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"))
+"""Functions that write a tensor or give away its memory, beside those in place, whose names end in ``_``."""
+
+
+@functools.cache
+def _by_name(func: Callable[..., Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(func, "__self__", None) is torch.Tensor.data
+    in_place = name.endswith("_") and not name.endswith("__")
+    augmented = name.startswith("__i") and name not in ("__index__", "__int__", "__invert__")
+    return in_place or augmented or name in HANDLES
+
+
+def _may_write(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    if _by_name(func) or kwargs.get("out") is not None:
+        return True
+    if func in (F.embedding, F.embedding_bag):  # with a largest norm they rescale the table
+        return kwargs.get("max_norm", args[3] if len(args) > 3 else None) is not None
+    return False
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _memory(tensor: Tensor) -> int:
+    """What tensors that share memory have in common."""
+    plain = tensor.layout is torch.strided
+    return tensor.untyped_storage()._cdata if plain else 0
+
+
+@contextlib.contextmanager
+def same_randomness(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Put back the random states of Python, numpy and torch (on the CPU and where inputs are) when the block ends."""
+    devices = sorted({x.get_device() for x in inputs if x.is_cuda})
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that networks may use
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def unchanged(model: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Snapshot]:
+    """Put back a network (see :class:`Snapshot`) and all random states when the block ends, however it ends."""
+    snapshot = Snapshot(model)
+    try:
+        with same_randomness(inputs), snapshot:
+            yield snapshot
+    finally:
+        snapshot.restore()
