@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,11 @@ from autogas.errors import InputError
 CHECKSUM = "checksum"
 HEADER = b"autogas"
 """Key of the metadata of a Parquet file under which it says what it is."""
+LARGEST = 1 << 30
+"""Bytes that a compressed file may become in memory; a few hundred bytes can hold that they are billions."""
+LARGEST_TABLE = 1 << 28
+"""Bytes of a table that is read whole."""
+BATCH = 1024
 
 
 def checksum(parts: Iterable[bytes | memoryview | str]) -> str:
@@ -86,12 +93,60 @@ def _of_json(value: Mapping[str, Any]) -> str:
     return checksum([json.dumps(value, sort_keys=True, allow_nan=False)])
 
 
+def too_large(path: Path, size: int, limit: int) -> InputError:
+    """Error for a file that would take more memory than ``limit`` bytes."""
+    return InputError(f"{str(path)!r} would be {size:,} bytes in memory: accepted are at most {limit:,}")
+
+
+def check_zip_size(path: Path, limit: int = LARGEST) -> None:
+    """Refuse a zip (also ``.npz`` and ``.pth``) that says that it holds more than ``limit`` bytes.
+
+    Raises:
+        InputError: it says so.
+        zipfile.BadZipFile, OSError: it is no zip, or cannot be read.
+    """
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > limit:
+        raise too_large(path, size, limit)
+
+
+def record_batches(
+    path: Path, file: parquet.ParquetFile, columns: Sequence[str] | None = None, limit: int = LARGEST
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, in batches that take at most about ``limit`` bytes each.
+
+    Repeated values take next to no room in the file, so a batch is as small as the largest value that may hide in a
+    column demands; a single value may be as large as its column is before decompression.
+
+    Args:
+        path: for the message.
+        file: the opened file.
+        columns: names of those to read (all by default).
+        limit: bytes.
+
+    Raises:
+        InputError: one row may hold a list that would take more than ``limit``.
+        pa.ArrowException, OSError: a damaged file.
+    """
+    largest = 1  # bytes of a value
+    for group, index in itertools.product(range(file.metadata.num_row_groups), range(file.metadata.num_columns)):
+        column = file.metadata.row_group(group).column(index)
+        if columns is not None and column.path_in_schema.split(".")[0] not in columns:
+            continue
+        value = column.total_uncompressed_size if "BYTE_ARRAY" in column.physical_type else 16
+        if file.schema.column(index).max_repetition_level and column.num_values * value > limit:
+            raise too_large(path, column.num_values * value, limit)
+        largest = max(largest, value)
+    yield from file.iter_batches(batch_size=max(1, min(BATCH, limit // largest)), columns=columns)
+
+
 def write_table(path: Path, table: pd.DataFrame, about: Mapping[str, Any] | None = None) -> None:
     """Write a table as Parquet, with JSON about it and a checksum of both in the file's own metadata."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     header = json.dumps(dict(about or {}), sort_keys=True, allow_nan=False)
     sealed = json.dumps({"about": header, CHECKSUM: _of_table(content, header)})
-    content = content.replace_schema_metadata({**(content.schema.metadata or {}), HEADER: sealed.encode()})
+    content = content.replace_schema_metadata({HEADER: sealed.encode()})
     with replacing(path) as temporary:
         parquet.write_table(content, temporary, compression="zstd")
 
@@ -104,16 +159,19 @@ def read_table(path: Path, way_out: str = "") -> tuple[pd.DataFrame, dict[str, A
         way_out: what the user can do when it is damaged.
 
     Raises:
-        InputError: the file is damaged, or is of another program.
+        InputError: the file is damaged, is of another program, or is a table of more than ``LARGEST_TABLE`` bytes.
         OSError: the file is not there or cannot be read.
     """
     content = path.read_bytes()
     try:
-        table = parquet.read_table(pa.BufferReader(content))
-        sealed = json.loads(table.schema.metadata[HEADER])
+        file = parquet.ParquetFile(pa.BufferReader(content))
+        sealed = json.loads(file.schema_arrow.metadata[HEADER])
+        table = _read_parquet(path, file)
         about: dict[str, Any] = json.loads(sealed["about"])
         fits = sealed[CHECKSUM] == _of_table(table, sealed["about"])
-        frame = table.to_pandas()
+        frame = table.to_pandas(ignore_metadata=True)
+    except InputError:
+        raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise damaged(path, f"it is no table of autogas: {reason}", way_out) from None
@@ -122,7 +180,23 @@ def read_table(path: Path, way_out: str = "") -> tuple[pd.DataFrame, dict[str, A
     return frame, about
 
 
+def _read_parquet(path: Path, file: parquet.ParquetFile) -> pa.Table:
+    kinds, about = file.schema_arrow.types, file.metadata
+    if not all(pa.types.is_primitive(kind) or kind in (pa.string(), pa.large_string(), pa.null()) for kind in kinds):
+        raise ValueError("a column is of neither numbers nor texts")
+    declared = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    size = max(declared, 8 * about.num_rows * len(kinds))
+    if size > LARGEST_TABLE:
+        raise too_large(path, size, LARGEST_TABLE)
+    batches = []
+    for batch in record_batches(path, file, limit=LARGEST_TABLE):
+        batches.append(batch)
+        size += batch.nbytes
+        if size > 2 * LARGEST_TABLE:
+            raise too_large(path, size, LARGEST_TABLE)
+    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+
+
 def _of_table(table: pa.Table, header: str) -> str:
     columns = zip(table.schema.names, table.schema.types, table.columns, strict=True)
-    pandas = (table.schema.metadata or {}).get(b"pandas", b"")
-    return checksum([header, pandas, *(f"{name}\n{kind}\n{column.to_pylist()!r}" for name, kind, column in columns)])
+    return checksum([header, *(f"{name}\n{kind}\n{column.to_pylist()!r}" for name, kind, column in columns)])
