@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autogas.files import read_json
+
 
 @pytest.fixture
 def folders(here):
@@ -28,14 +30,14 @@ def test_evaluate(autogas, here):
     assert document["run"] == "run"
     assert set(document["metrics"]) == {"fid-cifarnet", "is-cifarnet", "is-std-cifarnet"}
     assert (document["protocol"]["samples"], document["protocol"]["splits"]) == (20, 2)
-    assert json.loads((here / "run" / "results.json").read_text()).items() <= document.items()
+    assert read_json(here / "run" / "results.json").items() <= document.items()
     code, out, err = autogas("evaluate", "--images", "fake", "--reference", "real.npz", "--splits", "2")
     assert (code, err) == (0, "")
     shown = dict(line.split("\t")[::-1] for line in out.splitlines() if "\t" in line)
     values = {name: float(value) for name, value in shown.items()}
     assert values == pytest.approx(document["metrics"], rel=1e-3)
     assert "extractor: cifarnet" in out.splitlines()
-    assert "reference: real" in out.splitlines()
+    assert f"reference: {here / 'real'}" in out.splitlines()
 
 
 @pytest.mark.usefixtures("folders")
@@ -53,7 +55,7 @@ def test_evaluate(autogas, here):
         (["--splits", "0"], ["splits"]),
         (["--device", "gpu"], ["--device 'gpu'"]),
         (["--save-reference", "x.txt"], ["--save-reference 'x.txt'", ".npz"]),
-        (["--resume", "nothing"], ["'nothing'"]),
+        (["--resume", "nothing"], ["--images", "beside --resume"]),
     ],
 )
 def test_a_bad_option_is_refused(autogas, here, words, named):

@@ -1,13 +1,17 @@
-import json
 import math
 import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from autogas.errors import InputError
-from autogas.files import replacing, write_json
+from autogas.files import read_json, replacing, write_json
 from autogas.runs import Run
 
 SETTINGS = {"space": "transnas", "count": 3, "nested": {"rate": 0.1, "none": None, "list": [1, 2]}}
@@ -27,10 +31,10 @@ def run(tmp_path):
 # Atomic files
 
 
-@pytest.mark.parametrize("value", [{}, [1, "é"], {"b": 1, "a": {"d": None, "c": 0.1}}])
+@pytest.mark.parametrize("value", [{}, {"é": [1, "é"]}, {"b": 1, "a": {"d": None, "c": 0.1}}])
 def test_write_json_can_be_read_back(tmp_path, value):
     write_json(tmp_path / "file.json", value)
-    assert json.loads((tmp_path / "file.json").read_text()) == value
+    assert read_json(tmp_path / "file.json") == value
     assert names(tmp_path) == ["file.json"]
 
 
@@ -45,7 +49,7 @@ def test_what_is_no_json_leaves_the_old_file(tmp_path, value):
     write_json(tmp_path / "file.json", {"old": True})
     with pytest.raises((TypeError, ValueError)):
         write_json(tmp_path / "file.json", value)
-    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert read_json(tmp_path / "file.json") == {"old": True}
     assert names(tmp_path) == ["file.json"]
 
 
@@ -60,7 +64,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(OSError, match="No space left"):
         write_json(tmp_path / "file.json", {"new": "x" * 1000})
-    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert read_json(tmp_path / "file.json") == {"old": True}
     assert names(tmp_path) == ["file.json"]
 
 
@@ -73,7 +77,7 @@ def test_a_failed_rename_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="rename"):
         write_json(tmp_path / "file.json", {"new": True})
-    assert json.loads((tmp_path / "file.json").read_text()) == {"old": True}
+    assert read_json(tmp_path / "file.json") == {"old": True}
     assert names(tmp_path) == ["file.json"]
 
 
@@ -103,7 +107,7 @@ def test_a_reader_sees_the_old_file_until_the_block_ends(tmp_path):
 
 
 def test_start_writes_workflow_and_settings(run):
-    assert json.loads((run.path / "settings.json").read_text()) == {"workflow": "build", "settings": SETTINGS}
+    assert read_json(run.path / "settings.json") == {"workflow": "build", "settings": SETTINGS, "inputs": {}}
     assert (run.workflow, run.settings) == ("build", SETTINGS)
     assert len(run.record) == 0
 
@@ -128,6 +132,7 @@ def test_start_names_the_folder_after_workflow_and_time(tmp_path, monkeypatch):
 
 
 def test_start_refuses_a_folder_that_holds_a_run(run):
+    run.__exit__(None, None, None)
     before = (run.path / "settings.json").read_bytes()
     with pytest.raises(InputError, match=r"holds a run already.*--resume") as error:
         Run.start("build", {"other": 1}, run.path)
@@ -144,11 +149,24 @@ def test_start_refuses_a_folder_that_cannot_be_made(tmp_path, out):
     assert (tmp_path / "file.txt").read_text() == "mine"
 
 
-def test_start_refuses_a_folder_where_the_record_cannot_be(tmp_path):
-    (tmp_path / "record.sqlite").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+@pytest.mark.parametrize(
+    "name", ["results.json", "record.sqlite", "costs.json", "a.parquet", "x.safetensors", "losses.jsonl", "report.html"]
+)
+def test_start_refuses_a_folder_of_others_that_a_run_would_overwrite(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name}, which no run here made"):
         Run.start("build", SETTINGS, tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
     assert not (tmp_path / "settings.json").exists()
+
+
+def test_start_refuses_settings_of_another_program(tmp_path):
+    (tmp_path / "settings.json").write_text('{"editor": "dark"}')
+    with pytest.raises(InputError, match="holds a run already"):
+        Run.start("build", SETTINGS, tmp_path)
+    with pytest.raises(InputError, match="is not a run folder"):
+        Run.resume(tmp_path, "build")
+    assert (tmp_path / "settings.json").read_text() == '{"editor": "dark"}'
 
 
 def test_start_refuses_a_name_that_is_too_long(tmp_path):
@@ -208,8 +226,8 @@ def test_open_refuses_settings_that_are_no_mapping(tmp_path, settings):
 def test_open_refuses_a_broken_record(tmp_path):
     Run.start("build", SETTINGS, tmp_path).record.close()
     (tmp_path / "record.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(InputError):
-        Run.open(tmp_path)
+    with pytest.raises(InputError, match=r"record.sqlite' is damaged \(file is not a database\): start the run again"):
+        len(Run.open(tmp_path).record)
 
 
 # Results
@@ -258,3 +276,139 @@ def test_costs_come_back_and_are_no_results(run):
     run.write_costs({"seconds": 1.5})
     assert run.costs == {"seconds": 1.5}
     assert (run.path / "results.json").read_bytes() == before
+
+
+# Locks
+
+
+def test_a_run_that_is_written_is_refused_to_others(run):
+    with pytest.raises(InputError, match="is being written by another process"):
+        Run.start("build", {"other": 1}, run.path)
+    with pytest.raises(InputError, match="is being written by another process"):
+        Run.resume(run.path, "build")
+    assert Run.open(run.path).settings == SETTINGS  # which only reads
+    run.__exit__(None, None, None)
+    with Run.resume(run.path, "build") as again:
+        assert again.settings == SETTINGS
+
+
+def test_a_lock_does_not_outlive_an_exception(tmp_path):
+    def fails():
+        with Run.start("build", SETTINGS, tmp_path / "run") as run:
+            run.record.put([("a", {"x": 1})])
+            raise KeyError
+
+    with pytest.raises(KeyError) as kept:  # with the frames that hold the run
+        fails()
+    with Run.resume(tmp_path / "run", "build") as run:
+        assert dict(run.record) == {"a": {"x": 1}}
+    assert kept.value is not None
+
+
+RACE = """
+import sys, time
+from autogas.errors import InputError
+from autogas.runs import Run
+while time.time() < float(sys.argv[2]):
+    pass
+try:
+    with Run.start("build", {"who": sys.argv[3]}, sys.argv[1]) as run:
+        time.sleep(0.5)
+        run.finish({"who": sys.argv[3]})
+except InputError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+def test_of_runs_started_at_the_same_moment_one_wins(tmp_path):
+    start = time.time() + 4
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run"), str(start)]
+    both = [subprocess.Popen([*command, who], stdout=subprocess.PIPE, text=True) for who in "ab"]
+    printed = [process.communicate(timeout=60)[0] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    winner = "ab"[both[0].returncode != 0]
+    assert any("is being written" in text or "holds a run already" in text for text in printed)
+    run = Run.open(tmp_path / "run")
+    assert (run.settings, run.results) == ({"who": winner}, {"who": winner})
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path):
+    command = f"""
+import os
+from autogas.runs import Run
+run = Run.start("build", {{}}, {str(tmp_path / "run")!r})
+run.record.put([("a", {{"x": 1}})])
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == -9
+    with Run.resume(tmp_path / "run", "build") as run:
+        assert dict(run.record) == {"a": {"x": 1}}
+
+
+# Refused and damaged
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path):
+    def refused():
+        with Run.start("build", SETTINGS, tmp_path / "run"):
+            raise InputError("too few images")
+
+    with pytest.raises(InputError, match="too few images"):
+        refused()
+    assert not (tmp_path / "run").exists()
+    Run.start("build", SETTINGS, tmp_path / "run").__exit__(None, None, None)
+
+
+def test_a_run_that_fails_with_work_done_keeps_it(tmp_path):
+    def fails():
+        with Run.start("build", SETTINGS, tmp_path / "run") as run:
+            run.record.put([("a", {"x": 1})])
+            raise InputError("diverged")
+
+    with pytest.raises(InputError, match="diverged"):
+        fails()
+    assert dict(Run.open(tmp_path / "run").record) == {"a": {"x": 1}}
+
+
+def test_inputs_that_changed_are_refused(tmp_path):
+    with Run.start("build", SETTINGS, tmp_path / "run", {"images": "abc", "benchmark": "def"}):
+        pass
+    with pytest.raises(InputError, match=r"the contents of images are not those that the run was started with"):
+        Run.resume(tmp_path / "run", "build", {"images": "other", "benchmark": "def"})
+    with Run.resume(tmp_path / "run", "build", {"images": "abc", "benchmark": "def"}) as run:
+        assert run.inputs == {"images": "abc", "benchmark": "def"}
+
+
+def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
+    with Run.start("build", SETTINGS, tmp_path / "run") as run:
+        run.record.put((f"key {i}", {"score": i / 7, "reason": ""}) for i in range(50))
+        run.write_table("scores", pd.DataFrame({"arch": list("abc"), "score": [0.1, 0.2, 0.3]}))
+        run.write_costs({"seconds": 1.5})
+        run.finish({"winner": "a", "score": 0.25})
+
+    def seen():
+        found = Run.open(tmp_path / "run")
+        try:
+            table = found.read_table("scores").to_dict()
+            return found.settings, found.results, found.costs, table, dict(found.record)
+        finally:
+            found.record.close()
+
+    expected, draw = seen(), random.Random(0)
+    outcomes = Counter()
+    for name in ("settings.json", "results.json", "costs.json", "scores.parquet", "record.sqlite"):
+        file = tmp_path / "run" / name
+        whole = file.read_bytes()
+        for _ in range(40):
+            damaged = bytearray(whole)
+            damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+            file.write_bytes(damaged)
+            try:
+                assert seen() == expected
+                outcomes["right"] += 1
+            except InputError as error:
+                message = str(error)
+                outcomes["refused"] += name in message and len(message.splitlines()) == 1
+            file.write_bytes(whole)
+    assert outcomes["refused"] > 80

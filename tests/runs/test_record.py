@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import autogas
+from autogas.errors import InputError
 from autogas.runs import Record
 
 WRITER = """
@@ -149,8 +150,10 @@ def test_an_iterator_that_raises_writes_nothing_of_its_batch(record):
 
 def test_a_database_error_rolls_the_batch_back(record):
     record.put([("kept", {"n": 1})])
-    with pytest.raises(sqlite3.Error):
-        record.put([("kept", {"n": 2}), ({"not": "text"}, {"n": 3})])
+    abort = "BEGIN SELECT RAISE(ABORT, 'no such luck'); END"
+    record.writer().execute(f"CREATE TRIGGER refuse BEFORE INSERT ON evaluations WHEN NEW.key = 'bad' {abort}")
+    with pytest.raises(InputError, match="no such luck"):
+        record.put([("kept", {"n": 2}), ("bad", {"n": 3})])
     assert dict(record) == {"kept": {"n": 1}}
 
 

@@ -10,6 +10,7 @@ from toys import BUILD, SMALL, recorded
 from autogas import get_space, list_benchmarks, load_benchmark
 from autogas.datasets import Images, load_images
 from autogas.errors import InputError
+from autogas.files import write_json
 from autogas.training.autoencoder import AutoencoderRecipe, fit_autoencoder
 from autogas.workflows import build as module
 from autogas.workflows import trainings
@@ -215,6 +216,6 @@ def test_bad_input_leaves_no_folder(image_folder, tmp_path, settings, named):
 def test_only_a_build_is_resumed(tmp_path):
     with pytest.raises(InputError, match="not a run folder"):
         build(resume=str(tmp_path))
-    (tmp_path / "settings.json").write_text('{"workflow": "rank", "settings": {}}')
+    write_json(tmp_path / "settings.json", {"workflow": "rank", "settings": {}, "inputs": {}})
     with pytest.raises(InputError, match="a run of rank, not of build"):
         build(resume=str(tmp_path))

@@ -55,7 +55,7 @@ def table_of(run):
 
 
 def test_a_run_leaves_these_files(undisturbed):
-    assert {path.name for path in undisturbed.path.iterdir()} == FILES
+    assert {path.name for path in undisturbed.path.iterdir()} == {*FILES, ".lock"}
 
 
 def test_another_process_finds_the_same(undisturbed, elsewhere):
@@ -99,7 +99,11 @@ def test_a_finished_run_may_be_resumed(undisturbed, tmp_path):
 
 def test_resuming_keeps_the_settings_of_the_run(undisturbed, tmp_path):
     run = discover("toy", out=str(tmp_path / "run"), **DISCOVER)
-    again = discover("unknown", resume=str(run.path), seed=5, population=50)
+    with pytest.raises(InputError, match=r"seed=5 beside --resume: the run has 0, which stays"):
+        discover("toy", resume=str(run.path), seed=5)
+    with pytest.raises(InputError, match=r"benchmark='unknown' beside --resume: the run has 'toy'"):
+        discover("unknown", resume=str(run.path))
+    again = discover("toy", resume=str(run.path), seed=run.settings["seed"])
     assert again.settings == undisturbed.settings
     assert same(undisturbed, again.path)
 

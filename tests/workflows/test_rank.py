@@ -109,7 +109,9 @@ module.rank("toy", out={str(tmp_path / "run")!r}, **{RANK!r})
 
 def test_resuming_keeps_the_settings_of_the_run(undisturbed, tmp_path):
     run = rank("toy", out=str(tmp_path / "run"), **RANK)
-    again = rank("unknown", ["params"], resume=str(run.path), seed=4)
+    with pytest.raises(InputError, match=r"proxies=\['params'\] beside --resume"):
+        rank("toy", ["params"], resume=str(run.path))
+    again = rank("toy", resume=str(run.path))
     assert again.settings == undisturbed.settings
     assert same(undisturbed, again.path)
 

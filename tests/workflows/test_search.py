@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -7,6 +5,7 @@ from pydantic import ValidationError
 from scipy.stats import spearmanr
 
 from autogas import InputError, get_space, score, search
+from autogas.files import read_json
 from autogas.seeding import numpy_generator
 from autogas.workflows import candidates as candidates_module
 from autogas.workflows.candidates import SearchSettings, measure_latency, spaces_of
@@ -260,4 +259,4 @@ def test_bad_objectives(objectives):
 
 
 def test_the_results_are_json(undisturbed):
-    assert json.loads((undisturbed.path / "results.json").read_text()) == undisturbed.results
+    assert read_json(undisturbed.path / "results.json") == undisturbed.results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
+from autogas.files import checksum
 from autogas.seeding import numpy_generator
 from autogas.spaces import Space
 
@@ -58,6 +60,13 @@ class Benchmark:
     def goodness(self) -> NDArray[np.float64]:
         """Quality turned so that bigger is better."""
         return self.quality if self.higher_is_better else -self.quality
+
+    @property
+    def digest(self) -> str:
+        """Of everything that a ranking depends on: space, architectures, quality and its direction."""
+        space = f"{self.space.name} {json.dumps(dict(self.space.settings), sort_keys=True)}"
+        about = f"{self.metric} {self.higher_is_better}"
+        return checksum([space, about, *map(str, self.archs), np.ascontiguousarray(self.quality).tobytes()])
 
     def split(self, *, validation: int | None = 50, test: int | None = 200, seed: int = 0) -> Split:
         """Shuffle, divide 4:3, and draw from each side.

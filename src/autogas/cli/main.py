@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 import typer
 
 from autogas.cli import bench, data, options
@@ -16,6 +19,7 @@ from autogas.cli.score import score
 from autogas.cli.search import search
 from autogas.cli.segmentation import train_segmentation
 from autogas.cli.train import train
+from autogas.errors import InputError
 from autogas.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -39,6 +43,21 @@ app.command(name="train-cifarnet", hidden=True)(train_cifarnet)
 app.command(name="train-segmentation", hidden=True)(train_segmentation)
 
 
+BESIDE_RESUME = ("--resume", "--jobs", "--json", "--name", "--store", "--help")
+"""What says how and where to, and nothing of the result."""
+
+
+def check_resume(words: Sequence[str]) -> None:
+    """Raise ``InputError`` for options beside ``--resume``, which would be ignored: the run's own settings count."""
+    options = [word.split("=", 1)[0] for word in words if word.startswith("--")]
+    ignored = [option for option in options if option not in BESIDE_RESUME]
+    if "--resume" in options and ignored:
+        raise InputError(
+            f"{', '.join(ignored)} beside --resume: a run goes on with the settings that it was started with; "
+            "leave it out, or start another run"
+        )
+
+
 INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
@@ -47,6 +66,7 @@ def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     keep_freed_memory()
     with options.one_line_errors():
+        check_resume(sys.argv[1:])
         code = app(standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt

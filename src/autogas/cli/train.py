@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autogas.cli import options
 from autogas.errors import InputError
+
+if TYPE_CHECKING:
+    from autogas.runs import Run
 
 
 def train(
@@ -70,7 +73,10 @@ def train(
 
     if resume is None and arch is None:
         raise InputError("say what to train: an architecture, or a run to continue with --resume")
-    of_one_kind = {
+    if resume is not None:
+        _emit(workflow(resume=resume), as_json=json)
+        return
+    of_one_kind: dict[str, Any] = {
         "dataset": dataset,
         "images": images,
         "width": width,
@@ -90,7 +96,6 @@ def train(
         arch,
         recipe=options.parse_settings(recipe, "--recipe"),
         out=out,
-        resume=resume,
         space=space,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
@@ -103,7 +108,11 @@ def train(
         precision=precision,
         **{name: value for name, value in of_one_kind.items() if value is not None},
     )
+    _emit(run, as_json=json)
+
+
+def _emit(run: Run, *, as_json: bool) -> None:
     results = run.results
     lines = [f"{value:.6g}\t{name}" for name, value in results["metrics"].items()]
     lines.append(f"generator: {run.path / 'generator.safetensors'}")
-    options.emit({"run": str(run.path), **results}, as_json=json, text="\n".join(lines))
+    options.emit({"run": str(run.path), **results}, as_json=as_json, text="\n".join(lines))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from autogas.errors import InputError
-from autogas.files import replacing, write_json
+from autogas.files import read_json, read_table, write_json, write_table
 from autogas.runs.record import Record
 
 SETTINGS_FILE = "settings.json"
 RECORD_FILE = "record.sqlite"
 RESULTS_FILE = "results.json"
+COSTS_FILE = "costs.json"
+LOCK_FILE = ".lock"
+OWN_FILES = (RECORD_FILE, RESULTS_FILE, COSTS_FILE, "losses.jsonl", "report.html", "samples", "reference.npz")
+OWN_SUFFIXES = (".parquet", ".safetensors")
+BARE = (SETTINGS_FILE, RECORD_FILE, f"{RECORD_FILE}-wal", f"{RECORD_FILE}-shm", LOCK_FILE)
+"""What a run has that has done nothing yet."""
 
 
 def _unused(path: Path) -> Path:
@@ -30,54 +37,123 @@ def _unused(path: Path) -> Path:
 class Run:
     """One run of a workflow, as a folder.
 
+    A run that is written is a context: its folder is locked until the block ends, so that no other process writes it.
+    One that was started and refused its input before it did anything leaves no folder.
+
     Attributes:
         path: the folder.
         workflow: which workflow made it (``discover``, ``rank``, ``build``, …).
         settings: everything that determines the result.
+        inputs: digests of the contents that the settings only name.
         record: evaluations so far.
     """
 
-    def __init__(self, path: Path, workflow: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, workflow: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.workflow = workflow
         self.settings = dict(settings)
+        self.inputs = dict(inputs or {})
         self.record = Record(path / RECORD_FILE)
+        self._lock: FileLock | None = None
+        self._new = False
 
     @classmethod
-    def start(cls, workflow: str, settings: Mapping[str, Any], out: str | Path | None = None) -> Run:
-        """Make a new run folder (``runs/<workflow>-<time>`` unless ``out`` names one).
+    def start(
+        cls,
+        workflow: str,
+        settings: Mapping[str, Any],
+        out: str | Path | None = None,
+        inputs: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Make a new run folder (``runs/<workflow>-<time>`` unless ``out`` names one) and lock it.
 
         Raises:
-            InputError: the folder holds a run already, or cannot be written.
+            InputError: the folder holds a run or files of its names already, or cannot be written.
         """
         path = Path(out) if out is not None else _unused(Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S"))
+        run = cls(path, workflow, settings, inputs)
         try:
-            if (path / SETTINGS_FILE).exists():
-                raise InputError(
-                    f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder"
-                )
+            run._new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, workflow, settings)
-            write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings})
-        except (OSError, sqlite3.Error) as error:
+            run._acquire()
+            try:
+                _must_be_free(path)
+                write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings, "inputs": run.inputs})
+                run.record.writer()
+            except BaseException:
+                run._release()
+                raise
+        except (OSError, sqlite3.Error, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"--out {str(path)!r} cannot be written: {error}") from None
         return run
 
     @classmethod
     def open(cls, path: str | Path, workflow: str | None = None) -> Run:
-        """Open an existing run folder; raises ``InputError`` when it is none or of another workflow."""
+        """An existing run, to be read; raises ``InputError`` when the folder is none or of another workflow."""
         path = Path(path)
         try:
-            saved = json.loads((path / SETTINGS_FILE).read_text())
-            found, settings = saved["workflow"], dict(**saved["settings"])
-        except (OSError, ValueError, KeyError, TypeError):
+            saved = read_json(path / SETTINGS_FILE, "start the run again in another folder")
+            found, settings, inputs = saved["workflow"], dict(**saved["settings"]), dict(**saved["inputs"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise InputError(f"{str(path)!r} is not a run folder: {error}") from None
             raise InputError(f"{str(path)!r} is not a run folder: it has no readable {SETTINGS_FILE}") from None
         if workflow is not None and found != workflow:
             raise InputError(f"{str(path)!r} is a run of {found}, not of {workflow}")
+        return cls(path, found, settings, inputs)
+
+    @classmethod
+    def resume(cls, path: str | Path, workflow: str, inputs: Mapping[str, str] | None = None) -> Run:
+        """An existing run, locked to be continued.
+
+        Raises:
+            InputError: as :meth:`open`, the run is being written, or an input has other contents than at its start.
+        """
+        run = cls.open(path, workflow)
+        changed = sorted(name for name, digest in (inputs or {}).items() if run.inputs.get(name) != digest)
+        if changed:
+            raise InputError(
+                f"--resume {str(path)!r}: the contents of {', '.join(changed)} are not those that the run was started "
+                "with: bring them back, or start another run"
+            )
         try:
-            return cls(path, found, settings)
-        except sqlite3.Error as error:
-            raise InputError(f"{str(path)!r} has a {RECORD_FILE} that cannot be read: {error}") from None
+            run._acquire()
+            len(run.record)  # a damaged one is said before any work
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"--resume {str(path)!r} cannot be continued: {error}") from None
+        return run
+
+    def _acquire(self) -> None:
+        lock = FileLock(self.path / LOCK_FILE)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{str(self.path)!r} is being written by another process: wait for it") from None
+        self._lock = lock
+
+    def _release(self) -> None:
+        self.record.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        refused = isinstance(error, InputError) and self._new
+        if refused and not len(self.record) and all(file.name in BARE for file in self.path.iterdir()):
+            self.record.close()
+            for file in self.path.iterdir():
+                file.unlink()
+            self.path.rmdir()
+        self._release()
 
     @property
     def results(self) -> dict[str, Any]:
@@ -85,8 +161,7 @@ class Run:
         file = self.path / RESULTS_FILE
         if not file.exists():
             raise InputError(f"{str(self.path)!r} did not finish: continue it with --resume")
-        results: dict[str, Any] = json.loads(file.read_text())
-        return results
+        return read_json(file, "continue the run with --resume, which writes it again")
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results; they hold nothing that depends on time, machine or number of workers."""
@@ -94,19 +169,32 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as Parquet."""
-        with replacing(self.path / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(self.path / f"{name}.parquet", table)
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """Read a table of this run."""
-        return pd.read_parquet(self.path / f"{name}.parquet")
+        """Read a table of this run; raises ``InputError`` when it is not there or damaged."""
+        file = self.path / f"{name}.parquet"
+        if not file.exists():
+            raise InputError(f"{str(self.path)!r} has no {file.name}: continue it with --resume")
+        return read_table(file, "continue the run with --resume, which writes it again")[0]
 
     def write_costs(self, costs: Mapping[str, Any]) -> None:
         """Write what the run cost; kept apart from the results since seconds are never the same twice."""
-        write_json(self.path / "costs.json", costs)
+        write_json(self.path / COSTS_FILE, costs)
 
     @property
     def costs(self) -> dict[str, Any]:
         """What the run cost; empty when unknown."""
-        file = self.path / "costs.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        file = self.path / COSTS_FILE
+        return read_json(file, "delete it: seconds are not needed") if file.exists() else {}
+
+
+def _must_be_free(path: Path) -> None:
+    """Raises ``InputError`` where a run would overwrite something."""
+    if (path / SETTINGS_FILE).exists():
+        raise InputError(f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder")
+    found = sorted(x.name for x in path.iterdir() if x.name in OWN_FILES or x.suffix in OWN_SUFFIXES)
+    if found:
+        raise InputError(
+            f"--out {str(path)!r} holds {found[0]}, which no run here made and one would overwrite: name another folder"
+        )

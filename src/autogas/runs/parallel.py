@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -34,14 +39,32 @@ def attempt(function: Callable[..., R], *args: Any) -> R | Failure:
         return Failure(error)
 
 
+@functools.cache
+def end_with(parent: int) -> None:
+    """End this worker soon after the process that gave it work has ended, however that was.
+
+    A thread looks every half second; a signal at the death of the parent would come when only its thread ended.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, name="end with the parent", daemon=True).start()
+
+
 class _SingleThreaded(Generic[T, R]):
     """Run a function with one torch thread: sums then run in one order, whatever the number of workers."""
 
     def __init__(self, function: Callable[[T], R]) -> None:
         self.function = function
+        self.parent = os.getpid()
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
         keep_freed_memory()
+        if os.getppid() == self.parent:
+            end_with(self.parent)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:

@@ -20,7 +20,7 @@ from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.spaces import get_space
-from autogas.workflows.common import open_run
+from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.trainings import BuildSettings, training_of
 
 DEFAULT_SPACE = "transnas"
@@ -51,32 +51,35 @@ def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, *
     ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the fields of
     :class:`~autogas.training.autoencoder.AutoencoderResult` or :class:`~autogas.workflows.trainings.GANResult`.
     """
-    settings = read_build_settings(given if resume is None else Run.open(resume, "build").settings)
-    metric = training_of(settings.space).metric
+    kind = training_of((given if resume is None else Run.open(resume, "build").settings).get("space", DEFAULT_SPACE))
+    settings = read_settings("build", kind.settings, given, resume)
+    metric = kind.metric
     work = prepare(settings)
-    run = open_run("build", settings, out=out, resume=resume)
-    settings_json = settings.model_dump_json()
-    todo = [item for item in work if metric not in run.record.get(_key(item), {})]
+    with open_run("build", settings, out=out, resume=resume) as run:
+        settings_json = settings.model_dump_json()
+        todo = [item for item in work if metric not in run.record.get(_key(item), {})]
 
-    start = time.perf_counter()
-    task = functools.partial(train_one, settings_json=settings_json)
-    for item, result in parallel_map(task, todo, jobs=jobs, description="training"):
-        value = {"error": result.reason} if isinstance(result, Failure) else result
-        run.record.put([(_key(item), value)])
+        start = time.perf_counter()
+        task = functools.partial(train_one, settings_json=settings_json)
+        for item, result in parallel_map(task, todo, jobs=jobs, description="training"):
+            value = {"error": result.reason} if isinstance(result, Failure) else result
+            run.record.put([(_key(item), value)])
 
-    rows, failed = [], {}
-    for item in work:
-        value = run.record[_key(item)]
-        if "error" in value:
-            failed[_key(item)] = value["error"]
-        else:
-            rows.append({"arch": item[0], "seed": item[1], **value})
-    if not rows:
-        raise InputError(f"no training succeeded; the first failed with: {next(iter(failed.values()))}")
-    table = pd.DataFrame(rows)
-    run.write_table("trained", table)
-    run.write_costs({"seconds_this_time": time.perf_counter() - start, "train_seconds": table["train_seconds"].sum()})
-    run.finish({"trained": len(rows), "failed": failed, "provenance": provenance(settings)})
+        rows, failed = [], {}
+        for item in work:
+            value = run.record[_key(item)]
+            if "error" in value:
+                failed[_key(item)] = value["error"]
+            else:
+                rows.append({"arch": item[0], "seed": item[1], **value})
+        if not rows:
+            raise InputError(f"no training succeeded; the first failed with: {next(iter(failed.values()))}")
+        table = pd.DataFrame(rows)
+        run.write_table("trained", table)
+        run.write_costs(
+            {"seconds_this_time": time.perf_counter() - start, "train_seconds": table["train_seconds"].sum()}
+        )
+        run.finish({"trained": len(rows), "failed": failed, "provenance": provenance(settings)})
     return run
 
 

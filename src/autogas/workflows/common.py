@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
+from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
+from autogas.files import checksum
 from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
@@ -22,6 +26,20 @@ from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
 PAPER_TEST = 200
+DEFAULT_BENCHMARK = "mini-autoencoder"
+PATHS = frozenset(
+    (
+        "images",
+        "held_out",
+        "data",
+        "teacher",
+        "reference",
+        "inception_weights",
+        "segmentation_weights",
+        "segmentation_map",
+    )
+)
+"""Settings that may name a file or folder."""
 
 
 class Stopwatch:
@@ -39,15 +57,72 @@ class Stopwatch:
 
 
 def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
-    """The settings as given, or those of the run that is resumed."""
-    return model.model_validate(Run.open(resume, workflow).settings if resume is not None else given)
+    """The settings as given, or those of the run that is resumed, which no given one may contradict."""
+    if resume is None:
+        return model.model_validate(from_anywhere(given))
+    return model.model_validate(resumed_settings(workflow, model, given, resume))
 
 
-def open_run(workflow: str, settings: BaseModel, *, out: str | None, resume: str | None) -> Run:
-    """The run folder; made only now, when the settings and what they name have been checked."""
+def resumed_settings(workflow: str, model: type[BaseModel], given: Mapping[str, Any], resume: str) -> dict[str, Any]:
+    """The settings of a run; raises ``InputError`` for one that is given otherwise beside it."""
+    saved = Run.open(resume, workflow).settings
+    for name, value in from_anywhere(given).items():
+        field = model.model_fields.get(name)
+        usual = None if field is None else field.get_default(call_default_factory=True)
+        if value is not None and value not in (usual, saved.get(name), {}):
+            raise InputError(
+                f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
+                "leave it out, or start another run"
+            )
+    return saved
+
+
+def from_anywhere(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose paths hold whatever the working folder is; names of data sets stay names."""
+    return {name: _absolute(value) if name in PATHS else value for name, value in given.items()}
+
+
+def _absolute(value: Any) -> Any:
+    known = (*TORCHVISION, DEAD_LEAVES)
+    is_path = isinstance(value, str | Path) and value and str(value) not in known and Path(value).exists()
+    return str(Path(value).absolute()) if is_path else value
+
+
+def open_run(
+    workflow: str,
+    settings: BaseModel,
+    *,
+    out: str | None,
+    resume: str | None,
+    inputs: Mapping[str, str] | None = None,
+) -> Run:
+    """The run folder, locked as long as the block lasts; made only now, when everything has been checked.
+
+    Args:
+        workflow: its name.
+        settings: what determines the result.
+        out: folder to make.
+        resume: folder to continue instead.
+        inputs: digests of what settings only name; those of files and folders among the settings are added.
+    """
+    saved = settings.model_dump(mode="json")
+    files = {name: digest for name in sorted(PATHS & saved.keys()) if (digest := _digest(saved[name]))}
+    digests = {**(inputs or {}), **files}
     if resume is not None:
-        return Run.open(resume, workflow)
-    return Run.start(workflow, settings.model_dump(mode="json"), out)
+        return Run.resume(resume, workflow, digests)
+    return Run.start(workflow, saved, out, digests)
+
+
+def _digest(source: object) -> str:
+    """Digest of a file's content, or of a folder's names and sizes; empty for what is neither."""
+    if not isinstance(source, str) or not Path(source).is_absolute():
+        return ""
+    path = Path(source)
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
 
 
 def about_benchmark(bench: Benchmark) -> dict[str, Any]:

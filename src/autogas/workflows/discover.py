@@ -28,6 +28,7 @@ from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.workflows.common import (
+    DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
     correlation_table,
@@ -45,7 +46,7 @@ class DiscoverSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str = Field(description="where measured quality comes from")
+    benchmark: str = Field(DEFAULT_BENCHMARK, description="where measured quality comes from")
     space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
     population: int = Field(20, ge=1, description="candidates an iteration")
@@ -86,55 +87,55 @@ def discover(
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
-    run = open_run("discover", s, out=out, resume=resume)
-    seconds = Stopwatch()
+    with open_run("discover", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
+        seconds = Stopwatch()
 
-    with seconds("validation_features"):
-        bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
-        validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
-        judge = Judge(validation, bench.goodness[split.validation], s.fitness)
+        with seconds("validation_features"):
+            bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
+            validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
+            judge = Judge(validation, bench.goodness[split.validation], s.fitness)
 
-    grammar = Grammar()
-    searches: dict[str, Search] = {}
-    enumeration: Enumeration | None = None
-    if s.strategy != "enumerate":
-        with seconds("search"):
-            searches[s.strategy] = search(s.strategy, grammar, judge, s, run)
-    if s.controls and s.strategy == "evolution":
-        with seconds("random_control"):
-            searches["random"] = search("random", grammar, judge, s, run)
-    if s.controls or s.strategy == "enumerate":
-        with seconds("enumeration"):
-            enumeration = judge.enumerate(grammar)
-    finalists = named_finalists(s.strategy, searches, enumeration)
-    winner = finalists["discovered"]
+        grammar = Grammar()
+        searches: dict[str, Search] = {}
+        enumeration: Enumeration | None = None
+        if s.strategy != "enumerate":
+            with seconds("search"):
+                searches[s.strategy] = search(s.strategy, grammar, judge, s, run)
+        if s.controls and s.strategy == "evolution":
+            with seconds("random_control"):
+                searches["random"] = search("random", grammar, judge, s, run)
+        if s.controls or s.strategy == "enumerate":
+            with seconds("enumeration"):
+                enumeration = judge.enumerate(grammar)
+        finalists = named_finalists(s.strategy, searches, enumeration)
+        winner = finalists["discovered"]
 
-    with seconds("test_features"):
-        test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
-    table, scores = judged_on_test(bench, split.test, test, finalists)
-    validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
+        with seconds("test_features"):
+            test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
+        table, scores = judged_on_test(bench, split.test, test, finalists)
+        validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
 
-    candidates = [frame for _, frame in searches.values()]
-    run.write_table("candidates", pd.concat(candidates, ignore_index=True) if candidates else pd.DataFrame())
-    run.write_table("scores", scores)
-    run.write_costs({"seconds": seconds.laps, "networks": seconds_spent([*validation, *test])})
-    run.finish(
-        {
-            "benchmark": about_benchmark(bench),
-            "fitness": s.fitness,
-            "winner": {"proxy": str(winner), "validation_tau": validation_tau["discovered"]},
-            "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
-            "validation": [str(bench.archs[i]) for i in split.validation],
-            "ignored_input": {
-                "validation": sum(bool(network.failure) for network in validation),
-                "test": sum(bool(network.failure) for network in test),
-            },
-            "noise_ceiling": bench.noise_ceiling(),
-            "validation_tau": validation_tau,
-            "enumeration": enumeration and summary(enumeration, validation_tau["discovered"]),
-            "test": table,
-        }
-    )
+        candidates = [frame for _, frame in searches.values()]
+        run.write_table("candidates", pd.concat(candidates, ignore_index=True) if candidates else pd.DataFrame())
+        run.write_table("scores", scores)
+        run.write_costs({"seconds": seconds.laps, "networks": seconds_spent([*validation, *test])})
+        run.finish(
+            {
+                "benchmark": about_benchmark(bench),
+                "fitness": s.fitness,
+                "winner": {"proxy": str(winner), "validation_tau": validation_tau["discovered"]},
+                "evaluated": {name: len(frame) for name, (_, frame) in searches.items()},
+                "validation": [str(bench.archs[i]) for i in split.validation],
+                "ignored_input": {
+                    "validation": sum(bool(network.failure) for network in validation),
+                    "test": sum(bool(network.failure) for network in test),
+                },
+                "noise_ceiling": bench.noise_ceiling(),
+                "validation_tau": validation_tau,
+                "enumeration": enumeration and summary(enumeration, validation_tau["discovered"]),
+                "test": table,
+            }
+        )
     return run
 
 

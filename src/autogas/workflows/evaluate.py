@@ -99,10 +99,10 @@ def evaluate(
     )
     if save_reference is not None:
         known.save(save_reference)
-    run = open_run("evaluate", s, out=out, resume=resume)
-    result = _evaluation(batches, s.images, known, extractor, samples, s.splits, s.batch_size)
-    result.protocol |= {"size": s.size, "seed": s.seed}
-    run.finish(result.model_dump())
+    with open_run("evaluate", s, out=out, resume=resume) as run:
+        result = _evaluation(batches, s.images, known, extractor, samples, s.splits, s.batch_size)
+        result.protocol |= {"size": s.size, "seed": s.seed}
+        run.finish(result.model_dump())
     return run
 
 

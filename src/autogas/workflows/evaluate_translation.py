@@ -127,18 +127,18 @@ def evaluate_translation(
         known = reference_statistics(s.reference, extractor)
     else:
         known = target_statistics(space, held_out, layout, extractor, direction=direction)
-    run = open_run("evaluate", s, out=out, resume=resume)
-    result = measure_translation(
-        translator,
-        held_out,
-        known,
-        extractor,
-        segmenter=segmenter,
-        samples=s.samples,
-        batch_size=s.batch_size,
-    )
-    result.protocol |= {"images": s.images, "direction": direction}
-    run.finish(result.model_dump())
+    with open_run("evaluate", s, out=out, resume=resume) as run:
+        result = measure_translation(
+            translator,
+            held_out,
+            known,
+            extractor,
+            segmenter=segmenter,
+            samples=s.samples,
+            batch_size=s.batch_size,
+        )
+        result.protocol |= {"images": s.images, "direction": direction}
+        run.finish(result.model_dump())
     return run
 
 

@@ -19,6 +19,7 @@ from autogas.proxies.expression import Proxy
 from autogas.proxies.named import DEFAULT_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.workflows.common import (
+    DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
     correlation_table,
@@ -34,7 +35,7 @@ class RankSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str = Field(description="where measured quality comes from")
+    benchmark: str = Field(DEFAULT_BENCHMARK, description="where measured quality comes from")
     proxies: list[str] = Field(default_factory=lambda: [DEFAULT_PROXY, *TRIVIAL], min_length=1, description="scorers")
     space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     test: int | None = Field(None, ge=3, description="test architectures; None: 200, or all if fewer")
@@ -79,31 +80,31 @@ def rank(
     space = space_key(bench.space)
     scoring = Scoring(proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device)
     scoring_inputs(space, s.images, s.batch_size, s.seed)  # a bad source is said at once
-    run = open_run("rank", s, out=out, resume=resume)
-    archs = [str(bench.archs[i]) for i in chosen]
+    with open_run("rank", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
+        archs = [str(bench.archs[i]) for i in chosen]
 
-    seconds = Stopwatch()
-    todo = [arch for arch in archs if arch not in run.record]
-    task = functools.partial(score_architecture, space=space, scoring_json=scoring.model_dump_json())
-    with seconds("scoring"):
-        for arch, result in parallel_map(task, todo, jobs=jobs, description="scoring"):
-            value = unscored(result.reason) if isinstance(result, Failure) else result
-            run.record.put([(arch, value)])
+        seconds = Stopwatch()
+        todo = [arch for arch in archs if arch not in run.record]
+        task = functools.partial(score_architecture, space=space, scoring_json=scoring.model_dump_json())
+        with seconds("scoring"):
+            for arch, result in parallel_map(task, todo, jobs=jobs, description="scoring"):
+                value = unscored(result.reason) if isinstance(result, Failure) else result
+                run.record.put([(arch, value)])
 
-    records = [run.record[arch] for arch in archs]
-    scores = {text: np.array([_number(record["scores"].get(text)) for record in records]) for text in s.proxies}
-    reasons = {arch: record["reason"] for arch, record in zip(archs, records, strict=True) if record["reason"]}
-    run.write_table("scores", pd.DataFrame({"arch": archs, bench.metric: bench.quality[chosen], **scores}))
-    run.write_costs({"seconds": seconds.laps, "networks": _spent(records), "scorers": _costs(s.proxies, records)})
-    run.finish(
-        {
-            "benchmark": about_benchmark(bench),
-            "noise_ceiling": bench.noise_ceiling(),
-            "unscored": reasons,
-            "failures": {arch: r["failures"] for arch, r in zip(archs, records, strict=True) if r["failures"]},
-            "test": correlation_table(bench, chosen, scores, about),
-        }
-    )
+        records = [run.record[arch] for arch in archs]
+        scores = {text: np.array([_number(record["scores"].get(text)) for record in records]) for text in s.proxies}
+        reasons = {arch: record["reason"] for arch, record in zip(archs, records, strict=True) if record["reason"]}
+        run.write_table("scores", pd.DataFrame({"arch": archs, bench.metric: bench.quality[chosen], **scores}))
+        run.write_costs({"seconds": seconds.laps, "networks": _spent(records), "scorers": _costs(s.proxies, records)})
+        run.finish(
+            {
+                "benchmark": about_benchmark(bench),
+                "noise_ceiling": bench.noise_ceiling(),
+                "unscored": reasons,
+                "failures": {arch: r["failures"] for arch, r in zip(archs, records, strict=True) if r["failures"]},
+                "test": correlation_table(bench, chosen, scores, about),
+            }
+        )
     return run
 
 

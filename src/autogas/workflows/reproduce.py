@@ -42,29 +42,30 @@ def reproduce(
         jobs: processes.
         **settings: fields of :class:`ReproduceSettings`.
     """
-    given = {"name": name, "benchmarks": list(benchmarks or default_benchmarks()), **settings}
+    chosen = benchmarks or (default_benchmarks() if resume is None else ())
+    given = {"name": name, "benchmarks": list(chosen) or None, **settings}
     s = read_settings("reproduce", ReproduceSettings, given, resume)
     found = [load_benchmark(benchmark) for benchmark in s.benchmarks]
-    run = open_run("reproduce", s, out=out, resume=resume)
-    seconds = Stopwatch()
-    tables: list[dict[str, Any]] = []
-    claims: list[dict[str, Any]] = []
-    costs: dict[str, Any] = {}
-    scores: list[pd.DataFrame] = []
-    for bench in found:
-        with seconds(bench.name):
-            if s.name == "table5":
-                more, held = table5(bench, run, s, jobs=jobs)
-                claims += held
-            else:
-                more, inner = ranked_tables(bench, run, s, jobs=jobs)
-                costs[bench.name] = inner.costs["scorers"]
-                scored = inner.read_table("scores").rename(columns={bench.metric: "quality"})
-                scores.append(scored.assign(benchmark=bench.name))
-        tables += more
-    run.write_table("scores", pd.concat(scores, ignore_index=True) if scores else pd.DataFrame())
-    run.write_costs({"seconds": seconds.laps, "scorers": costs})
-    run.finish({"tables": tables, "claims": claims})
+    with open_run("reproduce", s, out=out, resume=resume, inputs={b.name: b.digest for b in found}) as run:
+        seconds = Stopwatch()
+        tables: list[dict[str, Any]] = []
+        claims: list[dict[str, Any]] = []
+        costs: dict[str, Any] = {}
+        scores: list[pd.DataFrame] = []
+        for bench in found:
+            with seconds(bench.name):
+                if s.name == "table5":
+                    more, held = table5(bench, run, s, jobs=jobs)
+                    claims += held
+                else:
+                    more, inner = ranked_tables(bench, run, s, jobs=jobs)
+                    costs[bench.name] = inner.costs["scorers"]
+                    scored = inner.read_table("scores").rename(columns={bench.metric: "quality"})
+                    scores.append(scored.assign(benchmark=bench.name))
+            tables += more
+        run.write_table("scores", pd.concat(scores, ignore_index=True) if scores else pd.DataFrame())
+        run.write_costs({"seconds": seconds.laps, "scorers": costs})
+        run.finish({"tables": tables, "claims": claims})
     return run
 
 

@@ -55,35 +55,35 @@ def search(
     given = {"space": space, **({} if proxy is None else {"proxy": proxy}), **settings}
     s = read_settings("search", SearchSettings, given, resume)
     within = check(s)
-    run = open_run("search", s, out=out, resume=resume)
-    candidates = Candidates(s, within, run, jobs)
-    seconds = Stopwatch()
-    with seconds("search"):
-        strategy, rows = evolve(candidates, s)
-    assert strategy.best is not None
-    winner = strategy.best[0]
-    with seconds("sample"):
-        sample = draw(candidates, s)
-        about_sample = compare(candidates, sample, s)
-    with seconds("controls"):
-        controls = control_rows(candidates, winner, sample, [*strategy.told, *sample])
-        latency = latencies(candidates, controls)
-    found = front(strategy.told, functools.partial(costs, candidates)) if len(s.objectives) > 1 else None
-    ranked = sorted((row for row in rows if row["reason"] == ""), key=lambda row: -row["score"])
-    run.write_table("candidates", pd.DataFrame(rows))
-    run.write_costs({"seconds": seconds.laps, **candidates.spent(), "latency_ms": latency})
-    run.finish(
-        {
-            "winner": candidates.row(winner),
-            "asked": s.candidates * s.rounds,
-            "evaluated": len(rows),
-            "failed": len(rows) - len(ranked),
-            "best": [{key: row[key] for key in ("arch", "score", "params", "macs")} for row in ranked[:BEST]],
-            "front": found and [candidates.row(arch) for arch in found],
-            "sample": about_sample,
-            "controls": controls,
-        }
-    )
+    with open_run("search", s, out=out, resume=resume) as run:
+        candidates = Candidates(s, within, run, jobs)
+        seconds = Stopwatch()
+        with seconds("search"):
+            strategy, rows = evolve(candidates, s)
+        assert strategy.best is not None
+        winner = strategy.best[0]
+        with seconds("sample"):
+            sample = draw(candidates, s)
+            about_sample = compare(candidates, sample, s)
+        with seconds("controls"):
+            controls = control_rows(candidates, winner, sample, [*strategy.told, *sample])
+            latency = latencies(candidates, controls)
+        found = front(strategy.told, functools.partial(costs, candidates)) if len(s.objectives) > 1 else None
+        ranked = sorted((row for row in rows if row["reason"] == ""), key=lambda row: -row["score"])
+        run.write_table("candidates", pd.DataFrame(rows))
+        run.write_costs({"seconds": seconds.laps, **candidates.spent(), "latency_ms": latency})
+        run.finish(
+            {
+                "winner": candidates.row(winner),
+                "asked": s.candidates * s.rounds,
+                "evaluated": len(rows),
+                "failed": len(rows) - len(ranked),
+                "best": [{key: row[key] for key in ("arch", "score", "params", "macs")} for row in ranked[:BEST]],
+                "front": found and [candidates.row(arch) for arch in found],
+                "sample": about_sample,
+                "controls": controls,
+            }
+        )
     return run
 
 

@@ -20,7 +20,7 @@ from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import Machine, launch
 from autogas.training.pictures import loss_curves
-from autogas.workflows.common import open_run
+from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 from autogas.workflows.gan_trainer import GANTrainer
 from autogas.workflows.trainer import AnyTrainer, ExportableTask, Reader
 from autogas.workflows.translation_trainer import TranslationTrainer
@@ -67,26 +67,26 @@ def train(
         found = winner(Path(arch))
         given |= {**found, "space_settings": {**found["space_settings"], **settings.get("space_settings", {})}}
     if resume is not None:
-        given = Run.open(resume, "train").settings
-    trainer = read(given)
+        kind = type(read(Run.open(resume, "train").settings).settings)
+        given = resumed_settings("train", kind, given, resume)
+    trainer = read(from_anywhere(given))
     s = trainer.settings
     if s.tensorboard and find_spec("tensorboard") is None:
         raise InputError("--tensorboard: needs the package tensorboard; pip install 'autogas[tensorboard]'")
     saved = None if resume is None else Path(resume) / REFERENCE_FILE
     known = trainer.check(saved if saved is not None and saved.exists() else None)
-    run = open_run("train", s, out=out, resume=resume)
-    (run.path / "samples").mkdir(exist_ok=True)
-    known.save(run.path / REFERENCE_FILE)
-    start = time.perf_counter()
-    launch(_train, s.model_dump_json(), str(run.path), device=s.device, devices=s.devices, precision=s.precision)
-    trained = time.perf_counter()
-    results = trainer.evaluate(run.path / GENERATOR_FILE, known, trainer.extractor())
-    parsed = trainer.space.parse(s.arch)
-    cost = trainer.space.cost(parsed)
-    run.write_costs({"train_seconds_this_time": trained - start, "evaluate_seconds": time.perf_counter() - trained})
-    run.finish(
-        {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": trainer.steps, **results.model_dump()}
-    )
+    with open_run("train", s, out=out, resume=resume) as run:
+        (run.path / "samples").mkdir(exist_ok=True)
+        known.save(run.path / REFERENCE_FILE)
+        start = time.perf_counter()
+        launch(_train, s.model_dump_json(), str(run.path), device=s.device, devices=s.devices, precision=s.precision)
+        trained = time.perf_counter()
+        results = trainer.evaluate(run.path / GENERATOR_FILE, known, trainer.extractor())
+        parsed = trainer.space.parse(s.arch)
+        cost = trainer.space.cost(parsed)
+        run.write_costs({"train_seconds_this_time": trained - start, "evaluate_seconds": time.perf_counter() - trained})
+        about = {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": trainer.steps}
+        run.finish({**about, **results.model_dump()})
     return run
 
 
