@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autogas import files
 from autogas.benchmarks import list_benchmarks, load_benchmark, save_benchmark, store
 from autogas.benchmarks.store import checked_name, with_space_settings
 from autogas.errors import InputError
@@ -40,13 +41,29 @@ def test_a_benchmark_is_stored_in_the_users_folder(table, autogas_home):
     path = save_benchmark("toy", table, **ABOUT)
     assert path == autogas_home / "benchmarks" / "toy.parquet"
     pd.testing.assert_frame_equal(pd.read_parquet(path), table)
-    assert json.loads(path.with_suffix(".json").read_text())["metric"] == "ssim"
 
 
-def test_nothing_but_the_two_files_is_left(table, autogas_home):
+def test_nothing_but_one_file_is_left(table, autogas_home):
     save_benchmark("toy", table, **ABOUT)
     save_benchmark("toy", table, **ABOUT)
-    assert {path.name for path in (autogas_home / "benchmarks").iterdir()} == {"toy.parquet", "toy.json"}
+    assert [path.name for path in (autogas_home / "benchmarks").iterdir()] == ["toy.parquet"]
+
+
+@pytest.mark.parametrize("stop", ["write_table", "replace"])
+def test_a_store_that_is_interrupted_keeps_the_whole_old_benchmark(table, autogas_home, monkeypatch, stop):
+    save_benchmark("toy", table, higher_is_better=False, **ABOUT)
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr({"write_table": files.parquet, "replace": files.os}[stop], stop, killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_benchmark("toy", table.assign(ssim=-table["ssim"]), higher_is_better=True, **ABOUT)
+    bench = load_benchmark("toy")
+    assert not bench.higher_is_better
+    assert np.array_equal(bench.quality, table["ssim"])
+    assert [path.name for path in (autogas_home / "benchmarks").iterdir()] == ["toy.parquet"]
 
 
 @pytest.mark.parametrize("name", ["toy.v2", "a-b_c", "10k"])
@@ -75,10 +92,45 @@ def test_quality_is_the_mean_over_seeds(table):
     assert bench.noise_ceiling() == (1.0, 4)
 
 
-@pytest.mark.parametrize("name", ["", ".", "a/b", "../up", "two words", "tab\t", "-flag", "nul\0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "a/b",
+        "../up",
+        "two words",
+        "tab\t",
+        "line\n",
+        "-flag",
+        "nul\0",
+        "\x1b[31m",
+        "\udcff",
+        "x" * 201,
+        "ä" * 101,
+    ],
+)
 def test_a_name_that_is_no_file_name_is_refused(name):
-    with pytest.raises(InputError, match="accepted are letters"):
+    with pytest.raises(InputError, match="accepted are letters") as error:
         checked_name(name)
+    assert len(str(error.value)) < 300
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../toy", "nul\0", "x" * 300, "toy/"])
+def test_a_name_that_none_can_have_is_unknown(table, name):
+    save_benchmark("toy", table, **ABOUT)
+    if name == "toy/":
+        assert load_benchmark(name).name == "toy"
+    else:
+        with pytest.raises(InputError, match="unknown benchmark"):
+            load_benchmark(name)
+
+
+def test_the_longest_name_is_stored(table):
+    save_benchmark("ä" * 100, table, **ABOUT)
+    assert list_benchmarks() == ["ä" * 100]
+    assert len(load_benchmark("ä" * 100)) == 4
 
 
 @pytest.mark.parametrize("name", ["a", "v1.0", "two-words", "under_score", "Überschrift"])
@@ -141,27 +193,121 @@ def test_embedded_benchmarks_come_first(table):
     assert len(load_benchmark("z")) == 4
 
 
-def test_half_a_benchmark_is_not_listed(table, autogas_home):
-    save_benchmark("toy", table, **ABOUT).unlink()
-    assert list_benchmarks() == []
+@pytest.mark.parametrize("name", ["toy.json", "._toy.parquet", ".toy.parquet.7.tmp", "two words.parquet"])
+def test_what_is_no_benchmark_is_not_listed(table, autogas_home, name):
+    save_benchmark("toy", table, **ABOUT)
+    (autogas_home / "benchmarks" / name).touch()
+    assert list_benchmarks() == ["toy"]
+
+
+def refused(name="toy"):
+    """The one line that loading gives."""
+    with pytest.raises(InputError) as error:
+        load_benchmark(name)
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+def test_a_benchmark_of_the_older_form_is_to_be_imported_again(table, autogas_home):
+    path = autogas_home / "benchmarks" / "toy.parquet"
+    path.parent.mkdir()
+    table.to_parquet(path)
+    path.with_suffix(".json").write_text(json.dumps({**ABOUT, "higher_is_better": True}))
+    line = refused()
+    assert str(path) in line
+    assert "import it again" in line
+    save_benchmark("toy", table, **ABOUT)
+    assert len(load_benchmark("toy")) == 4
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
+def test_a_truncated_benchmark_is_refused(table, kept):
+    path = save_benchmark("toy", table, **ABOUT)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    assert "is damaged" in refused()
+
+
+def test_a_flipped_bit_is_refused(table):
+    path = save_benchmark("toy", table, **ABOUT)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(whole), 100, replace=False):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.integers(8)]) + whole[place + 1 :])
+        assert "is damaged" in refused()
+
+
+ALL = {**ABOUT, "higher_is_better": True}
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("about", "message"),
     [
-        lambda path: path.write_bytes(b"not parquet"),
-        lambda path: path.with_suffix(".json").write_text("{"),
-        lambda path: path.with_suffix(".json").write_text("{}"),
-        lambda path: pd.DataFrame({"arch": ARCHS}).to_parquet(path),
-        lambda path: pd.DataFrame({"arch": ["64-9-basic"], "ssim": [1.0]}).to_parquet(path),
+        ({**ALL, "higher_is_better": "false"}, "higher_is_better: Input should be a valid boolean"),
+        ({**ALL, "higher_is_better": 0}, "higher_is_better: Input should be a valid boolean"),
+        ({**ALL, "higher_is_better": None}, "higher_is_better: Input should be a valid boolean"),
+        ({**ALL, "metric": 3}, "metric: Input should be a valid string"),
+        ({**ALL, "metric": "fid"}, "one of the metric 'fid'"),
+        ({**ALL, "metric": "arch"}, "one of the metric 'arch'"),
+        ({**ALL, "space": None}, "space: Input should be a valid string"),
+        ({**ALL, "space": "transnes"}, "unknown space 'transnes'"),
+        ({**ALL, "space_settings": [1]}, "space_settings: Input should be a valid dict"),
+        ({**ALL, "space_settings": {"depth": 1}}, "depth"),
+        ({**ALL, "space_settings": {"image_size": "32"}}, "image_size"),
+        ({**ALL, "space_settings": {"name": "transnas"}}, "unexpected keyword argument 'name'"),
+        ({**ALL, "provenance": "mine"}, "provenance: Input should be a valid dict"),
+        ({**ALL, "author": "me"}, "author: Extra inputs are not permitted"),
+        ({}, "space: Field required"),
+        *(({k: v for k, v in ALL.items() if k != key}, f"{key}: Field required") for key in ALL),
     ],
-    ids=["not parquet", "not json", "empty json", "no metric", "not of the space"],
 )
-def test_a_damaged_benchmark_is_bad_input(table, broken):
-    broken(save_benchmark("toy", table, **ABOUT))
-    with pytest.raises(InputError) as error:
-        load_benchmark("toy")
+def test_what_a_file_says_of_itself_is_checked(table, autogas_home, about, message):
+    path = autogas_home / "benchmarks" / "toy.parquet"
+    path.parent.mkdir()
+    files.write_table(path, table, about)
+    assert message in refused()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="arch"), "needs a column 'arch'"),
+        (lambda t: t.drop(columns="ssim"), "one of the metric 'ssim'"),
+        (lambda t: t.iloc[:0], "no rows"),
+        (lambda t: t.assign(ssim=[1.0, 2.0, np.nan, 3.0]), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(ssim=[1.0, 2.0, np.inf, 3.0]), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(ssim=["1", "2", "3", "4"]), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(ssim=[True, False, True, True]), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(ssim=pd.to_datetime(["2020"] * 4)), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(ssim=[None] * 4), "'ssim' holds more than finite numbers"),
+        (lambda t: t.assign(arch=range(4)), "'arch' holds more than texts"),
+        (lambda t: t.assign(arch=[*ARCHS[:3], None]), "'arch' holds more than texts"),
+        (lambda t: t.assign(arch=[*ARCHS[:3], "64-9-basic"]), "64-9-basic"),
+        (lambda t: t.assign(arch=[*ARCHS[:3], ARCHS[0]]), "two rows have the same arch"),
+        (lambda t: t.assign(seed=[0, 1, 0, 1], arch=[*ARCHS[:2], *ARCHS[:2]]), "two rows have the same arch and seed"),
+        (lambda t: t.assign(seed=[0.0, 1.0, 0.5, 2.0]), "'seed' holds more than whole numbers"),
+        (lambda t: t.assign(seed=list("0123")), "'seed' holds more than whole numbers"),
+    ],
+)
+def test_a_table_that_is_no_benchmark_is_neither_loaded_nor_stored(table, autogas_home, change, message):
+    folder = autogas_home / "benchmarks"
+    with pytest.raises(InputError, match=message) as error:
+        save_benchmark("toy", change(table), **ABOUT)
+    assert str(error.value).startswith("benchmark toy: ")
     assert len(str(error.value).splitlines()) == 1
+    assert not folder.exists()
+    folder.mkdir()
+    files.write_table(folder / "toy.parquet", change(table), ALL)
+    line = refused()
+    assert message in line
+    assert str(folder / "toy.parquet") in line
+
+
+def test_an_architecture_that_is_written_in_two_ways_is_refused():
+    cells = json.loads(str(get_space("eagan-generator").sample(np.random.default_rng(0))))
+    table = pd.DataFrame({"arch": [json.dumps(cells), json.dumps(cells, separators=(",", ":"))], "fid": [1.0, 2.0]})
+    with pytest.raises(InputError, match="written in two ways"):
+        save_benchmark("toy", table, space="eagan-generator", space_settings={}, metric="fid", provenance={})
 
 
 def test_other_space_settings_change_the_space_alone(table):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,16 +9,32 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autogas.benchmarks.benchmark import Benchmark
 from autogas.errors import InputError, unknown
-from autogas.files import replacing, write_json
+from autogas.files import damaged, read_table, write_table
 from autogas.proxies.bank import home
 from autogas.spaces import SPACES, get_space
 
 EMBEDDED = Path(str(resources.files("autogas.benchmarks"))) / "data"
+LONGEST_NAME = 200
+"""Bytes of a benchmark's name; file systems take 255, endings included."""
+WAY_OUT = "import it again, or store a built one again with `autogas bench build --resume RUN`"
+
+
+class About(BaseModel):
+    """What the file of a benchmark says of its table."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    space: str
+    space_settings: dict[str, Any]
+    metric: str
+    higher_is_better: bool
+    provenance: dict[str, Any]
 
 
 def store_folder() -> Path:
@@ -34,12 +49,20 @@ def list_benchmarks() -> list[str]:
         >>> "mini-autoencoder" in list_benchmarks()
         True
     """
-    names: dict[str, None] = {}
+    return list(_paths())
+
+
+def _paths() -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for folder in (EMBEDDED, store_folder()):
-        names.update(
-            {path.stem: None for path in sorted(folder.glob("*.json")) if path.with_suffix(".parquet").exists()}
-        )
-    return list(names)
+        for path in sorted(folder.glob("*.parquet")):
+            if _is_name(path.stem):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"\w[\w.-]*", text) is not None and len(text.encode()) <= LONGEST_NAME
 
 
 def checked_name(name: str, folder: Path | None = None) -> str:
@@ -48,9 +71,12 @@ def checked_name(name: str, folder: Path | None = None) -> str:
     Raises:
         InputError: any other name.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise InputError(f"benchmark name {name!r}: accepted are letters, digits, '-', '_' and '.'")
-    if folder is None and (EMBEDDED / f"{name}.json").exists():
+    if not _is_name(name):
+        shown = repr(name[:60]) + (f"… ({len(name)} characters)" if len(name) > 60 else "")
+        raise InputError(
+            f"benchmark name {shown}: accepted are letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes"
+        )
+    if folder is None and (EMBEDDED / f"{name}.parquet").exists():
         raise InputError(f"benchmark name {name!r} is that of an embedded benchmark: accepted is any other")
     return name
 
@@ -66,7 +92,7 @@ def save_benchmark(
     provenance: Mapping[str, Any],
     folder: Path | None = None,
 ) -> Path:
-    """Write a benchmark: a Parquet table and a JSON of what it is. Returns the table's path.
+    """Write a benchmark: one Parquet file that also says what it is. Returns its path.
 
     Args:
         name: file name without ending.
@@ -77,22 +103,25 @@ def save_benchmark(
         higher_is_better: its direction.
         provenance: where the numbers come from.
         folder: where to; default the user's store.
+
+    Raises:
+        InputError: what :func:`load_benchmark` would refuse; nothing is written then.
     """
+    about = {
+        "space": space,
+        "space_settings": dict(space_settings),
+        "metric": metric,
+        "higher_is_better": higher_is_better,
+        "provenance": dict(provenance),
+    }
+    try:
+        benchmark_of(name, table, about)
+    except ValueError as error:
+        raise InputError(f"benchmark {name}: {_reason(error)}") from None
     folder = folder or store_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
-    with replacing(path) as temporary:
-        table.to_parquet(temporary, index=False, compression="zstd")
-    write_json(
-        path.with_suffix(".json"),
-        {
-            "space": space,
-            "space_settings": dict(space_settings),
-            "metric": metric,
-            "higher_is_better": higher_is_better,
-            "provenance": dict(provenance),
-        },
-    )
+    write_table(path, table, about)
     return path
 
 
@@ -100,21 +129,22 @@ def load_benchmark(name: str) -> Benchmark:
     """A benchmark by name; ``NAME/PART`` takes the architectures of one of the spaces that NAME mixes.
 
     Raises:
-        InputError: unknown name, or a table that does not fit its space.
+        InputError: unknown name, a damaged file, or a table that does not fit its space.
 
     Examples:
         >>> load_benchmark("mini-autoencoder/macro").space.name
         'transnas-macro'
     """
     base, _, part = name.partition("/")
-    for folder in (EMBEDDED, store_folder()):
-        path = folder / f"{base}.json"
-        if path.exists():
-            break
-    else:
+    path = _paths().get(base)
+    if path is None:
         error = unknown("benchmark", base, list_benchmarks())
         raise InputError(f"{error}; import one with `autogas bench import`")
-    benchmark, about = _read(path)
+    table, about = read_table(path, WAY_OUT)
+    try:
+        benchmark = benchmark_of(base, table, about)
+    except ValueError as error:
+        raise damaged(path, _reason(error), WAY_OUT) from None
     if not part:
         return benchmark
     mixed = benchmark.space.name
@@ -125,28 +155,57 @@ def load_benchmark(name: str) -> Benchmark:
     return benchmark.subset(get_space(whole, **about["space_settings"]))
 
 
-def _read(path: Path) -> tuple[Benchmark, dict[str, Any]]:
-    try:
-        about = json.loads(path.read_text())
-        space = get_space(about["space"], **about["space_settings"])
-        table = pd.read_parquet(path.with_suffix(".parquet"))
-        repeats = table if "seed" in table and table["seed"].nunique() > 1 else None
-        quality = table.groupby("arch", sort=False)[about["metric"]].mean()
-        benchmark = Benchmark(
-            name=path.stem,
-            space=space,
-            archs=tuple(map(space.parse, quality.index)),
-            quality=quality.to_numpy(dtype=float),
-            metric=about["metric"],
-            higher_is_better=about["higher_is_better"],
-            provenance=about["provenance"],
-            repeats=repeats,
-        )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise InputError(
-            f"benchmark {path.stem} in {str(path.parent)!r} is damaged: {str(error).splitlines()[0]}"
-        ) from None
-    return benchmark, about
+def benchmark_of(name: str, table: pd.DataFrame, about: Mapping[str, Any]) -> Benchmark:
+    """The benchmark that a table and what is said of it make.
+
+    Args:
+        name: of the benchmark.
+        table: as for :func:`save_benchmark`.
+        about: the fields of :class:`About`.
+
+    Raises:
+        ValueError: either is not what is accepted.
+    """
+    checked = About.model_validate(dict(about))
+    space = get_space(checked.space, **checked.space_settings)
+    _check_columns(table, checked.metric)
+    quality = table.groupby("arch", sort=False)[checked.metric].mean()
+    archs = tuple(map(space.parse, quality.index))
+    if len(set(archs)) < len(archs):
+        raise ValueError("an architecture is written in two ways")
+    return Benchmark(
+        name=name,
+        space=space,
+        archs=archs,
+        quality=quality.to_numpy(dtype=float),
+        metric=checked.metric,
+        higher_is_better=checked.higher_is_better,
+        provenance=checked.provenance,
+        repeats=table if "seed" in table and table["seed"].nunique() > 1 else None,
+    )
+
+
+def _check_columns(table: pd.DataFrame, metric: str) -> None:
+    key = [column for column in ("arch", "seed") if column in table]
+    if "arch" not in key or metric in key or metric not in table:
+        raise ValueError(f"it needs a column 'arch' and one of the metric {metric!r}")
+    if not len(table):
+        raise ValueError("it has no rows")
+    if not all(isinstance(text, str) for text in table["arch"]):
+        raise ValueError("column 'arch' holds more than texts")
+    if table[metric].dtype.kind not in "iuf" or not np.isfinite(table[metric]).all():
+        raise ValueError(f"column {metric!r} holds more than finite numbers")
+    if "seed" in key and table["seed"].dtype.kind not in "iu":
+        raise ValueError("column 'seed' holds more than whole numbers")
+    if table.duplicated(key).any():
+        raise ValueError(f"two rows have the same {' and '.join(key)}")
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def with_space_settings(benchmark: Benchmark, settings: Mapping[str, Any]) -> Benchmark:

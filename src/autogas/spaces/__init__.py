@@ -36,7 +36,7 @@ def list_spaces(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(SPACES, pattern))
 
 
-def get_space(name: str, **settings: Any) -> Space[Any]:
+def get_space(name: str, /, **settings: Any) -> Space[Any]:
     """A search space by name, with its settings by keyword.
 
     Raises:
