@@ -79,7 +79,7 @@ def mismatched(pairs):
         (None, [*PIX2PIX, "--width", "3"], "unknown setting 'width': accepted are arch, "),
         (None, [*PIX2PIX, "--images", "nowhere"], "unknown setting 'images': accepted are arch, "),
         (None, [*PIX2PIX, "--recipe", "generator_lrr=1"], "did you mean 'recipe.generator_lr'"),
-        (None, [*PIX2PIX, "--recipe", "batch=0"], "recipe.batch=0: "),
+        (None, [*PIX2PIX, "--recipe", "generator_lr=-1"], "recipe.generator_lr=-1: "),
         (None, ["train", ARCH, *SPACE], "--task pix2pix or cyclegan"),
         (None, ["evaluate", "--images", "nowhere"], "'nowhere'"),
     ],

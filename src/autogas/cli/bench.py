@@ -102,7 +102,7 @@ def import_(
         allow_pickle=allow_pickle,
     )
     document = [
-        {"benchmark": p.name, "architectures": len(p.rows), "metric": p.metric, "skipped": p.skipped} for p in parts
+        {"benchmark": p.name, "architectures": p.architectures, "metric": p.metric, "skipped": p.skipped} for p in parts
     ]
     options.emit(document, as_json=json, text="\n".join(part.describe() for part in parts))
 

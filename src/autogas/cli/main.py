@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from autogas import __version__
 from autogas.cli import bench, data, options
 from autogas.cli.catalogue import catalogue
 from autogas.cli.cifarnet import train_cifarnet
@@ -26,8 +30,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find good image generators without training them.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"autogas {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def autogas(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Find good image generators without training them."""
+
+
 app.command()(discover)
 app.command()(rank)
 app.command()(reproduce)
@@ -58,13 +80,17 @@ def check_resume(words: Sequence[str]) -> None:
         )
 
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 """What typer returns after Ctrl-C."""
 
 
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the terminal knows ASCII only
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with options.one_line_errors():
         check_resume(sys.argv[1:])
         code = app(standalone_mode=False)

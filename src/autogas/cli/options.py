@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Typer carries click under changing names; the base of its usage errors is the same class in all of them.
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 CORES = os.cpu_count() or 1
+LONGEST = 2000
+"""Characters of a line of error, or of a value of a setting."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 Out = Annotated[str | None, typer.Option("--out", help="Run folder to make.")]
 Resume = Annotated[
@@ -33,10 +36,12 @@ Resume = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the result does not depend on it.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Processes; the result does not depend on it.")]
 
 BenchmarkName = Annotated[str, typer.Option("--benchmark", help="Name of a benchmark; see `autogas bench list`.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=2, help="Samples of noise that a network is scored on.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=2, max=65536, help="Samples of noise that a network is scored on.")
+]
 Test = Annotated[
     int | None, typer.Option("--test", help="Unseen architectures to report on; default 200, or all if fewer.")
 ]
@@ -74,17 +79,50 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"{option} {pair!r}: accepted is NAME=VALUE")
+            raise InputError(f"{option} {shortened(pair)!r}: accepted is NAME=VALUE")
+        if name in settings:
+            raise InputError(f"{option} {shortened(pair)!r}: {shortened(name)} is given twice")
+        if len(text) > LONGEST:
+            raise InputError(f"{option} {shortened(pair)!r}: accepted are values of up to {LONGEST} characters")
         try:
-            settings[name] = json.loads(text)
+            settings[name] = json.loads(text, parse_constant=str)  # NaN and infinity are no JSON
         except json.JSONDecodeError:
             settings[name] = text
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{option} {shortened(pair)!r}: not a value ({str(error)[:80]})") from None
     return settings
+
+
+def must_fit(entries: int, what: str) -> None:
+    """Raise ``InputError`` for inputs of so many numbers that a quarter of this machine's memory does not hold them."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 34
+    if 4 * entries > memory / 4:
+        raise InputError(
+            f"{what}: the input alone takes {4 * entries / 2**30:.3g} GiB, accepted is a quarter of the "
+            f"{memory / 2**30:.3g} GiB of this machine"
+        )
+
+
+def shortened(text: str) -> str:
+    """At most 60 characters of a text."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal obeys: control characters and marks that turn the writing around."""
+    return "".join(_shown(c) for c in text)
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co"):
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def emit(document: object, *, as_json: bool, text: str) -> None:
     """Print the outcome of a command: one JSON document, or text for people."""
-    sys.stdout.write((json.dumps(document, indent=2, sort_keys=True) if as_json else text) + "\n")
+    sys.stdout.write((json.dumps(document, indent=2, sort_keys=True) if as_json else printable(text)) + "\n")
+    sys.stdout.flush()  # a reader that has gone away is met here
 
 
 def emit_run(run: Run, *, as_json: bool) -> None:
@@ -135,6 +173,9 @@ def one_line_errors() -> Iterator[None]:
         _fail(_first_problem(error))
     except InputError as error:
         _fail(str(error))
+    except BrokenPipeError:  # nobody reads on, which is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     except sqlite3.OperationalError as error:
         _fail(f"cannot write the record of the run: {error}")
     except OSError as error:
@@ -182,5 +223,6 @@ def _with_value(message: str) -> str:
 def _fail(message: str) -> None:
     if not message:  # the help was shown instead of an error
         raise SystemExit(2)
-    sys.stderr.write("autogas: " + " ".join(message.split()) + "\n")
+    line = printable(" ".join(message.split()))
+    sys.stderr.write("autogas: " + (line if len(line) <= LONGEST else line[: LONGEST - 3] + "...") + "\n")
     raise SystemExit(2)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import math
+from typing import Annotated
 
 import typer
 
 from autogas.cli import options
+from autogas.cli.user_code import guarded, load_network
 from autogas.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def score(
@@ -21,7 +17,8 @@ def score(
     arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
     space: Annotated[str, typer.Option(help="Search space of --arch.")] = "transnas-macro",
     module: Annotated[
-        str | None, typer.Option(help="FILE.py:NAME, a function or class that makes your own network.")
+        str | None,
+        typer.Option(help="FILE.py:NAME (or package.module:NAME), a function or class that makes your own network."),
     ] = None,
     shape: Annotated[str, typer.Option(help="Shape of one noise sample for --module.")] = "3,32,32",
     batch_size: options.BatchSize = 16,
@@ -45,6 +42,8 @@ def score(
     scores: dict[str, float] = {}
     if arch is not None:
         here = get_space(space, **options.parse_settings(set_))
+        entries = batch_size * sum(math.prod(shape) for shape in here.input_shapes)
+        options.must_fit(entries, f"--batch-size {batch_size}")
         parsed = here.parse(arch)
         for name in names:
             scorer = SCORERS.get(name)
@@ -55,19 +54,16 @@ def score(
         assert module is not None
         if set_:
             raise InputError(f"--set {set_[0]!r} is a setting of a space: accepted with --arch")
-        model = _load(module, seed)
         sample = _shape(shape)
+        options.must_fit(batch_size * math.prod(sample), f"--shape {shape} with --batch-size {batch_size}")
+        model = load_network(module, seed)
         inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
     device = options.checked_device(device)
     rest = [name for name in names if name not in scores]
     if rest:
-        try:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
             scores |= score_many(model.to(device), tuple(x.to(device) for x in inputs), rest)
-        except InputError:
-            raise
-        except (RuntimeError, TypeError, ValueError) as error:
-            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-            raise InputError(f"{module or arch!r} does not take input of shape {shapes}: {error}") from None
     ordered = {name: scores[name] for name in names}
     options.emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
 
@@ -80,27 +76,3 @@ def _shape(text: str) -> tuple[int, ...]:
     if not shape or min(shape) < 1:
         raise InputError(f"--shape {text!r}: accepted are positive numbers, such as 3,32,32")
     return shape
-
-
-def _load(reference: str, seed: int) -> nn.Module:
-    import torch
-    from torch import nn
-
-    file, _, name = reference.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a file that exists")
-    specification = importlib.util.spec_from_file_location(f"autogas_network_{path.stem}", path)
-    if specification is None or specification.loader is None:
-        raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a Python file")
-    code = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = code
-    specification.loader.exec_module(code)
-    factory = getattr(code, name, None)
-    if not callable(factory):
-        raise InputError(f"--module {reference!r}: {path.name} has no function or class {name!r}")
-    torch.manual_seed(seed)
-    model = factory()
-    if not isinstance(model, nn.Module):
-        raise InputError(f"--module {reference!r}: {name} made a {type(model).__name__}, accepted is a torch.nn.Module")
-    return model

@@ -1,0 +1,222 @@
+"""Whatever the user's code, terminal or options do, the answer is one document or one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autogas.cli.options import parse_settings, printable
+from autogas.errors import InputError
+
+COMMAND = str(Path(sys.executable).with_name("autogas"))
+BLOCK = "def block():\n    from torch import nn\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "blocks.py").write_text(BLOCK)
+    return tmp_path
+
+
+@pytest.fixture
+def score(autogas, folder):
+    def run(code, *options, name="make", file="gen.py"):
+        (folder / file).write_text(code)
+        return autogas("score", "--module", f"{folder / file}:{name}", "--json", *options)
+
+    return run
+
+
+MAKES = "from blocks import block\ndef make():\n    return block()\n"
+
+
+@pytest.mark.parametrize("file", ["gen.py", "my gen.py", "gen-2.py", "random.py", "torch.py"])
+def test_a_module_imports_its_neighbours_whatever_it_is_called(score, file):
+    code, out, err = score(MAKES, file=file)
+    assert (code, err) == (0, "")
+    assert set(json.loads(out)) == {"autogas"}
+
+
+def test_a_module_of_a_package_imports_relatively(autogas, folder):
+    package = folder / "nets_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "parts.py").write_text(BLOCK)
+    (package / "gen.py").write_text("from .parts import block\ndef make():\n    return block()\n")
+    code, out, _ = autogas("score", "params", "--module", f"{package / 'gen.py'}:make", "--json")
+    assert (code, json.loads(out)) == (0, {"params": 112.0})
+
+
+RAISES = {
+    "exit": ("raise SystemExit(0)", "SystemExit at gen.py:3"),
+    "error of any type": ("raise KeyError('no such layer')", "KeyError at gen.py:3: 'no such layer'"),
+    "error that cannot be shown": (
+        "raise type('Odd', (BaseException,), {'__str__': lambda self: 1 / 0})()",
+        "Odd at gen.py:3: it cannot be shown",
+    ),
+    "endless recursion": ("return make()", "RecursionError at gen.py:"),
+    "no memory": ("raise MemoryError", "MemoryError at gen.py:3"),
+    "nothing": ("return None", "made a NoneType, accepted is a torch.nn.Module"),
+    "a pair": ("return block(), 1", "made a tuple"),
+}
+
+
+@pytest.mark.parametrize("kind", RAISES)
+def test_what_a_factory_raises_is_one_line(score, kind):
+    statement, message = RAISES[kind]
+    code, out, err = score(f"from blocks import block\ndef make():\n    {statement}\n")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["exit", "error of any type", "error that cannot be shown", "no memory"])
+def test_what_a_forward_raises_is_one_line(score, kind):
+    statement, message = RAISES[kind]
+    code, out, err = score(
+        f"from blocks import block\n\n\ndef hook(*_):\n    {statement}\n\n\n"
+        "def make():\n    net = block()\n    net.register_forward_hook(hook)\n    return net\n"
+    )
+    assert (code, out) == (2, "")
+    assert message.replace(":3", ":5") in err
+    assert "does not take input of shape (16, 3, 32, 32)" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit", "1 +", "import nowhere_at_all"])
+def test_a_module_that_cannot_be_loaded_is_one_line(score, code):
+    code, out, err = score(code)
+    assert (code, out) == (2, "")
+    assert "at gen.py:1" in err
+    assert err.count("\n") == 1
+
+
+def test_names_that_are_there_are_said(score):
+    assert "no function or class 'mkae' there; it has block, make" in score(MAKES, name="mkae")[2]
+
+
+LOUD = """
+import os
+from blocks import block
+print("loading")
+def make():
+    print("making")
+    os.write(1, b"from below\\n")
+    net = block()
+    net.register_forward_hook(lambda *_: print("running"))
+    return net
+"""
+
+
+def test_stdout_holds_one_document_whatever_the_module_prints(folder):
+    (folder / "gen.py").write_text(LOUD)
+    done = subprocess.run(
+        [COMMAND, "score", "--module", "gen.py:make", "--json"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert set(json.loads(done.stdout)) == {"autogas"}
+    assert [word in done.stderr for word in ("loading", "making", "from below", "running")] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["rank", "--help"], ["list"], ["score", "--help"], ["bench", "import", "--help"], ["-h"]]
+)
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=["C locale", "ascii", "latin-1"],
+)
+def test_a_terminal_without_unicode_gets_an_answer(words, variables):
+    environment = {**os.environ, **variables}
+    done = subprocess.run([COMMAND, *words], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run([COMMAND, "list"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert done.returncode in (1, 141)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--shape", "3,100000,100000"],
+        ["--shape", "3,32,32", "--batch-size", "1000000000"],
+        ["--shape", "3,99999999999999999999,2"],
+        ["--shape", "3,-1,2"],
+        ["--shape", "3,nan,2"],
+        ["--shape", "3,0,2"],
+        ["--shape", ""],
+    ],
+)
+def test_inputs_beyond_memory_or_reason_are_refused_before_anything_runs(score, words):
+    code, out, err = score("raise RuntimeError('was loaded')", *words)
+    assert (code, out) == (2, "")
+    assert "was loaded" not in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["width=" + "9" * 5000], "not a value|accepted are values of up to"),
+        (["width=" + "9" * 1999], "^$"),
+        (["width=" + "[" * 1900], "not a value|^$"),
+        (["width=" + "x" * 5_000_000], "accepted are values of up to 2000 characters"),
+        (["width=1", "width=2"], "width is given twice"),
+        (["width=NaN"], "^$"),
+    ],
+)
+def test_values_of_settings_are_bounded(pairs, message):
+    found = ""
+    try:
+        parse_settings(pairs)
+    except InputError as error:
+        found = str(error)
+    assert len(found) < 300
+    assert re.search(message, found)
+
+
+def test_what_a_terminal_would_obey_is_spelled_out():
+    text = "a\x1b[31mred\x1b]0;title\x07 \u202eback\u2066 \x9b2J\ttab\nline é τ 漢"
+    assert printable(text) == "a\\x1b[31mred\\x1b]0;title\\x07 \\u202eback\\u2066 \\x9b2J\ttab\nline é τ 漢"
+
+
+@pytest.mark.parametrize("words", [["score", "--arch", "\x1b[31mx"], ["rank", "--benchmark", "\x1b]0;x\x07"]])
+def test_names_in_messages_are_harmless(autogas, words):
+    code, out, err = autogas(*words)
+    assert (code, out) == (2, "")
+    assert "\x1b" not in err
+    assert "x1b" in err
+
+
+@pytest.mark.parametrize("verb", ["score", "rank", "discover", "search", "train", "evaluate", "report"])
+def test_names_beyond_what_a_file_system_takes_are_one_line(autogas, verb):
+    long = "x" * 300
+    words = {
+        "score": ["--module", f"{long}.py:make"],
+        "rank": ["params", "--out", long, "--benchmark", long],
+        "discover": ["--benchmark", long],
+        "search": [long],
+        "train": [long],
+        "evaluate": ["--images", long, "--reference", long],
+        "report": [long],
+    }[verb]
+    code, out, err = autogas(verb, *words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_the_version_is_printed(autogas):
+    assert autogas("--version")[1].startswith("autogas 0.")
