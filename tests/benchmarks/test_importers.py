@@ -377,13 +377,13 @@ def test_csv_reports_what_it_skips(tmp_path):
     assert [row["arch"] for row in part.rows] == [*MACRO, "64-3121-basic", "64-1321-basic"]
     assert {reason: len(skipped) for reason, skipped in part.skipped.items()} == {
         "not an architecture of transnas-macro": 2,
-        "occurs twice": 1,
+        "occurs again with another ssim; a column 'seed' tells trainings apart": 1,
         "ssim is not finite": 1,
     }
     assert part.total == 9
     text = part.describe()
     assert "skipped 2 (not an architecture of transnas-macro): 64-9-basic" in text
-    assert "skipped 1 (occurs twice): 64-1234-basic" in text
+    assert "skipped 1 (occurs again with another ssim; a column 'seed' tells trainings apart): 64-1234-basic" in text
     assert quality_of("transnas-macro")[MACRO[0]] == 1  # the first of two
     assert load_benchmark("transnas-macro").provenance["skipped"] == {r: len(e) for r, e in part.skipped.items()}
 

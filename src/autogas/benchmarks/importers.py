@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import math
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +17,17 @@ import pandas as pd
 import torch
 
 from autogas.benchmarks.store import checked_name, save_benchmark
+from autogas.benchmarks.tables import find_column, read_text_table, some, to_numbers
 from autogas.errors import TORCH_LOAD_ERRORS, InputError
+from autogas.files import check_zip_size
 from autogas.spaces import Space, get_space
 
 MAX_REASONS = 3
 MEMBERS = ("transnas-macro", "transnas-micro")
 TNB_METRIC = "test_ssim"
 ZC_METRIC = "val_accuracy"
+NO_ENTRY = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What reading a number out of nested lists and dicts raises where they are of another form."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Imported:
 
     Attributes:
         name: benchmark that was stored.
-        rows: one dict an architecture: ``arch`` and metric columns.
+        rows: one dict a training: ``arch``, metric columns, and ``seed`` where the file tells seeds apart.
         skipped: reason to the entries that were left out for it.
         metric: the column that is quality.
     """
@@ -44,7 +48,12 @@ class Imported:
 
     def skip(self, entry: str, reason: str) -> None:
         """Leave an entry out."""
-        self.skipped.setdefault(reason, []).append(entry)
+        self.skipped.setdefault(reason, []).append(some([entry]))
+
+    @property
+    def architectures(self) -> int:
+        """How many were read."""
+        return len({row["arch"] for row in self.rows})
 
     @property
     def total(self) -> int:
@@ -53,7 +62,8 @@ class Imported:
 
     def describe(self) -> str:
         """One line for people."""
-        text = f"{self.name}: {len(self.rows)} architectures, quality {self.metric}"
+        trainings = f" in {len(self.rows)} trainings" if len(self.rows) > self.architectures else ""
+        text = f"{self.name}: {self.architectures} architectures{trainings}, quality {self.metric}"
         for reason, entries in self.skipped.items():
             shown = ", ".join(entries[:MAX_REASONS]) + (", …" if len(entries) > MAX_REASONS else "")
             text += f"; skipped {len(entries)} ({reason}): {shown}"
@@ -73,7 +83,8 @@ def import_benchmark(
     """Read a file by its ending, check every architecture, and store what is valid.
 
     Args:
-        path: ``.pth`` (TransNAS-Bench-101), ``.json`` (NAS-Bench-Suite-Zero) or ``.csv`` (column ``arch``).
+        path: ``.pth`` (TransNAS-Bench-101), ``.json`` (NAS-Bench-Suite-Zero) or ``.csv`` (column ``arch``, and
+            ``seed`` where architectures were trained several times).
         name: name of the benchmark; default the space's name.
         space: name of the space; default what the file says (or ``transnas-macro`` / ``-micro`` by the strings).
         metric: column that is quality; default the file format's (a CSV needs it when it has several).
@@ -91,7 +102,7 @@ def import_benchmark(
     if name is not None:
         checked_name(name)
     if not path.is_file():
-        raise InputError(f"benchmark file {str(path)!r} does not exist")
+        raise InputError(f"benchmark file {str(path)!r} {'is a folder' if path.is_dir() else 'does not exist'}")
     readers: dict[str, Callable[[], list[Imported]]] = {
         ".pth": lambda: _read_pth(path, task, metric or TNB_METRIC, allow_pickle),
         ".json": lambda: [read_suite_zero(path, space, task, metric or ZC_METRIC)],
@@ -103,7 +114,9 @@ def import_benchmark(
     found = [part for part in reader() if space is None or part.name == space]
     read, total = sum(len(part.rows) for part in found), sum(part.total for part in found)
     if not total:
-        raise InputError(f"{str(path)!r} has no architecture of space {space}; another space?")
+        raise InputError(
+            f"{str(path)!r} has no architectures" + (f" of space {space}; another space?" if space else "")
+        )
     if 2 * read <= total:
         reasons = "; ".join(part.describe() for part in found)
         raise InputError(
@@ -130,41 +143,67 @@ def import_benchmark(
     return stored
 
 
-def _collect(space_name: str, metric: str, entries: Iterable[tuple[str, Callable[[], dict[str, Any]]]]) -> Imported:
-    """Check each entry: the string must be of the space, once, and the metric must be a finite number."""
+def _collect(space_name: str, metric: str, entries: Iterable[tuple[Any, Callable[[], dict[str, Any]]]]) -> Imported:
+    """Check each entry: the string must be of the space, once with each seed, and the metric be a finite number."""
     space = get_space(space_name)
     out = Imported(space_name, metric)
-    seen: set[Any] = set()
+    seen: dict[Any, float] = {}
     for text, values in entries:
-        arch = _parse(space, text)
-        if arch is None:
-            out.skip(text, f"not an architecture of {space_name}")
-            continue
-        if arch in seen:
-            out.skip(text, "occurs twice")
-            continue
-        try:
-            row = values()
-            quality = float(row[metric])
-        except (KeyError, IndexError, TypeError, ValueError):
-            out.skip(text, f"no number for {metric}")
-            continue
-        if not abs(quality) < float("inf"):
-            out.skip(text, f"{metric} is not finite")
-            continue
-        seen.add(arch)
-        out.rows.append({"arch": str(arch), **row})
+        row = _checked(space, metric, text, values, seen)
+        if isinstance(row, str):
+            out.skip(text if isinstance(text, str) else type(text).__name__, row)
+        else:
+            out.rows.append(row)
     return out
 
 
-def _parse(space: Space[Any], text: str) -> Any:
+def _checked(
+    space: Space[Any], metric: str, text: Any, values: Callable[[], dict[str, Any]], seen: dict[Any, float]
+) -> dict[str, Any] | str:
+    """The row of one training, or why there is none; ``seen`` is the quality of each architecture and seed so far."""
+    arch = _parse(space, text)
+    if arch is None:
+        return f"not an architecture of {space.name}"
     try:
-        return space.parse(text)
+        row = values()
+        quality = _number(row[metric])
+    except NO_ENTRY:
+        return f"no number for {metric}"
+    if not math.isfinite(quality):
+        return f"{metric} is not finite"
+    seed = row.get("seed")
+    if "seed" in row and not (isinstance(seed, int | float) and abs(seed) < 2**53 and int(seed) == seed):
+        return "no whole number for seed"
+    if (arch, seed) in seen:
+        hint = "" if "seed" in row else "; a column 'seed' tells trainings apart"
+        return "occurs twice" if seen[arch, seed] == quality else f"occurs again with another {metric}{hint}"
+    seen[arch, seed] = quality
+    return {"arch": str(arch), **row, metric: quality} | ({} if seed is None else {"seed": int(seed)})
+
+
+def _parse(space: Space[Any], text: Any) -> Any:
+    try:
+        return space.parse(text) if isinstance(text, str) else None
     except InputError:
         return None
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, str | bytes | bool):
+        raise TypeError
+    return float(value)
+
+
+def _number_or_nan(value: Any) -> float:
+    try:
+        return _number(value)
+    except NO_ENTRY:
+        return math.nan
+
+
 def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Imported]:
+    if zipfile.is_zipfile(path):
+        check_zip_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
@@ -174,7 +213,7 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
                 "with --allow-pickle"
             ) from None
         raise InputError(f"{str(path)!r} is not a complete torch file ({_first_line(error)})") from None
-    except TORCH_LOAD_ERRORS as error:
+    except (*TORCH_LOAD_ERRORS, MemoryError) as error:
         raise InputError(f"{str(path)!r} is not a complete torch file ({_first_line(error)})") from None
     data = content.get("data") if isinstance(content, dict) else None
     data = data if isinstance(data, dict) else {}
@@ -193,10 +232,11 @@ def _best_epoch(entry: Any, task: str, metric: str) -> Callable[[], dict[str, An
     """The metrics of the epoch in which ``metric`` was best, as the paper takes them, and the final one's value."""
 
     def read() -> dict[str, Any]:
-        curves = {key: values for key, values in entry[task]["metrics"].items() if isinstance(values, list)}
-        quality = [-math.inf if math.isnan(value) else value for value in map(float, curves[metric])]
+        metrics = entry[task]["metrics"]
+        curves = {key: curve for key, curve in metrics.items() if isinstance(key, str) and isinstance(curve, list)}
+        quality = [-math.inf if math.isnan(value) else value for value in map(_number, curves[metric])]
         best = max(range(len(quality)), key=quality.__getitem__)
-        row = {key: float(values[best]) for key, values in curves.items() if len(values) > best}
+        row = {key: _number_or_nan(curve[best]) for key, curve in curves.items() if len(curve) > best}
         return {**row, f"{metric}_final": float(curves[metric][-1]), "best_epoch": best}
 
     return read
@@ -207,16 +247,15 @@ def read_suite_zero(
 ) -> Imported:
     """NAS-Bench-Suite-Zero's JSON: quality, and each published score as ``<name>_score`` and ``<name>_seconds``."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         entries = dict(content[task].items())
-        keys = [ast.literal_eval(key) for key in entries]
     except KeyError:
-        raise InputError(f"{str(path)!r} has no task {task!r}: it has {', '.join(map(str, content))}") from None
-    except (OSError, ValueError, SyntaxError, TypeError, AttributeError) as error:
+        raise InputError(f"{str(path)!r} has no task {task!r}: it has {some(content)}") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not a NAS-Bench-Suite-Zero file ({_first_line(error)})") from None
 
     def read_as(member: str) -> Imported:
-        texts = [_from_digits(key, member) or text for key, text in zip(keys, entries, strict=True)]
+        texts = [_from_digits(key, member) or key for key in entries]
         readers = [functools.partial(_flatten, values) for values in entries.values()]
         return _collect(member, metric, zip(texts, readers, strict=True))
 
@@ -225,39 +264,35 @@ def read_suite_zero(
     return max(map(read_as, members), key=lambda part: len(part.rows))
 
 
-def _from_digits(key: Any, space: str) -> str | None:
+def _from_digits(key: str, space: str) -> str | None:
     """The benchmark string of NASLib's six-digit tuple."""
-    if not (isinstance(key, tuple) and len(key) == 6 and all(isinstance(d, int) for d in key)):
+    if not re.fullmatch(r"\(\d(, ?\d){5},?\)", key, re.ASCII):
         return None
-    digits = "".join(map(str, key))
+    digits = re.sub(r"\D", "", key)
     if space == "transnas-macro":
         return f"64-{digits.replace('0', '')}-basic"
     return f"64-41414-{digits[0]}_{digits[1:3]}_{digits[3:]}"
 
 
 def _flatten(values: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {ZC_METRIC: float(values[ZC_METRIC])}
+    row: dict[str, Any] = {ZC_METRIC: _number(values[ZC_METRIC])}
     for key, value in values.items():
         if isinstance(value, dict) and "score" in value:
-            row[f"{key}_score"], row[f"{key}_seconds"] = float(value["score"]), float(value["time"])
+            row[f"{key}_score"] = _number_or_nan(value["score"])
+            row[f"{key}_seconds"] = _number_or_nan(value.get("time"))
     return row
 
 
 def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Imported]:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is not a readable CSV ({_first_line(error)})") from None
+    table = read_text_table(path)
+    own = {name: find_column(table, name) for name in ("arch", "seed")}
+    table = table.rename(columns={column: name for name, column in own.items() if column is not None})
     if "arch" not in table:
-        raise InputError(f"{str(path)!r} has no column 'arch': it has {', '.join(map(str, table))}")
-    numeric = [c for c in table.columns if c != "arch" and pd.api.types.is_numeric_dtype(table[c])]
-    if metric is None and len(numeric) != 1:
-        raise InputError(
-            f"{str(path)!r}: say which column is quality with --metric; it has {', '.join(numeric) or 'none'}"
-        )
-    metric = metric or numeric[0]
-    if metric not in table:
-        raise InputError(f"{str(path)!r} has no metric column {metric!r}: it has {', '.join(numeric) or 'none'}")
+        raise InputError(f"{str(path)!r} has no column 'arch': it has {some(table)}")
+    metric = _metric_of(path, table, metric)
+    if not pd.api.types.is_numeric_dtype(table[metric]):  # a few entries may be words, such as "failed"
+        numbers = to_numbers(table[metric])
+        table[metric] = numbers.astype(object).where(numbers.notna() | table[metric].isna(), table[metric])
     texts = list(map(str, table["arch"]))
     records = table.drop(columns="arch").to_dict("records")
     members = list(MEMBERS) if space is None or space in MEMBERS else [space]
@@ -276,6 +311,18 @@ def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Importe
         )
         for member in members
     ]
+
+
+def _metric_of(path: Path, table: pd.DataFrame, given: str | None) -> str:
+    """The column of a CSV that is quality."""
+    others = table.drop(columns=["arch", "seed"], errors="ignore")
+    numeric = list(others.select_dtypes("number"))
+    if given is None and len(numeric) != 1:
+        raise InputError(f"{str(path)!r}: say which column is quality with --metric; it has {some(numeric)}")
+    found = numeric[0] if given is None else find_column(others, given)
+    if found is None:
+        raise InputError(f"{str(path)!r} has no metric column {given!r}: it has {some(numeric)}")
+    return str(found)
 
 
 def _first_line(error: BaseException) -> str:
