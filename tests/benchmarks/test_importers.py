@@ -1,5 +1,7 @@
 import json
 import math
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from scipy import stats
 from autogas.benchmarks import correlate, correlation, kendall_many, list_benchmarks, load_benchmark, store
 from autogas.benchmarks.importers import import_benchmark
 from autogas.errors import InputError
+from autogas.files import LARGEST
+from autogas.spaces import get_space
 
 MACRO = ["64-1234-basic", "64-4111-basic", "64-124321-basic"]
 MICRO = ["64-41414-1_23_012", "64-41414-0_10_301"]
@@ -297,10 +301,274 @@ def test_json_metric_is_the_one_asked_for(tmp_path):
     assert quality_of("transnas-macro") == {"64-1242-basic": 1.0}
 
 
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "1" + "0" * 400, "[" * 900 + "]" * 900, '"0.5"', "true", "null", "[0.5]", "{}", "1e999"]
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_json_whose_quality_is_no_number_is_refused(tmp_path, value):
+    (tmp_path / "zc.json").write_text(f'{{"autoencoder": {{"(1, 2, 4, 2, 0, 0)": {{"val_accuracy": {value}}}}}}}')
+    with pytest.raises(InputError, match=r"zc\.json") as error:
+        import_benchmark(tmp_path / "zc.json")
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 1_000_000, '{"a":' * 100_000, '{"autoencoder": {"' + "(" * 100_000 + '": {}}}']
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path, content):
+    (tmp_path / "zc.json").write_text(content)
+    with pytest.raises(InputError, match=r"zc\.json") as error:
+        import_benchmark(tmp_path / "zc.json")
+    assert len(one_line(error)) < 500
+
+
+@pytest.mark.parametrize("score", [None, "x", 10**400, [1]])
+def test_a_published_score_that_is_no_number_does_not_lose_the_architecture(tmp_path, score):
+    entry = {"val_accuracy": 0.5, "nwot": {"score": score}, "snip": {"score": 1, "time": 2}}
+    (tmp_path / "zc.json").write_text(json.dumps({"autoencoder": {"(1, 2, 4, 2, 0, 0)": entry}}))
+    import_benchmark(tmp_path / "zc.json")
+    row = stored_table("transnas-macro").loc["64-1242-basic"]
+    assert math.isnan(row["nwot_score"])
+    assert (row["snip_score"], row["snip_seconds"]) == (1, 2)
+
+
+def test_json_key_of_two_digits_is_not_six_digits(tmp_path):
+    keys = ["(1, 2, 4, 2, 0, 0)", "(3, 1, 4, 2, 1, 0)", "(10, 2, 4, 2, 0, 0)"]
+    (part,) = import_benchmark(write_json(tmp_path / "zc.json", dict.fromkeys(keys, 0.5)))
+    assert part.skipped == {"not an architecture of transnas-macro": ["(10, 2, 4, 2, 0, 0)"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_another_encoding_is_read(tmp_path, encoding):
+    path = write_json(tmp_path / "zc.json", {"(1, 2, 4, 2, 0, 0)": 0.5})
+    path.write_text(path.read_text(), encoding=encoding)
+    import_benchmark(path)
+    assert quality_of("transnas-macro") == {"64-1242-basic": 0.5}
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("key", [5, 10**18, (1, 2), None, 0.5])
+def test_a_key_of_a_pth_that_is_no_text_is_skipped(tmp_path, key, legacy):
+    data = {"data": {"macro": {key: curves([0.1]), **{arch: curves([0.5]) for arch in MACRO}}}}
+    torch.save(data, tmp_path / "bench.pth", _use_new_zipfile_serialization=not legacy)
+    (part,) = import_benchmark(tmp_path / "bench.pth")
+    assert part.skipped == {"not an architecture of transnas-macro": [type(key).__name__]}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        5,
+        None,
+        [],
+        torch.zeros(3),
+        {"autoencoder": torch.zeros(3)},
+        {"autoencoder": {"metrics": [1]}},
+        curves([10**400]),
+        curves([[1]]),
+        curves(["0.5"]),
+        curves([True]),
+    ],
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_pth_of_another_structure_is_refused(tmp_path, entry):
+    with pytest.raises(InputError, match="no number for test_ssim") as error:
+        import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    one_line(error)
+
+
+def test_curves_of_other_names_and_contents_are_left_out(tmp_path):
+    entry = curves([0.1, 0.5], loss=["x", None], seed=[1, 2], arch=[1, 2])
+    entry["autoencoder"]["metrics"][5] = [1, 2]
+    import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
+    table = stored_table("transnas-macro")
+    assert set(table) == {"test_ssim", "loss", "test_ssim_final", "best_epoch"}
+    assert table["loss"].isna().all()
+
+
+PICKLES = {
+    "a long integer": b"\x80\x02\x8b\xff\xff\xff\x7f",
+    "a long text": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f",
+    "many digits": b"I" + b"1" * 5000 + b"\n.",
+    "an absent memo": b"\x80\x02j\xff\xff\xff\xff.",
+    "a memo far off": b"\x80\x02]r\xff\xff\xff\xff.",
+    "deep lists": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", PICKLES)
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_hostile_pickle_is_one_line(tmp_path, name, zipped):
+    path = tmp_path / "bench.pth"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", PICKLES[name])
+            archive.writestr("archive/version", "3\n")
+    else:
+        path.write_bytes(PICKLES[name])
+    with pytest.raises(InputError, match=r"bench\.pth") as error:
+        import_benchmark(path)
+    one_line(error)
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_pth_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "bench.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("archive/data.pkl", "w") as file:
+        file.write(bytes(LARGEST + 1))
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(InputError, match="in memory: accepted are at most"):
+        import_benchmark(path)
+
+
 def test_csv_with_one_number_needs_no_metric(tmp_path):
     import_benchmark(write_csv(tmp_path / "t.csv", ssim=[0.5, 0.25, 0.75], author=["a", "b", "c"]))
     assert quality_of("transnas-macro") == dict(zip(MACRO, [0.5, 0.25, 0.75], strict=True))
     assert set(stored_table("transnas-macro")["author"]) == {"a", "b", "c"}
+
+
+PLAIN = "arch,ssim\n64-1234-basic,0.5\n64-4111-basic,0.25\n64-124321-basic,0.75\n"
+WRITTEN = {
+    "blanks": PLAIN.replace(",", " , "),
+    "byte order mark": "\ufeff" + PLAIN,
+    "semicolons": PLAIN.replace(",", ";"),
+    "decimal commas": PLAIN.replace(",", ";").replace("0.", "0,"),
+    "tabs": PLAIN.replace(",", "\t"),
+    "CRLF": PLAIN.replace("\n", "\r\n"),
+    "CR": PLAIN.replace("\n", "\r"),
+    "quotes": re.sub(r"[^,\n]+", r'"\g<0>"', PLAIN),
+    "quotes and blanks": re.sub(r"[^,\n]+", r' "\g<0>" ', PLAIN).replace('" ,', '",').replace('" \n', '"\n'),
+    "blank lines": "\n" + PLAIN.replace("\n", "\n\n") + "\n \n,\n",
+    "no last line feed": PLAIN.rstrip(),
+    "index": "".join(f"{i if i else ''},{line}\n" for i, line in enumerate(PLAIN.split())),
+    "index of pandas": "".join(f"{i if i else 'Unnamed: 0'},{line}\n" for i, line in enumerate(PLAIN.split())),
+    "index of R": "".join(f"{i},{line}\n" if i else f"{line}\n" for i, line in enumerate(PLAIN.split())),
+    "index after a tab": "".join(f"{i or ''}\t{line}\n".replace(",", "\t") for i, line in enumerate(PLAIN.split())),
+    "separators at the end": PLAIN.replace("\n", ",,\n"),
+    "capital names": PLAIN.replace("arch", "Arch").replace("ssim", "SSIM"),
+    "another capital": PLAIN.replace("arch", "ARCH"),
+}
+
+
+@pytest.mark.parametrize("metric", [None, "ssim"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_csv_is_read_however_it_is_written(tmp_path, name, metric):
+    (tmp_path / "t.csv").write_bytes(WRITTEN[name].encode())
+    (part,) = import_benchmark(tmp_path / "t.csv", metric=metric)
+    assert quality_of("transnas-macro") == dict(zip(MACRO, [0.5, 0.25, 0.75], strict=True))
+    assert part.metric.lower() == "ssim"
+    assert part.skipped == {}
+
+
+def test_csv_in_utf_16_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text(PLAIN.replace(",", "\t"), encoding="utf-16")
+    import_benchmark(tmp_path / "t.csv")
+    assert quality_of("transnas-macro")[MACRO[0]] == 0.5
+
+
+def test_csv_of_quoted_lists_is_read(tmp_path):
+    space = get_space("eagan-generator")
+    archs = list(map(str, space.sample_distinct(3, np.random.default_rng(0))))
+    import_benchmark(write_csv(tmp_path / "t.csv", archs, fid=[1.0, 2.0, 3.0]), space="eagan-generator")
+    assert quality_of("eagan-generator") == dict(zip(archs, [1, 2, 3], strict=True))
+
+
+def seeds_of(count, several, seeds=3):
+    """A table of ``count`` architectures with one seed, ``several`` of them with more."""
+    rng = np.random.default_rng(0)
+    archs = [str(arch) for arch in get_space("transnas-macro").sample_distinct(count, rng)]
+    work = [(arch, seed) for seed in range(seeds) for arch in (archs if seed == 0 else archs[:several])]
+    return pd.DataFrame([{"arch": arch, "ssim": rng.normal(), "seed": seed} for arch, seed in work])
+
+
+@pytest.mark.parametrize("name", ["seed", "Seed", " SEED"])
+def test_csv_of_several_seeds_is_their_mean_with_a_noise_ceiling(tmp_path, name):
+    table = seeds_of(60, 10)
+    table.sample(frac=1, random_state=0).rename(columns={"seed": name}).to_csv(tmp_path / "t.csv", index=False)
+    (part,) = import_benchmark(tmp_path / "t.csv")
+    assert part.architectures == 60
+    assert part.describe() == "transnas-macro: 60 architectures in 80 trainings, quality ssim"
+    means = {arch: math.fsum(rows["ssim"]) / len(rows) for arch, rows in table.groupby("arch")}
+    assert quality_of("transnas-macro") == pytest.approx(means)
+    wide = table.pivot(index="arch", columns="seed", values="ssim").dropna()
+    taus = [stats.kendalltau(wide[a], wide[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert load_benchmark("transnas-macro").noise_ceiling() == (pytest.approx(np.mean(taus)), 10)
+
+
+def test_a_csv_of_one_seed_has_no_noise_ceiling(tmp_path):
+    import_benchmark(write_csv(tmp_path / "t.csv", ssim=[1, 2, 3], seed=7))
+    assert load_benchmark("transnas-macro").noise_ceiling() is None
+
+
+@pytest.mark.parametrize("seed", ["", "x", "1.5", "9" * 30, "inf"])
+def test_a_training_without_a_seed_among_others_is_skipped(tmp_path, seed):
+    rows = [f"{arch},0.5,{i}" for arch in MACRO for i in range(2)]
+    (tmp_path / "t.csv").write_text("arch,ssim,seed\n" + "\n".join([*rows, f"64-4321-basic,0.5,{seed}"]))
+    (part,) = import_benchmark(tmp_path / "t.csv")
+    assert part.skipped == {"no whole number for seed": ["64-4321-basic"]}
+    assert stored_table("transnas-macro")["seed"].tolist() == [0, 1] * 3
+
+
+@pytest.mark.parametrize(("second", "reason"), [("0.5", "occurs twice"), ("0.6", "occurs again with another ssim")])
+def test_two_trainings_of_one_seed_are_told(tmp_path, second, reason):
+    rows = [f"{arch},0.5,{i}" for arch in MACRO for i in range(2)]
+    (tmp_path / "t.csv").write_text("arch,ssim,seed\n" + "\n".join([*rows, f"{MACRO[0]},{second},1"]))
+    (part,) = import_benchmark(tmp_path / "t.csv")
+    assert part.skipped == {reason: [MACRO[0]]}
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_many_trainings_without_seeds_are_refused_with_the_way_out(tmp_path):
+    with pytest.raises(InputError, match="a column 'seed' tells trainings apart"):
+        import_benchmark(write_csv(tmp_path / "t.csv", MACRO * 3, ssim=range(9)))
+
+
+def test_words_among_numbers_are_skipped(tmp_path):
+    content = PLAIN.replace("0.75", "failed") + "64-4321-basic,NA\n64-4312-basic,1\n64-4132-basic,-\n64-4123-basic,2\n"
+    (tmp_path / "t.csv").write_text(content)
+    (part,) = import_benchmark(tmp_path / "t.csv", metric="ssim")
+    assert part.skipped == {
+        "no number for ssim": ["64-124321-basic"],
+        "ssim is not finite": ["64-4321-basic", "64-4132-basic"],
+    }
+    assert [row["ssim"] for row in part.rows] == [0.5, 0.25, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n \n,,\n", "is empty"),
+        (b"arch,ssim\n", "has no architectures"),
+        ("arch,ssim,größe\n".encode("latin-1"), "not text in UTF-8"),
+        (PLAIN.encode().replace(b"0.5", b"0.5,1,2"), r"line 2 has 4 entries: its header has 2"),
+        (PLAIN.encode().replace(b"64-1", b'"64-1'), "not a readable CSV"),
+        (b"arch,ssim,ssim\n", "columns of one name: ssim"),
+        (b"Arch,ARCH,ssim\n64-1234-basic,x,1\n", "no column 'arch': it has Arch, ARCH, ssim"),
+        (b"arch seed\n", "no column 'arch': it has arch seed"),
+        (b"x" * 5_000_000, "not a readable CSV"),
+        (b"arch,ssim\n" + b"x" * 5_000_000, "not a readable CSV"),
+        (b"arch" + b",x" * 2_500_000, "2500001 columns"),
+        (b"arch,ssim\n" + b"64-1234-basic," * 300_000, "entries"),
+    ],
+    ids=range(13),
+)
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_csv_that_is_no_table_is_refused(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        import_benchmark(tmp_path / "t.csv")
+    assert len(one_line(error)) < 500
+
+
+@pytest.mark.parametrize("metric", ["arch", "seed", "x" * 100_000, ""])
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_metric_that_is_no_quality_is_refused(tmp_path, metric):
+    with pytest.raises(InputError, match=r"no metric column .*: it has ssim$") as error:
+        import_benchmark(write_csv(tmp_path / "t.csv", ssim=[1, 2, 3], seed=[0, 0, 0]), metric=metric)
+    assert len(one_line(error)) < 500
 
 
 def test_csv_of_both_spaces_becomes_two_benchmarks(tmp_path):

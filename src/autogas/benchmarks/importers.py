@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 
 from autogas.benchmarks.store import checked_name, save_benchmark
-from autogas.benchmarks.tables import find_column, read_text_table, some, to_numbers
+from autogas.benchmarks.tables import find_column, read_text_table, some
 from autogas.errors import TORCH_LOAD_ERRORS, InputError
 from autogas.files import check_zip_size
 from autogas.spaces import Space, get_space
@@ -202,10 +203,14 @@ def _number_or_nan(value: Any) -> float:
 
 
 def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Imported]:
-    if zipfile.is_zipfile(path):
-        check_zip_size(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+        if zipfile.is_zipfile(path):
+            check_zip_size(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on the protocol of a pickle
+            content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         if re.search("Unsupported (global|class)", str(error), re.IGNORECASE) and not allow_pickle:
             raise InputError(
@@ -232,8 +237,9 @@ def _best_epoch(entry: Any, task: str, metric: str) -> Callable[[], dict[str, An
     """The metrics of the epoch in which ``metric`` was best, as the paper takes them, and the final one's value."""
 
     def read() -> dict[str, Any]:
-        metrics = entry[task]["metrics"]
-        curves = {key: curve for key, curve in metrics.items() if isinstance(key, str) and isinstance(curve, list)}
+        metrics = functools.reduce(dict.__getitem__, (task, "metrics"), entry)
+        names = [name for name in metrics if isinstance(name, str) and name not in ("arch", "seed")]
+        curves = {name: metrics[name] for name in names if isinstance(metrics[name], list)}
         quality = [-math.inf if math.isnan(value) else value for value in map(_number, curves[metric])]
         best = max(range(len(quality)), key=quality.__getitem__)
         row = {key: _number_or_nan(curve[best]) for key, curve in curves.items() if len(curve) > best}
@@ -250,7 +256,7 @@ def read_suite_zero(
         content = json.loads(path.read_bytes())
         entries = dict(content[task].items())
     except KeyError:
-        raise InputError(f"{str(path)!r} has no task {task!r}: it has {some(content)}") from None
+        raise InputError(f"{str(path)!r} has no task {some([task])!r}: it has {some(content)}") from None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not a NAS-Bench-Suite-Zero file ({_first_line(error)})") from None
 
@@ -290,9 +296,9 @@ def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Importe
     if "arch" not in table:
         raise InputError(f"{str(path)!r} has no column 'arch': it has {some(table)}")
     metric = _metric_of(path, table, metric)
-    if not pd.api.types.is_numeric_dtype(table[metric]):  # a few entries may be words, such as "failed"
-        numbers = to_numbers(table[metric])
-        table[metric] = numbers.astype(object).where(numbers.notna() | table[metric].isna(), table[metric])
+    for column in {metric, "seed"} & set(table.select_dtypes("object")):  # some entries are words, such as "failed"
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        table[column] = numbers.astype(object).where(numbers.notna() | table[column].isna(), table[column])
     texts = list(map(str, table["arch"]))
     records = table.drop(columns="arch").to_dict("records")
     members = list(MEMBERS) if space is None or space in MEMBERS else [space]
@@ -321,9 +327,10 @@ def _metric_of(path: Path, table: pd.DataFrame, given: str | None) -> str:
         raise InputError(f"{str(path)!r}: say which column is quality with --metric; it has {some(numeric)}")
     found = numeric[0] if given is None else find_column(others, given)
     if found is None:
-        raise InputError(f"{str(path)!r} has no metric column {given!r}: it has {some(numeric)}")
+        raise InputError(f"{str(path)!r} has no metric column {some([given])!r}: it has {some(numeric)}")
     return str(found)
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    text = re.sub(r"(?s)^Weights only load failed.*WeightsUnpickler error: ", "", str(error))  # torch's advice
+    return (text.strip() or type(error).__name__).splitlines()[0]

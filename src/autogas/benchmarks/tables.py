@@ -17,7 +17,7 @@ from autogas.errors import InputError
 SEPARATORS = ",;\t"
 MISSING = ("", "-", "na", "n/a", "nan", "none", "null")
 """What stands for a missing value, in any case."""
-DECIMAL_COMMA = r"([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)"
+DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
 MOST_COLUMNS = 1000
 SHOWN, SHOWN_CHARACTERS = 10, 40
 
@@ -71,15 +71,10 @@ def _separator(text: str) -> str:
 
 def _column(entries: list[str], separator: str) -> pd.Series:
     texts = pd.Series([None if entry.lower() in MISSING else entry for entry in entries], dtype=object)
-    numbers = to_numbers(texts, decimal_comma=separator != ",")
+    if separator != ",":
+        texts = texts.str.replace(DECIMAL_COMMA, r"\1.\2", regex=True)
+    numbers = pd.to_numeric(texts, errors="coerce")
     return numbers if (numbers.notna() | texts.isna()).all() else texts
-
-
-def to_numbers(texts: pd.Series, *, decimal_comma: bool = False) -> pd.Series:
-    """Texts as numbers, NaN where they are none."""
-    if decimal_comma:
-        texts = texts.str.replace(f"^{DECIMAL_COMMA}$", r"\1.\2", regex=True)
-    return pd.to_numeric(texts, errors="coerce")
 
 
 def find_column(table: pd.DataFrame, name: str) -> str | None:

@@ -97,7 +97,16 @@ def test_parse_accepts_members_and_published_alone(which, widths):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "text",
-    ["", "48", "48_48", "48_48_48_48_48_48_48_48_48", "48-48-48-48-48-48-48-48", "48_48_48_48_48_48_48_x", "gan"],
+    [
+        "",
+        "48",
+        "48_48",
+        "48_48_48_48_48_48_48_48_48",
+        "48-48-48-48-48-48-48-48",
+        "48_48_48_48_48_48_48_x",
+        "gan",
+        "4" * 5000,
+    ],
 )
 def test_malformed_string_is_refused_in_one_line(name, text):
     with pytest.raises(InputError) as error:

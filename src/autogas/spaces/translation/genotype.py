@@ -29,7 +29,7 @@ ORIGINAL = TranslationArch((64,) * NUM_WIDTHS)
 
 def read_widths(text: str) -> tuple[int, ...] | None:
     """Numbers of a string such as ``24_24_24_32_20_16``; ``None`` for anything else."""
-    return tuple(map(int, text.split("_"))) if re.fullmatch(r"[0-9]+(_[0-9]+)*", text) else None
+    return tuple(map(int, text.split("_"))) if re.fullmatch(r"[0-9]{1,9}(_[0-9]{1,9})*", text) else None
 
 
 def expand_six(widths: tuple[int, ...]) -> tuple[int, ...]:
