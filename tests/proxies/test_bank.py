@@ -1,10 +1,13 @@
-import json
+import errno
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from autogas.files import read_json
 from autogas.proxies.bank import FeatureBank, home
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Prefix, parse_proxy
@@ -108,7 +111,7 @@ def test_files_and_key(tmp_path):
     filled = bank(tmp_path)
     filled.fill(ARCHS)
     assert {path.name for path in filled.folder.iterdir()} == {"key.json", *(f"{arch}.npz" for arch in ARCHS)}
-    assert json.loads((filled.folder / "key.json").read_text()) == filled.key
+    assert read_json(filled.folder / "key.json") == filled.key
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 100, 0.5, 0.99])
@@ -136,6 +139,83 @@ def test_file_of_another_kind_is_measured_anew(tmp_path, direct):
     with filled.path(ARCHS[0]).open("wb") as file:
         np.savez(file, other=np.ones(3))
     assert scores(filled.load_all(ARCHS)) == scores(direct)
+
+
+@pytest.mark.parametrize("change", ["bit", "zeros", "longer", "no checksum"])
+def test_no_damage_goes_unnoticed(tmp_path, change):
+    filled = bank(tmp_path)
+    filled.fill(ARCHS[:1])
+    file = filled.path(ARCHS[0])
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    places = [*rng.choice(len(whole), 100), *range(130), *range(len(whole) - 800, len(whole), 3)]
+    for place in places if change != "no checksum" else [0]:
+        before, after = whole[:place], whole[place + 1 :]
+        damaged = {
+            "bit": before + bytes([whole[place] ^ 1 << rng.integers(8)]) + after,
+            "zeros": before + bytes(40) + whole[place + 40 :],
+            "longer": before + b"!" + whole[place:],
+            "no checksum": whole[:-32],
+        }[change]
+        file.write_bytes(damaged)
+        assert filled.load(ARCHS[0]) is None or damaged == whole
+
+
+HEADERS = {
+    "huge": b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }",
+    "negative": b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }",
+    "of objects": b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+    "of no type": b"{'descr': 5, 'fortran_order': 'no', 'shape': 'x', }",
+    "not closed": b"{'descr': ((((((((((",
+    "of another language": b"\xff\xfe{",
+}
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_damaged_header_is_neither_followed_nor_an_error(tmp_path, direct, name, sealed):
+    filled = bank(tmp_path)
+    filled.fill(ARCHS)
+    file = filled.path(ARCHS[0])
+    seal = file.read_bytes()[-32:]
+    header = HEADERS[name].ljust(117) + b"\n"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("meta.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    if sealed:
+        file.write_bytes(file.read_bytes() + seal)
+    assert scores(filled.load_all(ARCHS)) == scores(direct)
+
+
+def test_many_damaged_files_are_measured_anew(tmp_path, direct):
+    filled = bank(tmp_path)
+    filled.fill(ARCHS)
+    for arch in ARCHS:
+        filled.path(arch).write_bytes(filled.path(arch).read_bytes()[:-1])
+    assert scores(filled.load_all(ARCHS, jobs=2)) == scores(direct)
+    assert scores(filled.load_all(ARCHS)) == scores(direct)
+
+
+def test_file_of_another_architecture_is_measured_anew(tmp_path, direct):
+    filled = bank(tmp_path)
+    filled.fill(ARCHS)
+    shutil.copy(filled.path(ARCHS[0]), filled.path(ARCHS[1]))
+    assert scores(filled.load_all(ARCHS)) == scores(direct)
+
+
+def test_folder_of_another_key_is_measured_anew(tmp_path, direct):
+    other, filled = bank(tmp_path, seed=1), bank(tmp_path)
+    other.fill(ARCHS)
+    shutil.copytree(other.folder, filled.folder)
+    assert scores(filled.load_all(ARCHS)) == scores(direct)
+
+
+def test_disk_that_is_full_ends_the_work(tmp_path, monkeypatch):
+    def full(self, arch, statistics):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FeatureBank, "store", full)
+    with pytest.raises(OSError, match="No space left"):
+        bank(tmp_path).load_all(ARCHS)
 
 
 OTHERS = {

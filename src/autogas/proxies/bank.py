@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
 import time
-import tokenize
-import zipfile
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ import numpy as np
 import platformdirs
 import torch
 
-from autogas.files import replacing
+from autogas.files import checksum, replacing, write_json
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, get_space
 
-FORMAT = 6
+FORMAT = 7
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
 
 
@@ -35,6 +34,10 @@ def home() -> Path:
 
 class FeatureBank:
     """Statistics of the architectures of one space, with one input and one set of prefixes.
+
+    A file ends with a checksum of its content, its architecture and the bank's key; one that is damaged or was made
+    with another key is measured again. Processors of one kind share a bank although they round differently: networks
+    run with one thread, and the instruction set is not part of the key.
 
     Args:
         space: where architectures come from; its settings are part of the key.
@@ -85,9 +88,22 @@ class FeatureBank:
     def load(self, arch: Hashable) -> Statistics | None:
         """The statistics of one architecture, or None when they are not banked (or the file is damaged)."""
         try:
-            return _read(self.path(arch))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, tokenize.TokenError):
+            content = self.path(arch).read_bytes()
+        except OSError:
             return None
+        end = -len(self._seal(arch, b""))
+        whole = self._seal(arch, memoryview(content)[:end]) == content[end:]
+        return _unpacked(content) if whole else None
+
+    def store(self, arch: Hashable, statistics: Statistics) -> None:
+        """Bank what was measured of one architecture."""
+        content = _packed(statistics)
+        with replacing(self.path(arch)) as temporary, temporary.open("wb") as file:
+            file.write(content)
+            file.write(self._seal(arch, content))
+
+    def _seal(self, arch: Hashable, content: bytes | memoryview) -> bytes:
+        return checksum([json.dumps(self.key, sort_keys=True), str(arch), content]).encode()
 
     def measure(self, arch: Hashable) -> Statistics:
         """Build and run one network; nothing is stored."""
@@ -106,8 +122,7 @@ class FeatureBank:
         if not missing:
             return {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / "key.json") as temporary:
-            temporary.write_text(json.dumps(self.key, indent=1))
+        write_json(self.folder / "key.json", self.key)  # for people
         task = functools.partial(_measure_and_store, bank=self._specification())
         failed = {}
         for arch, result in parallel_map(task, missing, jobs=jobs, description="features"):
@@ -118,15 +133,17 @@ class FeatureBank:
     def load_all(self, archs: Sequence[Hashable], *, jobs: int = 1) -> list[Statistics]:
         """Statistics of all ``archs`` in order, measuring what is missing; one that fails has a reason instead."""
         failed = self.fill(archs, jobs=jobs)
-        out = []
-        for arch in archs:
-            found = None if str(arch) in failed else self.load(arch)
-            if found is None and str(arch) not in failed:  # a damaged file
-                self.path(arch).unlink(missing_ok=True)
-                failed |= self.fill([arch])
-                found = self.load(arch)
-            out.append(found or _failed(failed.get(str(arch), "the feature bank could not be read"), self.prefixes))
-        return out
+        found = [None if str(arch) in failed else self.load(arch) for arch in archs]
+        damaged = [arch for arch, one in zip(archs, found, strict=True) if one is None and str(arch) not in failed]
+        for arch in damaged:
+            self.path(arch).unlink(missing_ok=True)
+        failed |= self.fill(damaged, jobs=jobs)
+        return [
+            one
+            or self.load(arch)
+            or _failed(failed.get(str(arch), "the feature bank could not be read"), self.prefixes)
+            for arch, one in zip(archs, found, strict=True)
+        ]
 
     def _specification(self) -> dict[str, Any]:
         return {
@@ -148,7 +165,7 @@ def _measure_and_store(text: str, bank: dict[str, Any]) -> None:
     name, settings = bank["space"]
     opened = FeatureBank(_space(name, json.dumps(settings)), **{k: v for k, v in bank.items() if k != "space"})
     arch = opened.space.parse(text)
-    _write(opened.path(arch), opened.measure(arch))
+    opened.store(arch, opened.measure(arch))
 
 
 def _failed(reason: str, prefixes: Sequence[Prefix]) -> Statistics:
@@ -156,7 +173,7 @@ def _failed(reason: str, prefixes: Sequence[Prefix]) -> Statistics:
     return Statistics({}, {}, {}, {word: np.zeros(0, dtype=bool) for word in layers}, reason, {})
 
 
-def _write(path: Path, statistics: Statistics) -> None:
+def _packed(statistics: Statistics) -> bytes:
     """One array a quantity and kind of layers: a file of a few members reads ten times faster than one of a hundred."""
     arrays: dict[str, Any] = {}
     prefixes: dict[str, list[str]] = {}
@@ -171,13 +188,14 @@ def _write(path: Path, statistics: Statistics) -> None:
         arrays[f"{layers}|live"] = live
     meta = {"prefixes": prefixes, "failure": statistics.failure, "seconds": statistics.seconds}
     arrays["meta"] = np.array(json.dumps(meta))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
-def _read(path: Path) -> Statistics:
+def _unpacked(content: bytes) -> Statistics:
     gram, sums, sizes, live = {}, {}, {}, {}
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
         for layers, texts in meta["prefixes"].items():
             packed, s, D = (arrays[f"{layers}|{part}"] for part in "GsD")
