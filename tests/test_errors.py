@@ -27,6 +27,10 @@ def test_unknown_lists_every_name_when_none_is_near():
     )
 
 
+def test_unknown_repeats_no_more_than_the_beginning_of_a_long_name():
+    assert len(str(unknown("space", "x" * 5_000_000, NAMES))) < 300
+
+
 def test_unknown_takes_an_iterator():
     assert "'alpha'" in str(unknown("thing", "alphaa", iter(["alpha", "beta"])))
 

@@ -10,6 +10,9 @@ TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, A
                      zipfile.BadZipFile)  # fmt: skip
 """What ``torch.load`` raises on a file that is cut or is something else (unpickling stops at any opcode)."""
 
+LONGEST_SHOWN = 100
+"""Characters of a name that a message repeats."""
+
 
 class InputError(ValueError):
     """Bad input: one line that says what was given and what is accepted.
@@ -26,6 +29,7 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
         unknown space 'transnas-makro': did you mean 'transnas-macro' or 'transnas-micro'?
     """
     accepted = sorted(accepted)
+    given = given if len(given) <= LONGEST_SHOWN else given[:LONGEST_SHOWN] + "…"
     near = difflib.get_close_matches(given, accepted, n=2, cutoff=0.6)
     if near:
         return InputError(f"unknown {kind} {given!r}: did you mean {' or '.join(map(repr, near))}?")

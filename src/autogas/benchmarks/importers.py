@@ -9,66 +9,23 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from autogas.benchmarks.imported import Imported, collect, number, number_or_nan
 from autogas.benchmarks.store import checked_name, save_benchmark
 from autogas.benchmarks.tables import find_column, read_text_table, some
 from autogas.errors import TORCH_LOAD_ERRORS, InputError
 from autogas.files import check_zip_size
-from autogas.spaces import Space, get_space
+from autogas.spaces import get_space
 
-MAX_REASONS = 3
 MEMBERS = ("transnas-macro", "transnas-micro")
 TNB_METRIC = "test_ssim"
 ZC_METRIC = "val_accuracy"
-NO_ENTRY = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-"""What reading a number out of nested lists and dicts raises where they are of another form."""
-
-
-@dataclass
-class Imported:
-    """What an import found for one space.
-
-    Attributes:
-        name: benchmark that was stored.
-        rows: one dict a training: ``arch``, metric columns, and ``seed`` where the file tells seeds apart.
-        skipped: reason to the entries that were left out for it.
-        metric: the column that is quality.
-    """
-
-    name: str
-    metric: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: dict[str, list[str]] = field(default_factory=dict)
-
-    def skip(self, entry: str, reason: str) -> None:
-        """Leave an entry out."""
-        self.skipped.setdefault(reason, []).append(some([entry]))
-
-    @property
-    def architectures(self) -> int:
-        """How many were read."""
-        return len({row["arch"] for row in self.rows})
-
-    @property
-    def total(self) -> int:
-        """Entries seen."""
-        return len(self.rows) + sum(map(len, self.skipped.values()))
-
-    def describe(self) -> str:
-        """One line for people."""
-        trainings = f" in {len(self.rows)} trainings" if len(self.rows) > self.architectures else ""
-        text = f"{self.name}: {self.architectures} architectures{trainings}, quality {self.metric}"
-        for reason, entries in self.skipped.items():
-            shown = ", ".join(entries[:MAX_REASONS]) + (", …" if len(entries) > MAX_REASONS else "")
-            text += f"; skipped {len(entries)} ({reason}): {shown}"
-        return text
 
 
 def import_benchmark(
@@ -144,64 +101,6 @@ def import_benchmark(
     return stored
 
 
-def _collect(space_name: str, metric: str, entries: Iterable[tuple[Any, Callable[[], dict[str, Any]]]]) -> Imported:
-    """Check each entry: the string must be of the space, once with each seed, and the metric be a finite number."""
-    space = get_space(space_name)
-    out = Imported(space_name, metric)
-    seen: dict[Any, float] = {}
-    for text, values in entries:
-        row = _checked(space, metric, text, values, seen)
-        if isinstance(row, str):
-            out.skip(text if isinstance(text, str) else type(text).__name__, row)
-        else:
-            out.rows.append(row)
-    return out
-
-
-def _checked(
-    space: Space[Any], metric: str, text: Any, values: Callable[[], dict[str, Any]], seen: dict[Any, float]
-) -> dict[str, Any] | str:
-    """The row of one training, or why there is none; ``seen`` is the quality of each architecture and seed so far."""
-    arch = _parse(space, text)
-    if arch is None:
-        return f"not an architecture of {space.name}"
-    try:
-        row = values()
-        quality = _number(row[metric])
-    except NO_ENTRY:
-        return f"no number for {metric}"
-    if not math.isfinite(quality):
-        return f"{metric} is not finite"
-    seed = row.get("seed")
-    if "seed" in row and not (isinstance(seed, int | float) and abs(seed) < 2**53 and int(seed) == seed):
-        return "no whole number for seed"
-    if (arch, seed) in seen:
-        hint = "" if "seed" in row else "; a column 'seed' tells trainings apart"
-        return "occurs twice" if seen[arch, seed] == quality else f"occurs again with another {metric}{hint}"
-    seen[arch, seed] = quality
-    return {"arch": str(arch), **row, metric: quality} | ({} if seed is None else {"seed": int(seed)})
-
-
-def _parse(space: Space[Any], text: Any) -> Any:
-    try:
-        return space.parse(text) if isinstance(text, str) else None
-    except InputError:
-        return None
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, str | bytes | bool):
-        raise TypeError
-    return float(value)
-
-
-def _number_or_nan(value: Any) -> float:
-    try:
-        return _number(value)
-    except NO_ENTRY:
-        return math.nan
-
-
 def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Imported]:
     try:
         if zipfile.is_zipfile(path):
@@ -226,7 +125,7 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
     if not parts:
         raise InputError(f"{str(path)!r} is not TransNAS-Bench-101: it has no data for macro or micro")
     return [
-        _collect(
+        collect(
             f"transnas-{part}", metric, ((text, _best_epoch(entry, task, metric)) for text, entry in data[part].items())
         )
         for part in parts
@@ -240,9 +139,9 @@ def _best_epoch(entry: Any, task: str, metric: str) -> Callable[[], dict[str, An
         metrics = functools.reduce(dict.__getitem__, (task, "metrics"), entry)
         names = [name for name in metrics if isinstance(name, str) and name not in ("arch", "seed")]
         curves = {name: metrics[name] for name in names if isinstance(metrics[name], list)}
-        quality = [-math.inf if math.isnan(value) else value for value in map(_number, curves[metric])]
+        quality = [-math.inf if math.isnan(value) else value for value in map(number, curves[metric])]
         best = max(range(len(quality)), key=quality.__getitem__)
-        row = {key: _number_or_nan(curve[best]) for key, curve in curves.items() if len(curve) > best}
+        row = {key: number_or_nan(curve[best]) for key, curve in curves.items() if len(curve) > best}
         return {**row, f"{metric}_final": float(curves[metric][-1]), "best_epoch": best}
 
     return read
@@ -263,7 +162,7 @@ def read_suite_zero(
     def read_as(member: str) -> Imported:
         texts = [_from_digits(key, member) or key for key in entries]
         readers = [functools.partial(_flatten, values) for values in entries.values()]
-        return _collect(member, metric, zip(texts, readers, strict=True))
+        return collect(member, metric, zip(texts, readers, strict=True))
 
     # Both spaces are written as six digits; the right one is that in which most of them mean something.
     members = [space] if space else MEMBERS
@@ -281,11 +180,11 @@ def _from_digits(key: str, space: str) -> str | None:
 
 
 def _flatten(values: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {ZC_METRIC: _number(values[ZC_METRIC])}
+    row: dict[str, Any] = {ZC_METRIC: number(values[ZC_METRIC])}
     for key, value in values.items():
         if isinstance(value, dict) and "score" in value:
-            row[f"{key}_score"] = _number_or_nan(value["score"])
-            row[f"{key}_seconds"] = _number_or_nan(value.get("time"))
+            row[f"{key}_score"] = number_or_nan(value["score"])
+            row[f"{key}_seconds"] = number_or_nan(value.get("time"))
     return row
 
 
@@ -306,7 +205,7 @@ def _read_csv(path: Path, space: str | None, metric: str | None) -> list[Importe
     # An architecture that no space holds is reported with the space that was asked for, else with the first.
     home_of = [next((m for m in members if parsers[m].holds(text)), space or members[0]) for text in texts]
     return [
-        _collect(
+        collect(
             member,
             metric,
             (
