@@ -1,5 +1,4 @@
 import io
-import json
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +8,7 @@ import torch
 from PIL import Image
 
 from autogas.errors import InputError
+from autogas.files import read_json
 from autogas.metrics.cifarnet import CifarNet, read_cifarnet
 from autogas.metrics.cifarnet_training import (
     CifarNetRecipe,
@@ -89,7 +89,7 @@ def test_what_is_written_is_what_was_measured(tmp_path):
     path = tmp_path / "x.safetensors"
     record = make_cifarnet(images, held_out, path, TINY, data="coloured noise", seed=3)
     model, sha256 = read_cifarnet(path)
-    assert json.loads(path.with_suffix(".json").read_text()) == record
+    assert read_json(path.with_suffix(".json")) == record
     assert record["sha256"] == sha256
     assert record["held_out_accuracy"] == accuracy(model, *test)
     assert (record["data"], record["seed"], record["train_images"]) == ("coloured noise", 3, 32)

@@ -58,3 +58,26 @@ def test_other_shapes_are_refused(metric, shapes):
 def test_ssim_of_tiny_images_is_refused():
     with pytest.raises(InputError, match="6 pixels or more"):
         ssim(torch.zeros(1, 3, 5, 8), torch.zeros(1, 3, 5, 8))
+
+
+@pytest.mark.parametrize("metric", [ssim, psnr])
+@pytest.mark.parametrize(
+    "values", [lambda x: x * 255, lambda x: -x, lambda x: x + torch.nan, lambda x: (x * 255).int(), lambda x: x.bool()]
+)
+def test_other_ranges_and_types_are_refused(metric, values):
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="accepted are"):
+        metric(values(images), values(images))
+
+
+def test_whole_numbers_are_levels_of_256():
+    ten, twelve = (torch.full((1, 3, 8, 8), value, dtype=torch.uint8) for value in (10, 12))
+    assert psnr(ten, twelve) == pytest.approx(10 * np.log10(255**2 / 4), abs=1e-4)  # 42.11 dB
+    assert ssim(ten, twelve) == pytest.approx(ssim(ten / 255, twelve / 255), abs=1e-6)
+    with pytest.raises(InputError, match=r"torch.uint8 against torch.float32"):
+        psnr(ten, twelve / 255)
+
+
+def test_an_exact_image_has_an_infinite_ratio():
+    black = torch.zeros(2, 3, 8, 8)
+    assert psnr(black, black) == float("inf")

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from autogas.errors import InputError
+from autogas.files import read_json
 from autogas.metrics.segmentation_training import SegmentationNet, SegmentationRecipe, make_segmentation
 from autogas.metrics.segmenter import load_segmenter
 
@@ -158,7 +159,7 @@ def test_a_small_network_learns_what_can_be_seen(tmp_path):
     recipe = SegmentationRecipe(steps=150, batch=8, width=12, learning_rate=2e-2)
     record = make_segmentation(str(tmp_path), tmp_path / "net.pt", recipe, classes=3, size=16)
     assert record["pixel_accuracy"] > 0.8
-    assert json.loads((tmp_path / "net.json").read_text()) == record
+    assert read_json(tmp_path / "net.json") == record
     again = make_segmentation(str(tmp_path), tmp_path / "again.pt", recipe, classes=3, size=16)
     assert again["miou"] == record["miou"]
     with pytest.raises(InputError, match="accepted is one in a folder that exists"):

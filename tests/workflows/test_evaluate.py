@@ -1,5 +1,5 @@
 import dataclasses
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pytest
@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+import autogas
 from autogas.errors import InputError
 from autogas.metrics import FeatureStatistics, get_extractor, inception_score
 from autogas.metrics.pixels import as_uint8
 from autogas.runs import Run
-from autogas.workflows.evaluate import evaluate, evaluate_generator
+from autogas.workflows.evaluate import Evaluation, evaluate, evaluate_generator
 
 REAL, FAKE = 60, 40
 
@@ -233,7 +234,7 @@ def test_bad_settings_leave_nothing_behind(folders, tmp_path, settings, said):
 def test_too_few_images_are_refused(folders):
     with pytest.raises(InputError, match=r"41 samples asked of .*, which holds 40"):
         evaluate(*folders, samples=41)
-    with pytest.raises(InputError, match="in 41 splits"):
+    with pytest.raises(InputError, match="--splits 41: 40 images"):
         evaluate(*folders, splits=41)
 
 
@@ -259,3 +260,54 @@ def test_statistics_that_do_not_fit_are_refused(folders):
     FeatureStatistics(np.zeros(2048), np.eye(2048)).save("inception.npz")
     with pytest.raises(InputError, match="2048 features by an unknown extractor, accepted are 192"):
         evaluate(fake, "inception.npz")
+
+
+# What is said before any work
+
+
+def five(tmp_path, name="five", count=5):
+    (tmp_path / name).mkdir()
+    for i, image in enumerate(pixels(count, 2)):
+        Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    return str(tmp_path / name)
+
+
+def test_too_few_images_for_the_splits_are_said_before_any_work_and_leave_no_folder(folders, tmp_path, monkeypatch):
+    images, (_, real) = five(tmp_path), folders
+    with monkeypatch.context() as patch:
+        patch.setattr("autogas.workflows.evaluate._measure", None)  # nothing is measured
+        with pytest.raises(InputError, match=r"--splits 10: 5 images; accepted are 1 to 5 splits"):
+            evaluate(images, real, out="o1")
+    assert not (tmp_path / "o1").exists()
+    run = evaluate(images, real, splits=1, out="o1")
+    assert run.results["metrics"]["is-std-cifarnet"] == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "message"),
+    [
+        (1, {"splits": 1}, "1 image; a distance needs 2 or more"),
+        (5, {"splits": 6}, "--splits 6: 5 images"),
+        (5, {"samples": 3, "splits": 4}, "--splits 4: 3 images"),
+        (5, {"samples": 9, "splits": 1}, "9 samples asked of .*, which holds 5"),
+    ],
+)
+def test_counts_that_do_not_fit_leave_no_folder(folders, tmp_path, count, settings, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(five(tmp_path, count=count), folders[1], out="o1", **settings)
+    assert not (tmp_path / "o1").exists()
+
+
+def test_metrics_without_a_finite_value_are_null_and_said():
+    found = Evaluation(metrics={"psnr": float("inf"), "ssim": 1.0, "x": float("nan")}, protocol={"samples": 2})
+    assert found.metrics == {"psnr": None, "ssim": 1.0, "x": None}
+    assert found.protocol == {"samples": 2, "not_finite": {"psnr": "inf", "x": "nan"}}
+
+
+def test_libraries_that_are_no_installed_distribution_have_no_version(folders, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("autogas.workflows.common.version", missing)
+    versions = evaluate(*folders, splits=2).results["protocol"]["versions"]
+    assert versions == {"autogas": autogas.__version__, "torch": None, "torch-fidelity": None}

@@ -76,6 +76,6 @@ def evaluate(
         run = workflow(images, out=out, resume=resume, seed=seed, **settings)
     results = run.results
     protocol = results["protocol"]
-    lines = [f"{value:.6g}\t{name}" for name, value in results["metrics"].items()]
+    lines = options.metric_lines(results)
     lines += [f"{name}: {value}" for name, value in protocol.items()]
     options.emit({"run": str(run.path), **results}, as_json=json, text="\n".join(lines))

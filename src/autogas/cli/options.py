@@ -159,6 +159,12 @@ def _describe(results: dict[str, Any]) -> str:
     return text.getvalue().rstrip()
 
 
+def metric_lines(results: dict[str, Any]) -> list[str]:
+    """A line for each metric; one that has no finite value is shown as what it is."""
+    odd = results["protocol"].get("not_finite", {})
+    return [f"{odd[name] if value is None else f'{value:.6g}'}\t{name}" for name, value in results["metrics"].items()]
+
+
 def number(value: float | None) -> str:
     """Three digits, or a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"

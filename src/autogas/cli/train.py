@@ -113,6 +113,6 @@ def train(
 
 def _emit(run: Run, *, as_json: bool) -> None:
     results = run.results
-    lines = [f"{value:.6g}\t{name}" for name, value in results["metrics"].items()]
+    lines = options.metric_lines(results)
     lines.append(f"generator: {run.path / 'generator.safetensors'}")
     options.emit({"run": str(run.path), **results}, as_json=as_json, text="\n".join(lines))

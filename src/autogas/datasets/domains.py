@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from autogas.datasets.pictures import rgb, upright_size
 from autogas.errors import InputError
 from autogas.spaces.translation.label_map import encode_labels
 
@@ -90,7 +91,7 @@ class ImageFiles:
         return torch.stack([self._image(self.files[i], view) for i, view in _rows(index, views)])
 
     def _image(self, file: Path, view: Sequence[float] | None) -> Tensor:
-        image = _read(file, lambda opened: opened.convert("RGB"))
+        image = _read(file, rgb)
         if self.half is not None:
             middle = image.width // 2
             image = image.crop((self.half * middle, 0, (self.half + 1) * middle, image.height))
@@ -155,7 +156,7 @@ class LabelMaps:
 
 def image_size(file: Path) -> tuple[int, int]:
     """Width and height, from the header."""
-    size: tuple[int, int] = _read(file, lambda opened: opened.size)
+    size: tuple[int, int] = _read(file, upright_size)
     return size
 
 
@@ -166,7 +167,7 @@ def _rows(index: Tensor, views: Tensor | None) -> list[tuple[int, list[float] | 
 
 def _numbers(file: Path) -> np.ndarray:
     """The values of an image of one channel, ``int32 [h, w]``."""
-    values = _read(file, np.array)
+    values = _read(file, lambda opened: np.array(ImageOps.exif_transpose(opened)))
     if values.ndim != 2:
         raise InputError(f"label map {str(file)!r}: of {values.shape[-1]} channels, accepted is 1")
     return values.astype(np.int32)
@@ -176,5 +177,5 @@ def _read(file: Path, read: Callable[[Image.Image], R]) -> R:
     try:
         with Image.open(file) as opened:
             return read(opened)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"image {str(file)!r}: not readable ({error})") from None

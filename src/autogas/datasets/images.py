@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from autogas.datasets.pictures import find_images, rgb
 from autogas.datasets.synthetic import dead_leaves
 from autogas.errors import InputError
+from autogas.files import record_batches
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 IMAGE_COLUMNS = ("image", "img", "bytes", "jpeg", "png")
 LABEL_COLUMN = "label"
 TORCHVISION = ("cifar10", "stl10", "stl10-unlabeled")
@@ -54,19 +55,19 @@ def _decode(encoded: object, size: int | None, where: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
             return _pixels(image, size)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"images {where}: not a readable image ({error})") from None
 
 
 def _pixels(image: Image.Image, size: int | None) -> np.ndarray:
     """As it is, or centre-cropped to a square and resized."""
-    rgb = image.convert("RGB")
+    image = rgb(image)
     if size is None:
-        return np.asarray(rgb)
-    side = min(rgb.size)
-    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-    rgb = rgb.crop((left, top, left + side, top + side))
-    return np.asarray(rgb if side == size else rgb.resize((size, size), Image.Resampling.BILINEAR))
+        return np.asarray(image)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    return np.asarray(image if side == size else image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -85,16 +86,13 @@ def _from_parquet(path: Path, size: int | None) -> Iterator[np.ndarray]:
             f"accepted are {', '.join(IMAGE_COLUMNS)}"
         )
     row = itertools.count()
-    for group in table.iter_batches(batch_size=1024, columns=[columns[0]]):
+    for group in record_batches(path, table, [columns[0]]):
         for value in group.column(0).to_pylist():
             yield _decode(value, size, f"{str(path)!r}, row {next(row)}")
 
 
 def _from_folder(path: Path, size: int | None) -> Iterator[np.ndarray]:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise InputError(f"images {str(path)!r}: no {', '.join(IMAGE_SUFFIXES)} file in this folder")
-    for file in files:
+    for file in find_images(path):
         yield _decode(file, size, f"{str(path)!r}, {file.name}")
 
 
@@ -140,6 +138,16 @@ def _arrays(
         empty = False
     if empty:
         raise InputError(f"images {str(source)!r}: holds no image")
+
+
+def count_images(source: str | Path) -> int | None:
+    """How many images a folder or file has, without reading them; None where only reading tells."""
+    path = Path(source)
+    if str(source) in (*TORCHVISION, DEAD_LEAVES):
+        return None
+    if path.is_dir():
+        return len(find_images(path))
+    return int(_open_parquet(path).metadata.num_rows) if path.is_file() else None
 
 
 def _stack(arrays: list[np.ndarray]) -> torch.Tensor:
@@ -227,7 +235,8 @@ def load_labels(
         raise InputError(
             f"labels {str(source)!r}: has {', '.join(table.schema_arrow.names)}, accepted is {LABEL_COLUMN}"
         )
-    column = table.read(columns=[LABEL_COLUMN]).column(0)
+    kind = table.schema_arrow.field(LABEL_COLUMN).type
+    column = pa.chunked_array([batch.column(0) for batch in record_batches(path, table, [LABEL_COLUMN])], type=kind)
     if not pa.types.is_integer(column.type) or column.null_count:
         raise InputError(f"labels {str(source)!r}: of type {column.type}, accepted are whole numbers without gaps")
     return torch.from_numpy(column.to_numpy().astype(np.int64))[:limit]

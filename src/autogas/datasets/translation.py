@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from autogas.datasets.domains import Domain, Frame, ImageFiles, LabelMaps, image_size
-from autogas.datasets.images import IMAGE_SUFFIXES
+from autogas.datasets.pictures import IMAGE_SUFFIXES, find_images
 from autogas.errors import InputError
 
 Layout = Literal["unpaired", "paired", "labels"]
@@ -172,7 +172,7 @@ def _folders(folder: Path, layout: Layout, split: str, ends: Sequence[str]) -> t
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+    files = [file for file in find_images(folder, deep=False) if file.suffix.lower() in suffixes]
     if not files:
         raise InputError(f"data {str(folder)!r}: no {', '.join(suffixes)} file in this folder")
     return files

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from autogas.errors import InputError
+from autogas.metrics.pixels import as_unit
 
 
 def ssim(images: Tensor, targets: Tensor) -> float:
@@ -14,13 +15,13 @@ def ssim(images: Tensor, targets: Tensor) -> float:
     The window is an 11x11 Gaussian, mirrored at the border as torchmetrics does.
 
     Args:
-        images: ``[N, C, H, W]`` in [0, 1], 6 pixels high and wide or more.
-        targets: of the same shape and range.
+        images: ``[N, C, H, W]``, uint8 or floats in [0, 1], 6 pixels high and wide or more.
+        targets: of the same shape and type.
 
     Raises:
-        InputError: different shapes, or images smaller than the mirrored border.
+        InputError: different shapes or types, values outside the range, or images smaller than the mirrored border.
     """
-    _check(images, targets)
+    images, targets = _checked(images, targets)
     if min(images.shape[2:]) < 6:
         raise InputError(f"images of shape {tuple(images.shape)}: accepted is 6 pixels or more for SSIM")
     value = structural_similarity_index_measure(images, targets, data_range=1.0)
@@ -31,24 +32,29 @@ def ssim(images: Tensor, targets: Tensor) -> float:
 def psnr(images: Tensor, targets: Tensor) -> float:
     """Peak signal-to-noise ratio in dB, higher is better: ``-10 log10`` of each image's squared error, then the mean.
 
+    It is infinite when one of the images is exact.
+
     Args:
-        images: ``[N, C, H, W]`` in [0, 1].
-        targets: of the same shape and range.
+        images: ``[N, C, H, W]``, uint8 or floats in [0, 1].
+        targets: of the same shape and type.
 
     Raises:
-        InputError: different shapes.
+        InputError: different shapes or types, or values outside the range.
 
     Examples:
         >>> import torch
         >>> round(psnr(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.6)), 3)
         20.0
     """
-    _check(images, targets)
+    images, targets = _checked(images, targets)
     return float(peak_signal_noise_ratio(images, targets, data_range=1.0, dim=(1, 2, 3)))
 
 
-def _check(images: Tensor, targets: Tensor) -> None:
+def _checked(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if images.shape != targets.shape or images.dim() != 4 or 0 in images.shape:
         raise InputError(
             f"images of shape {tuple(images.shape)} against {tuple(targets.shape)}: accepted are two equal [N, C, H, W]"
         )
+    if images.dtype != targets.dtype:
+        raise InputError(f"images of type {images.dtype} against {targets.dtype}: accepted are two of one type")
+    return as_unit(images), as_unit(targets)

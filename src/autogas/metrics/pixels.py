@@ -8,6 +8,22 @@ from torch import Tensor
 from autogas.errors import InputError
 
 
+def as_unit(images: Tensor) -> Tensor:
+    """Images as floats in [0, 1], whatever their shape: uint8 is divided by 255.
+
+    Raises:
+        InputError: another type, or values outside [0, 1] or not finite.
+    """
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        raise InputError(f"images of type {images.dtype}: accepted are uint8 or floats in [0, 1]")
+    low, high = (float(value) for value in images.aminmax())
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise InputError(f"images with values from {low:.4g} to {high:.4g}: accepted are floats in [0, 1] or uint8")
+    return images
+
+
 def as_uint8(images: Tensor) -> Tensor:
     """Images as ``uint8 [N, 3, H, W]``: floats in [0, 1] are rounded to 256 levels, as a saved PNG is.
 
@@ -24,9 +40,4 @@ def as_uint8(images: Tensor) -> Tensor:
         raise InputError(f"images of shape {tuple(images.shape)}: accepted is [N, 3, H, W]")
     if images.dtype == torch.uint8:
         return images
-    if not images.is_floating_point():
-        raise InputError(f"images of type {images.dtype}: accepted are uint8 or floats in [0, 1]")
-    low, high = (float(value) for value in images.aminmax())
-    if not (low >= 0 and high <= 1):  # NaN fails both
-        raise InputError(f"images with values from {low:.4g} to {high:.4g}: accepted are floats in [0, 1] or uint8")
-    return (images.float() * 255).round_().to(torch.uint8)
+    return (as_unit(images).float() * 255).round_().to(torch.uint8)

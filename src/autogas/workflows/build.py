@@ -8,7 +8,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.spaces import get_space
-from autogas.workflows.common import open_run, read_settings
+from autogas.workflows.common import open_run, read_settings, versions
 from autogas.workflows.trainings import BuildSettings, training_of
 
 DEFAULT_SPACE = "transnas"
@@ -123,8 +122,7 @@ def provenance(settings: BuildSettings) -> dict[str, Any]:
         shown[source] = shown[source] and Path(shown[source]).name
     return {
         "settings": shown,
-        "versions": {name: version(name) for name in ("torch", "torchvision", "torchmetrics", "numpy")}
-        | {"python": platform.python_version()},
+        "versions": versions(("torch", "torchvision", "torchmetrics", "numpy")) | {"python": platform.python_version()},
         "machine": f"{platform.machine()}, one thread a training, torch {torch.backends.cpu.get_cpu_capability()}",
         "commit": commit.stdout.strip() or None,
     }

@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from autogas import __version__
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
@@ -123,6 +125,18 @@ def _digest(source: object) -> str:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
+
+
+def versions(names: Iterable[str]) -> dict[str, str | None]:
+    """Versions of distributions; None for one that is not installed as such, but lies on the path as source."""
+    return {name: __version__ if name == "autogas" else _version(name) for name in names}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def about_benchmark(bench: Benchmark) -> dict[str, Any]:

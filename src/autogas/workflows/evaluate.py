@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from autogas.datasets import load_images, stream_images
+from autogas.datasets.images import count_images
 from autogas.errors import InputError
 from autogas.metrics import (
     FeatureAccumulator,
@@ -24,8 +25,8 @@ from autogas.metrics import (
 )
 from autogas.runs import Run, progress
 from autogas.seeding import torch_generator
-from autogas.training.export import WEIGHTS_SUFFIX, load_generator
-from autogas.workflows.common import open_run, read_settings
+from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
+from autogas.workflows.common import open_run, read_settings, versions
 
 STATISTICS_SUFFIX = ".npz"
 GENERATED = 50_000
@@ -41,7 +42,8 @@ class EvaluateSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: str = Field(
-        description="a folder, a Parquet file or a trained generator (.safetensors); cifar10 or stl10 is the test split"
+        description="a folder, a Parquet file or a trained generator (.safetensors, or its run); "
+        "cifar10 or stl10 is the test split"
     )
     reference: str = Field(
         description="a folder, a Parquet file, cifar10 or stl10 (train split), or statistics as .npz"
@@ -58,10 +60,21 @@ class EvaluateSettings(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """Metrics by name, and everything that they depend on."""
+    """Metrics by name, and everything that they depend on.
 
-    metrics: dict[str, float]
+    A metric without a finite value, such as the PSNR of an exact image, is None; ``protocol["not_finite"]`` has it.
+    """
+
+    metrics: dict[str, float | None]
     protocol: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _finite(self) -> Evaluation:
+        odd = {name: str(value) for name, value in self.metrics.items() if value is not None and not isfinite(value)}
+        if odd:
+            self.protocol = {**self.protocol, "not_finite": odd}
+            self.metrics = {name: None if name in odd else value for name, value in self.metrics.items()}
+        return self
 
 
 def evaluate(
@@ -170,13 +183,30 @@ def reference_statistics(
 
 def _batches(s: EvaluateSettings) -> tuple[Iterator[Tensor], int | None]:
     """Images in batches, and how many there are if that is known; a bad source is said at once."""
-    if not s.images.endswith(WEIGHTS_SUFFIX):
-        load_images(s.images, size=1, limit=1, train=False)
-        return stream_images(s.images, batch_size=s.batch_size, size=s.size, limit=s.samples, train=False), s.samples
-    generator, samples = load_generator(s.images, device=s.device), s.samples or GENERATED
+    trained = Path(s.images) / GENERATOR_FILE
+    file = str(trained) if trained.is_file() else s.images
+    if not file.endswith(WEIGHTS_SUFFIX):
+        load_images(file, size=1, limit=1, train=False)
+        _check_count(count_images(file), s)
+        return stream_images(file, batch_size=s.batch_size, size=s.size, limit=s.samples, train=False), s.samples
+    generator, samples = load_generator(file, device=s.device), s.samples or GENERATED
     if s.size not in (None, generator.space.image_size):
         raise InputError(f"--size {s.size} of {s.images!r}: accepted is its own, {generator.space.image_size}")
+    _check_count(samples, s)
     return _generated(generator, samples, s.batch_size, torch_generator("evaluate", s.seed)), samples
+
+
+def _check_count(there: int | None, s: EvaluateSettings) -> None:
+    """Whether so many images are enough, where that is known before they are read."""
+    if there is None:
+        return
+    if s.samples is not None and s.samples > there:
+        raise InputError(f"{s.samples} samples asked of {s.images!r}, which holds {there}")
+    count = s.samples or there
+    if count < 2:
+        raise InputError(f"images {s.images!r}: {count} image; a distance needs 2 or more")
+    if count < s.splits:
+        raise InputError(f"--splits {s.splits}: {count} images; accepted are 1 to {count} splits")
 
 
 def _check_writable(path: Path) -> None:
@@ -243,7 +273,7 @@ def _evaluation(
             "splits": splits,
             "reference": reference.source,
             "reference_samples": reference.count,
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": versions(LIBRARIES),
         },
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from typing import Any, Literal
 
 import torch
@@ -30,7 +29,7 @@ from autogas.metrics.segmenter import IGNORED, Segmenter, load_segmenter
 from autogas.runs import Run, progress
 from autogas.spaces.translation import SPADETranslation, TranslationSpace
 from autogas.training.export import load_translator
-from autogas.workflows.common import open_run, read_settings
+from autogas.workflows.common import open_run, read_settings, versions
 from autogas.workflows.evaluate import LIBRARIES, Evaluation, identity, reference_statistics
 
 COCO_UNKNOWN = 255
@@ -256,7 +255,7 @@ def measure_translation(
             "batch_size": batch_size,
             "reference": reference.source,
             "reference_samples": reference.count,
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": versions(LIBRARIES),
         },
     )
 

@@ -141,7 +141,7 @@ def _observer(trainer: AnyTrainer, task: ExportableTask, path: Path) -> Iterator
 
     def observe(rows: Sequence[Row]) -> None:
         step = int(rows[-1]["step"])
-        values = {name: value for name, value in rows[-1].items() if name != "step"}
+        values: dict[str, float | None] = {name: value for name, value in rows[-1].items() if name != "step"}
         if step % trainer.settings.checkpoint_every == 0 or step == trainer.steps:
             _write(path / "samples" / f"step-{step:08}.png", trainer.picture(task))
             _write(path / "losses.png", loss_curves(rows))
@@ -150,7 +150,8 @@ def _observer(trainer: AnyTrainer, task: ExportableTask, path: Path) -> Iterator
             run.record.put([(f"step {step:08}", values)])
         if board is not None:
             for name, value in values.items():
-                board.add_scalar(name, value, step)
+                if value is not None:
+                    board.add_scalar(name, value, step)
 
     with _board(path) if trainer.settings.tensorboard else contextlib.nullcontext() as board:
         yield observe

@@ -1,0 +1,92 @@
+"""Image files as they are meant: upright, of eight bits, and only those that somebody put there to be seen."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from autogas.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+OTHER_IMAGES = (".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jfif", ".ppm", ".pgm", ".tga", ".npy")
+RUN_FILES = {"settings.json", "record.sqlite"}
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag that says which side is up, and its values for a quarter turn."""
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """An image upright, in RGB of eight bits; transparency is left out, of an animation the first picture counts.
+
+    Raises:
+        ValueError: values beyond 16 bits, or floats.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("of floats; accepted are whole numbers of 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ValueError(f"values from {values.min()} to {values.max()}; accepted are 8 or 16 bits")
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height once it is upright."""
+    width, height = image.size
+    try:
+        sideways = image.getexif().get(ORIENTATION) in SIDEWAYS
+    except (OSError, SyntaxError):  # a damaged file, which reading its pixels will say
+        sideways = False
+    return (height, width) if sideways else (width, height)
+
+
+def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
+    """Image files of a folder (``deep``: and of those in it, also linked ones), sorted.
+
+    What is hidden is left out: names that begin with a dot, and what macOS puts beside. A warning says how many images
+    of formats that are not read are left out.
+
+    Raises:
+        InputError: there is none, or a folder that a run made, whose pictures are of no one kind.
+    """
+    found, left_out = [], Counter[str]()
+    for file in _walk(folder, deep=deep):
+        suffix = file.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            found.append(file)
+        elif suffix in OTHER_IMAGES:
+            left_out[suffix] += 1
+    formats = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+    if not found:
+        others = f" (but {formats})" if formats else ""
+        raise InputError(f"images {str(folder)!r}: no {', '.join(IMAGE_SUFFIXES)} file in this folder{others}")
+    if formats:
+        warnings.warn(f"images {str(folder)!r}: {formats} left out; read are {', '.join(IMAGE_SUFFIXES)}", stacklevel=2)
+    return sorted(found)
+
+
+def _walk(folder: Path, *, deep: bool) -> Iterator[Path]:
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        if set(files) >= RUN_FILES:
+            raise InputError(
+                f"images {str(folder)!r}: {here!r} is the folder of a run: name its generator.safetensors, "
+                "or a folder of images alone"
+            )
+        real = os.path.realpath(here)
+        again = real in seen  # a link to where we were
+        seen.add(real)
+        folders[:] = [] if again or not deep else sorted(name for name in folders if not _hidden(name))
+        if not again:
+            yield from (Path(here, name) for name in files if not _hidden(name))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
