@@ -42,3 +42,37 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"g.safetensors'") as error:
         load_generator(path)
     assert "\n" not in str(error.value)
+
+
+GOOD = {"space": SPACE.name, "space_settings": dict(SPACE.settings), "arch": str(ARCH)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": ["eagan-generator"]},
+        {"space": 3},
+        {"space": None},
+        {"space": "nowhere"},
+        {"space_settings": "width"},
+        {"space_settings": [1]},
+        {"space_settings": {"width": "two"}},
+        {"space_settings": {"width": 10**9}},
+        {"space_settings": {"width": 10**30}},
+        {"space_settings": {"width": -1}},
+        {"arch": 3},
+        {"arch": None},
+        {"arch": {"a": 1}},
+        {"arch": "[" * 5000},
+        {"arch": "[" + "9" * 5000 + "]"},
+        {"trained": 3},
+        {"trained": ["task"]},
+    ],
+    ids=str,
+)
+def test_headers_of_wrong_types_or_sizes_are_refused_in_one_line(tmp_path, changes):
+    path = tmp_path / "g.safetensors"
+    save_tensors(path, SPACE.build(ARCH).state_dict(), {**GOOD, **changes})
+    with pytest.raises(InputError) as error:
+        load_generator(path)
+    assert "\n" not in str(error.value)

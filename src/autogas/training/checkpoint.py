@@ -1,9 +1,13 @@
-"""Checkpoints: one safetensors file, whose header holds JSON; it is replaced as a whole, and nothing is unpickled."""
+"""Checkpoints: one safetensors file, whose header holds JSON and a checksum.
+
+It is replaced as a whole, and nothing is unpickled.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +17,55 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.files import replacing
+from autogas.files import CHECKSUM, checksum, damaged, replacing
 
 HEADER = "autogas"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors by name, and JSON about them; a reader sees the old file or the whole new one."""
+    """Write tensors by name, and JSON about them; a reader sees the old file or the whole new one.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={HEADER: json.dumps(about)},
-        )
+        try:
+            # One entry: those of a header come in no fixed order.
+            save_file(plain, temporary, metadata={HEADER: json.dumps({**about, CHECKSUM: _checksum(plain, about)})})
+        except SafetensorError as error:  # which hides what the system said
+            raise OSError(errno.ENOSPC, str(error), str(path)) from None
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Of everything that a file says, whatever the order of its tensors."""
+
+    def content() -> Iterator[str | memoryview]:
+        yield json.dumps(about)
+        for name, tensor in sorted(tensors.items()):
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+            yield tensor.reshape(-1).view(torch.uint8).numpy().data
+
+    return checksum(content())
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save_tensors` wrote.
 
     Raises:
-        InputError: the file cannot be read, or is of another program.
+        InputError: the file cannot be read, is damaged, or is of another program.
     """
     try:
         with safe_open(path, "pt") as file:
-            about: dict[str, Any] = json.loads(file.metadata()[HEADER])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            about: dict[str, Any] = dict(**json.loads(file.metadata()[HEADER]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        fits = about.pop(CHECKSUM) == _checksum(tensors, about)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"checkpoint {str(path)!r}: accepted is a safetensors file of autogas ({reason})") from None
+    if not fits:
+        raise damaged(path, f"its {CHECKSUM} does not fit", "there is no other copy: start again without it")
+    return tensors, about
 
 
 def state_tensors(

@@ -125,11 +125,19 @@ def _load(path: Path) -> tuple[nn.Module, Space[Any], Any, dict[str, str]]:
     tensors, about = load_tensors(path)
     if not all(name in about for name in ABOUT):
         raise InputError(f"generator {str(path)!r}: accepted is an exported generator, not a checkpoint")
-    space = get_space(about["space"], **about["space_settings"])
-    arch = space.parse(about["arch"])
+    try:
+        space = get_space(str(about["space"]), **about["space_settings"])
+        arch = space.parse(str(about["arch"]))
+        # Counted without memory, so that a header cannot ask for more weights than its file has.
+        fits = space.cost(arch).params <= sum(tensor.numel() for tensor in tensors.values())
+        trained = {str(name): str(value) for name, value in about.get("trained", {}).items()}
+    except (TypeError, ValueError, RuntimeError, AttributeError, OverflowError, MemoryError) as error:
+        raise InputError(f"generator {str(path)!r}: {(str(error).splitlines() or ['no architecture'])[0]}") from None
+    if not fits:
+        raise InputError(f"generator {str(path)!r}: it has fewer weights than its architecture {arch}")
     model = space.build(arch)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"generator {str(path)!r}: {str(error).splitlines()[-1].strip()}") from None
-    return model, space, arch, about.get("trained", {})
+    return model, space, arch, trained

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.files import replacing
+from autogas.files import checksum, damaged, replacing
 from autogas.seeding import derive_seed, torch_generator
 from autogas.training.checkpoint import load_tensors, restore_state, save_tensors, state_tensors
 from autogas.training.machine import Machine
@@ -100,8 +100,7 @@ def train(
     """
     for module in task.modules.values():
         module.to(machine.device)
-    start = 0 if folder is None else _resume(task, folder)
-    rows = [] if folder is None else _read_rows(folder, start)
+    start, rows = (0, []) if folder is None else _resume(task, folder)
     losses: list[Mapping[str, Tensor]] = []
     gpus = [machine.device] if machine.device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
@@ -154,35 +153,29 @@ def _check(task: Task, row: Row, seed: int, machine: Machine, *, collapse: bool)
 def _keep(task: Task, row: Row, folder: Path | None, *, saves: bool) -> None:
     if folder is None:
         return
-    with (folder / LOSSES_FILE).open("a") as file:
+    losses = folder / LOSSES_FILE
+    with losses.open("a") as file:
         file.write(json.dumps(row) + "\n")
     if saves:
-        tensors = state_tensors(task.modules, task.optimizers)
-        save_tensors(folder / CHECKPOINT_FILE, tensors, {"step": row["step"]})
+        tensors, so_far = state_tensors(task.modules, task.optimizers), losses.read_bytes()
+        about = {"step": row["step"], "losses": {"bytes": len(so_far), "checksum": checksum([so_far])}}
+        save_tensors(folder / CHECKPOINT_FILE, tensors, about)
 
 
-def _resume(task: Task, folder: Path) -> int:
-    """Put the task into the state of the last checkpoint; returns the steps done, 0 without one."""
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return 0
-    tensors, about = load_tensors(path)
-    restore_state(tensors, task.modules, task.optimizers)
-    return int(about["step"])
-
-
-def _read_rows(folder: Path, start: int) -> list[Row]:
-    """Rows up to the checkpoint; later ones, and one that was cut off, are dropped from the file too."""
-    path = folder / LOSSES_FILE
-    rows: list[Row] = []
+def _resume(task: Task, folder: Path) -> tuple[int, list[Row]]:
+    """Put the task and its losses into the state of the last checkpoint; returns the steps done, 0 without one."""
+    path, losses = folder / CHECKPOINT_FILE, folder / LOSSES_FILE
+    step, kept = 0, b""
     if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if row["step"] <= start:
-                rows.append(row)
-    with replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return rows
+        tensors, about = load_tensors(path)
+        restore_state(tensors, task.modules, task.optimizers)
+        try:
+            step, size, digest = int(about["step"]), int(about["losses"]["bytes"]), about["losses"]["checksum"]
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"checkpoint {str(path)!r}: of another version or no training: start again") from None
+        kept = losses.read_bytes()[:size] if losses.exists() else b""
+        if checksum([kept]) != digest:
+            raise damaged(losses, "it is not what the checkpoint was written beside", "start the training again")
+    with replacing(losses) as temporary:  # without the rows of steps that are done again
+        temporary.write_bytes(kept)
+    return step, [json.loads(line) for line in kept.splitlines()]
