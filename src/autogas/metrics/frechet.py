@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
-from autogas.files import replacing
+from autogas.files import check_zip_size, replacing
 
 Array = NDArray[np.float64]
 
@@ -64,6 +64,7 @@ class FeatureStatistics:
             InputError: the file cannot be read, or holds no mean and covariance.
         """
         try:
+            check_zip_size(Path(path))
             with Path(path).open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
                 content = {name: file[name] for name in file.files}
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:

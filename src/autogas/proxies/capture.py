@@ -54,19 +54,19 @@ CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
 
 
 @primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
-def activations(called: Callable[..., Any], before: Tensor, _after: Tensor) -> Tensor | None:
+def activations(called: Callable[..., Any]) -> bool:
     """Input of every rectifier (ReLU family, SiLU, GELU, …), in order of execution: the paper's layers."""
-    return before if called in ACTIVATIONS else None
+    return called in ACTIVATIONS
 
 
 @primitive(Stage.LAYERS, formula=r"C_l", edge="a layer that does not vary over the batch is left out")
-def convolutions(called: Callable[..., Any], _before: Tensor, after: Tensor) -> Tensor | None:
+def convolutions(called: Callable[..., Any]) -> bool:
     """Output of every convolution, transposed convolution and linear layer, in order of execution."""
-    return after if called in CONVOLUTIONS else None
+    return called in CONVOLUTIONS
 
 
 Consumer = Callable[[Tensor], None]
-Selector = Callable[[Callable[..., Any], Tensor, Tensor], "Tensor | None"]
+Selector = Callable[[Callable[..., Any]], bool]
 
 
 class Watch(Interceptor):
@@ -118,10 +118,10 @@ class _Offer(Watch):
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Offer a feature to every consumer."""
-        for selector, consume in self.consumers:
-            selected = selector(func, feature, feature)
-            if selected is not None and self.is_feature(selected):
-                consume(selected)
+        if self.is_feature(feature):
+            for selects, consume in self.consumers:
+                if selects(func):
+                    consume(feature)
         return feature
 
 

@@ -77,9 +77,11 @@ class Run:
         try:
             run._new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
+            if not (path / LOCK_FILE).exists():  # no run was here: nothing is left in somebody's folder
+                _must_be_free(path)
             run._acquire()
             try:
-                _must_be_free(path)
+                _must_be_free(path)  # nor has another run begun meanwhile
                 write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings, "inputs": run.inputs})
                 run.record.writer()
             except BaseException:
@@ -122,7 +124,11 @@ class Run:
             )
         try:
             run._acquire()
-            len(run.record)  # a damaged one is said before any work
+            try:
+                len(run.record)  # a damaged one is said before any work
+            except BaseException:
+                run._release()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"--resume {str(path)!r} cannot be continued: {error}") from None
         return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,7 +121,7 @@ def _digest(source: object) -> str:
     path = Path(source)
     if path.is_file():
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return checksum(iter(lambda: file.read(1 << 20), b""))
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
 
