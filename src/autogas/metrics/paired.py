@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from autogas.errors import InputError
 from autogas.metrics.pixels import as_unit
@@ -24,6 +23,8 @@ def ssim(images: Tensor, targets: Tensor) -> float:
     images, targets = _checked(images, targets)
     if min(images.shape[2:]) < 6:
         raise InputError(f"images of shape {tuple(images.shape)}: accepted is 6 pixels or more for SSIM")
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     value = structural_similarity_index_measure(images, targets, data_range=1.0)
     assert isinstance(value, Tensor)
     return float(value)
@@ -47,6 +48,8 @@ def psnr(images: Tensor, targets: Tensor) -> float:
         20.0
     """
     images, targets = _checked(images, targets)
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     return float(peak_signal_noise_ratio(images, targets, data_range=1.0, dim=(1, 2, 3)))
 
 

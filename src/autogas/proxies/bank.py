@@ -8,7 +8,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import platformdirs
 import torch
 
 from autogas.files import checksum, replacing, write_json
+from autogas.memory import give_freed_memory_back
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import Statistics, measure
@@ -85,15 +86,20 @@ class FeatureBank:
             name = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
         return self.folder / f"{name}.npz"
 
-    def load(self, arch: Hashable) -> Statistics | None:
-        """The statistics of one architecture, or None when they are not banked (or the file is damaged)."""
+    def load(self, arch: Hashable, prefixes: Collection[Prefix] | None = None) -> Statistics | None:
+        """The statistics of one architecture, or None when they are not banked (or the file is damaged).
+
+        Args:
+            arch: the architecture.
+            prefixes: what is read of them; default all.
+        """
         try:
             content = self.path(arch).read_bytes()
         except OSError:
             return None
         end = -len(self._seal(arch, b""))
         whole = self._seal(arch, memoryview(content)[:end]) == content[end:]
-        return _unpacked(content) if whole else None
+        return _unpacked(content, self.prefixes if prefixes is None else prefixes) if whole else None
 
     def store(self, arch: Hashable, statistics: Statistics) -> None:
         """Bank what was measured of one architecture."""
@@ -128,19 +134,28 @@ class FeatureBank:
         for arch, result in parallel_map(task, missing, jobs=jobs, description="features"):
             if isinstance(result, Failure):
                 failed[arch] = result.reason
+        give_freed_memory_back()
         return failed
 
-    def load_all(self, archs: Sequence[Hashable], *, jobs: int = 1) -> list[Statistics]:
-        """Statistics of all ``archs`` in order, measuring what is missing; one that fails has a reason instead."""
+    def load_all(
+        self, archs: Sequence[Hashable], *, prefixes: Collection[Prefix] | None = None, jobs: int = 1
+    ) -> list[Statistics]:
+        """Statistics of all ``archs`` in order, measuring what is missing; one that fails has a reason instead.
+
+        Args:
+            archs: architectures of the space.
+            prefixes: what is read of them (all of the bank's are measured); default all.
+            jobs: processes that build and run networks.
+        """
         failed = self.fill(archs, jobs=jobs)
-        found = [None if str(arch) in failed else self.load(arch) for arch in archs]
+        found = [None if str(arch) in failed else self.load(arch, prefixes) for arch in archs]
         damaged = [arch for arch, one in zip(archs, found, strict=True) if one is None and str(arch) not in failed]
         for arch in damaged:
             self.path(arch).unlink(missing_ok=True)
         failed |= self.fill(damaged, jobs=jobs)
         return [
             one
-            or self.load(arch)
+            or self.load(arch, prefixes)
             or _failed(failed.get(str(arch), "the feature bank could not be read"), self.prefixes)
             for arch, one in zip(archs, found, strict=True)
         ]
@@ -193,7 +208,7 @@ def _packed(statistics: Statistics) -> bytes:
     return file.getvalue()
 
 
-def _unpacked(content: bytes) -> Statistics:
+def _unpacked(content: bytes, wanted: Collection[Prefix]) -> Statistics:
     gram, sums, sizes, live = {}, {}, {}, {}
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
@@ -202,11 +217,13 @@ def _unpacked(content: bytes) -> Statistics:
             live[layers] = arrays[f"{layers}|live"]
             n = s.shape[-1]
             rows, columns = np.triu_indices(n)
-            full = np.empty((*packed.shape[:2], n, n), dtype=packed.dtype)
-            full[..., rows, columns] = packed
-            full[..., columns, rows] = packed
-            for i, prefix in enumerate(map(_prefix, texts)):
-                gram[prefix], sums[prefix], sizes[prefix] = full[i], s[i], D[i]
+            known = [(i, prefix) for i, prefix in enumerate(map(_prefix, texts)) if prefix in wanted]
+            chosen = packed[[i for i, _ in known]]
+            full = np.empty((*chosen.shape[:2], n, n), dtype=packed.dtype)
+            full[..., rows, columns] = chosen
+            full[..., columns, rows] = chosen
+            for (i, prefix), G in zip(known, full, strict=True):
+                gram[prefix], sums[prefix], sizes[prefix] = G, s[i].copy(), D[i].copy()
     return Statistics(gram, sums, sizes, live, meta["failure"], meta["seconds"])
 
 

@@ -16,6 +16,8 @@ from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.statistics import Statistics
 
 Values = NDArray[np.float64]
+TOGETHER = 1 << 16
+"""Entries of matrices that are reduced at a time: temporaries stay in the cache, and memory in one piece."""
 
 
 class Evaluator:
@@ -80,14 +82,18 @@ class Evaluator:
         return np.cumsum([0, *lengths[:-1]]).astype(np.intp)
 
     def _compute_reductions(self, prefix: Prefix, kernel: str) -> dict[str, Values]:
-        matrix: torch.Tensor = REGISTRY[Stage.KERNEL][kernel].function(*self._moments(prefix))
-        finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
-        spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
-        spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
-        return {
-            name: word.function(spectrum if word.needs == "eigenvalues" else matrix).numpy()
-            for name, word in REGISTRY[Stage.REDUCTION].items()
-        }
+        G, s, D = self._moments(prefix)
+        kernels, words = REGISTRY[Stage.KERNEL], REGISTRY[Stage.REDUCTION]
+        found = {name: np.empty(len(G)) for name in words}
+        step = max(TOGETHER // G[0].numel(), 1)
+        for rows in (slice(first, first + step) for first in range(0, len(G), step)):
+            matrix: torch.Tensor = kernels[kernel].function(G[rows], s[rows], D[rows])
+            finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
+            spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
+            spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
+            for name, word in words.items():
+                found[name][rows] = word.function(spectrum if word.needs == "eigenvalues" else matrix)
+        return found
 
     def _compute_moments(self, prefix: Prefix) -> tuple[torch.Tensor, ...]:
         parts: list[tuple[NDArray[np.float32], Values, NDArray[np.int64]]] = []

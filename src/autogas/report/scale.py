@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
 FEW = 10
@@ -71,7 +71,7 @@ def plotted(scores: Values) -> tuple[Values, str]:
     few_hide_the_rest = high - low > 5 * (middle_high - middle_low) or not np.isfinite(2 * (high - low))
     if few_hide_the_rest and len(np.unique(finite)) > FEW:
         ranks = np.full(len(scores), np.nan)
-        ranks[np.isfinite(scores)] = rankdata(finite)
+        ranks[np.isfinite(scores)] = pd.Series(finite).rank()
         return ranks, "rank"
     return np.where(np.isfinite(scores), scores, np.nan), "linear"
 

@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from autogas.metrics.pixels import as_uint8
 from autogas.training.loop import Row
@@ -22,6 +21,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 def sample_grid(images: Tensor, *, columns: int = 8) -> bytes:
     """Images ``[n, 3, H, W]`` in [0, 1], side by side, as PNG."""
+    from torchvision.utils import make_grid
+
     grid = make_grid(as_uint8(images.cpu()), nrow=columns, padding=2)
     buffer = io.BytesIO()
     Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, format="PNG")

@@ -111,7 +111,8 @@ def discover(
         winner = finalists["discovered"]
 
         with seconds("test_features"):
-            test = bank.load_all([bench.archs[i] for i in split.test], jobs=jobs)
+            needed = {proxy.prefix.canonical() for proxy in finalists.values()}
+            test = bank.load_all([bench.archs[i] for i in split.test], prefixes=needed, jobs=jobs)
         table, scores = judged_on_test(bench, split.test, test, finalists)
         validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
 
