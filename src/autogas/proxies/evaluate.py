@@ -14,6 +14,7 @@ from autogas.proxies.expression import Prefix, Proxy
 from autogas.proxies.grammar import apply_tail
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.statistics import Statistics
+from autogas.threads import one_thread
 
 Values = NDArray[np.float64]
 TOGETHER = 1 << 16
@@ -81,6 +82,7 @@ class Evaluator:
         lengths = [int(self._statistics[i].live[layers].sum()) for i in self._networks]
         return np.cumsum([0, *lengths[:-1]]).astype(np.intp)
 
+    @one_thread()
     def _compute_reductions(self, prefix: Prefix, kernel: str) -> dict[str, Values]:
         G, s, D = self._moments(prefix)
         kernels, words = REGISTRY[Stage.KERNEL], REGISTRY[Stage.REDUCTION]

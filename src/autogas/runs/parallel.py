@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-import torch
 from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autogas.memory import keep_freed_memory
+from autogas.threads import one_thread
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,12 +65,8 @@ class _SingleThreaded(Generic[T, R]):
         keep_freed_memory()
         if os.getppid() == self.parent:
             end_with(self.parent)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             return item, attempt(self.function, item)
-        finally:
-            torch.set_num_threads(threads)
 
 
 def progress(items: Iterable[T], total: int | None, description: str) -> Iterator[T]:
