@@ -145,7 +145,7 @@ def start(command: Sequence[str], place: Path, out: Path | None = None) -> subpr
     """``autogas`` with a home, a store and a run folder below ``place``."""
     words = [*command] if "--resume" in command else [*command, "--out", str(out or place / "run")]
     words = [str(place.parent / IMAGES) if word == IMAGES else word for word in words]
-    environment = os.environ | {"AUTOGAS_HOME": str(place / "home"), MARK: str(place)}
+    environment = os.environ | {"AUTOGAS_HOME": str(place / "home"), MARK: str(place), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "autogas", *words],
         env=environment,
@@ -274,7 +274,7 @@ def readers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Any]]]:
         return lambda: {name: tensor.numpy().tobytes() for name, tensor in load_tensors(path)[0].items()}
 
     def generator() -> Any:
-        network = load_generator(training).network
+        network = load_generator(training / "generator.safetensors").network
         return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
 
     def banked() -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark
     from autogas.errors import InputError
-    from autogas.proxies.expression import Proxy, parse_proxy
+    from autogas.proxies.expression import Expression, Proxy, Sum, parse_proxy
     from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
     from autogas.proxies.score import score, score_many
     from autogas.runs import Run
@@ -31,10 +31,12 @@ __all__ = [
     "Benchmark",
     "Correlation",
     "Cost",
+    "Expression",
     "InputError",
     "Proxy",
     "Run",
     "Space",
+    "Sum",
     "correlate",
     "discover",
     "evaluate",
@@ -60,7 +62,7 @@ __all__ = [
 _HOMES = {
     "autogas.benchmarks": ("Benchmark", "Correlation", "correlate", "list_benchmarks", "load_benchmark"),
     "autogas.errors": ("InputError",),
-    "autogas.proxies.expression": ("Proxy", "parse_proxy"),
+    "autogas.proxies.expression": ("Expression", "Proxy", "Sum", "parse_proxy"),
     "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
     "autogas.proxies.score": ("score", "score_many"),
     "autogas.runs": ("Run",),

@@ -62,6 +62,7 @@ def made(seed=0, layers=3, n=4, size=20, live=None, failure="", scale=1.0):
         {PLAIN: b.sum(axis=2)},
         {PLAIN: np.full(layers, size)},
         {"activations": np.ones(layers, dtype=bool) if live is None else np.array(live)},
+        {"activations": np.full(layers, size)},
         failure,
         {},
     )
@@ -124,6 +125,7 @@ def test_dead_layers_are_left_out(text):
         {PLAIN: whole.sums[PLAIN][kept]},
         {PLAIN: whole.sizes[PLAIN][kept]},
         {"activations": np.ones(3, dtype=bool)},
+        {"activations": np.full(3, 20)},
         "",
         {},
     )
@@ -217,7 +219,7 @@ def test_prefix_is_looked_up_in_canonical_form():
 def test_layer_values_and_offsets():
     networks = [made(0), made(1, failure="it fell"), made(2, layers=2, live=[True, False]), made(3, layers=4)]
     evaluator = Evaluator(networks)
-    assert evaluator.offsets("activations").tolist() == [0, 3, 4]
+    assert evaluator.offsets(PLAIN).tolist() == [0, 3, 4]
     expected = [np.trace(g) for i in (0, 2, 3) for g in layers(networks[i])]
     np.testing.assert_allclose(evaluator.layer_values(PLAIN, "gram", "trace"), expected)
 

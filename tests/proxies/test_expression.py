@@ -148,6 +148,7 @@ def evaluator(prefix, networks=12, samples=6):
             {prefix: np.stack([b.sum(axis=1) for b in features])},
             {prefix: np.array([b.shape[1] for b in features])},
             {prefix.layers: np.ones(len(features), dtype=bool)},
+            {prefix.layers: np.ones(len(features), dtype=np.int64)},
             "",
             {},
         )

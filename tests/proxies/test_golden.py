@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import parse_proxy
+from autogas.proxies.expression import measured_prefixes, parse_proxy
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS
+from autogas.proxies.parts import PARTS
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.score import score_many
 from autogas.proxies.scorer import SCORERS
@@ -32,7 +34,9 @@ AROUND = {
 
 
 def expressions():
-    return {AROUND[stage].format(word): (stage, word) for stage in Stage for word in REGISTRY[stage]}
+    around = {AROUND[stage].format(word): (stage, word) for stage in Stage for word in REGISTRY[stage]}
+    in_parts = {f"convolutions@{part} > pearson > frobenius": ("part", part) for part in PARTS}
+    return around | in_parts | {EXPRESSIONS[DEFAULT_PROXY]: ("default", DEFAULT_PROXY)}
 
 
 def networks(draw=None):
@@ -49,7 +53,7 @@ def networks(draw=None):
 def compute(draw=None):
     """Score of every expression on every network."""
     proxies = {text: parse_proxy(text) for text in expressions()}
-    prefixes = list(dict.fromkeys(proxy.prefix.canonical() for proxy in proxies.values()))
+    prefixes = measured_prefixes(proxies.values())
     evaluator = Evaluator([measure(model, inputs, prefixes) for _, model, inputs in networks(draw)])
     return {text: dict(zip(ARCHS, evaluator.scores(proxy), strict=True)) for text, proxy in proxies.items()}
 

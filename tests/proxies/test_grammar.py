@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from autogas.proxies.expression import Prefix, Proxy, parse_proxy
-from autogas.proxies.grammar import Grammar, default_prefixes
+from autogas.proxies.grammar import Grammar, default_prefixes, papers
 from autogas.proxies.primitives import REGISTRY, Stage
 
 KERNELS, REDUCTIONS, AUGMENTS, AGGREGATES = (
-    tuple(REGISTRY[stage]) for stage in (Stage.KERNEL, Stage.REDUCTION, Stage.AUGMENT, Stage.AGGREGATE)
+    papers(stage) for stage in (Stage.KERNEL, Stage.REDUCTION, Stage.AUGMENT, Stage.AGGREGATE)
 )
 SMALL = Grammar([Prefix(), Prefix(transforms=("swish",), binariser="above_mean")])
 ALL = list(SMALL.enumerate())
@@ -126,7 +126,9 @@ def test_samples_reach_every_word():
     rng = np.random.default_rng(0)
     words = Counter(primitive.function for _ in range(3000) for primitive in SMALL.sample(rng).stages)
     stages = (Stage.KERNEL, Stage.REDUCTION, Stage.AUGMENT, Stage.AGGREGATE)
-    assert all(words[primitive.function] > 20 for stage in stages for primitive in REGISTRY[stage].values())
+    assert all(
+        words[primitive.function] > 20 for stage in stages for primitive in map(REGISTRY[stage].get, papers(stage))
+    )
 
 
 def test_a_rare_kernel_is_as_likely_as_a_common_one():

@@ -18,13 +18,13 @@ import torch
 
 from autogas.files import checksum, replacing, write_json
 from autogas.memory import give_freed_memory_back
-from autogas.proxies.expression import Prefix, parse_proxy
+from autogas.proxies.expression import Prefix, parse_term
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, get_space
 
-FORMAT = 7
+FORMAT = 8
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
 
 
@@ -61,7 +61,7 @@ class FeatureBank:
     ) -> None:
         self.space = space
         given = default_prefixes() if prefixes is None else prefixes
-        self.prefixes = tuple(dict.fromkeys(prefix.canonical() for prefix in given))
+        self.prefixes = tuple(dict.fromkeys(prefix.measured for prefix in given))
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -185,7 +185,8 @@ def _measure_and_store(text: str, bank: dict[str, Any]) -> None:
 
 def _failed(reason: str, prefixes: Sequence[Prefix]) -> Statistics:
     layers = {prefix.layers for prefix in prefixes}
-    return Statistics({}, {}, {}, {word: np.zeros(0, dtype=bool) for word in layers}, reason, {})
+    live = {word: np.zeros(0, dtype=bool) for word in layers}
+    return Statistics({}, {}, {}, live, {word: np.zeros(0, dtype=np.int64) for word in layers}, reason, {})
 
 
 def _packed(statistics: Statistics) -> bytes:
@@ -201,6 +202,7 @@ def _packed(statistics: Statistics) -> bytes:
         arrays[f"{layers}|s"] = np.stack([statistics.sums[prefix] for prefix in chosen])
         arrays[f"{layers}|D"] = np.stack([statistics.sizes[prefix] for prefix in chosen])
         arrays[f"{layers}|live"] = live
+        arrays[f"{layers}|positions"] = statistics.positions[layers]
     meta = {"prefixes": prefixes, "failure": statistics.failure, "seconds": statistics.seconds}
     arrays["meta"] = np.array(json.dumps(meta))
     file = io.BytesIO()
@@ -209,12 +211,13 @@ def _packed(statistics: Statistics) -> bytes:
 
 
 def _unpacked(content: bytes, wanted: Collection[Prefix]) -> Statistics:
-    gram, sums, sizes, live = {}, {}, {}, {}
+    gram, sums, sizes, live, positions = {}, {}, {}, {}, {}
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
         for layers, texts in meta["prefixes"].items():
             packed, s, D = (arrays[f"{layers}|{part}"] for part in "GsD")
             live[layers] = arrays[f"{layers}|live"]
+            positions[layers] = arrays[f"{layers}|positions"]
             n = s.shape[-1]
             rows, columns = np.triu_indices(n)
             known = [(i, prefix) for i, prefix in enumerate(map(_prefix, texts)) if prefix in wanted]
@@ -224,9 +227,9 @@ def _unpacked(content: bytes, wanted: Collection[Prefix]) -> Statistics:
             full[..., columns, rows] = chosen
             for (i, prefix), G in zip(known, full, strict=True):
                 gram[prefix], sums[prefix], sizes[prefix] = G, s[i].copy(), D[i].copy()
-    return Statistics(gram, sums, sizes, live, meta["failure"], meta["seconds"])
+    return Statistics(gram, sums, sizes, live, positions, meta["failure"], meta["seconds"])
 
 
 @functools.cache
 def _prefix(text: str) -> Prefix:
-    return parse_proxy(f"{text} > gram > trace").prefix
+    return parse_term(f"{text} > gram > trace").prefix

@@ -51,6 +51,12 @@ CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
     for name in ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"]
     if hasattr(owner, name)
 )
+NORMALISATIONS: frozenset[Callable[..., Any]] = frozenset(
+    getattr(owner, name)
+    for owner in (F, torch)
+    for name in ["batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"]
+    if hasattr(owner, name)
+)
 
 
 @primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
@@ -65,6 +71,18 @@ def convolutions(called: Callable[..., Any]) -> bool:
     return called in CONVOLUTIONS
 
 
+@primitive(Stage.LAYERS, formula=r"Z_l", edge="a layer that does not vary over the batch is left out")
+def normalisations(called: Callable[..., Any]) -> bool:
+    """Output of every batch, instance, group, layer and RMS normalisation; without any, of every convolution."""
+    return called in NORMALISATIONS
+
+
+@primitive(Stage.LAYERS, formula=r"X_l", edge="a layer that does not vary over the batch is left out")
+def all_(_called: Callable[..., Any]) -> bool:
+    """Activations, convolutions and normalisations together, in order of execution."""
+    return True
+
+
 Consumer = Callable[[Tensor], None]
 Selector = Callable[[Callable[..., Any]], bool]
 
@@ -74,11 +92,13 @@ class Watch(Interceptor):
 
     Args:
         batch_size: a feature ``[N, …]`` has one entry a sample; what has another length is none.
+        outputs: functions whose output is a feature.
     """
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, outputs: frozenset[Callable[..., Any]] = CONVOLUTIONS) -> None:
         super().__init__()
         self.batch_size = batch_size
+        self.outputs = outputs
         self.finiteness = Finiteness()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -90,7 +110,7 @@ class Watch(Interceptor):
             self.see(func, before)
             return func(*args, **kwargs)
         after = func(*args, **kwargs)
-        if func in CONVOLUTIONS:
+        if func in self.outputs:
             self.finiteness.add(func, after)
             return self.see(func, after)
         return after
@@ -113,7 +133,8 @@ class _Offer(Watch):
     """Hand the selected features to their consumers."""
 
     def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
-        super().__init__(batch_size)
+        normalised = any(selects(F.batch_norm) for selects, _ in consumers)
+        super().__init__(batch_size, CONVOLUTIONS | NORMALISATIONS if normalised else CONVOLUTIONS)
         self.consumers = consumers
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:

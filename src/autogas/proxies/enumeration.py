@@ -27,6 +27,7 @@ def score_grammar(grammar: Grammar, evaluator: Evaluator) -> Iterator[tuple[list
     endings: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for place, (_, aggregate, after) in enumerate(grammar.tails):
         endings.setdefault((aggregate, after), []).append(place)
+    wanted = {aggregate for _, aggregate, _ in grammar.tails}
     for prefix, kernel, reduction in grammar.heads:
         values = evaluator.layer_values(prefix, kernel, reduction)
         layers = np.empty((len(sequences), len(values)))
@@ -35,8 +36,8 @@ def score_grammar(grammar: Grammar, evaluator: Evaluator) -> Iterator[tuple[list
             for row, sequence in enumerate(sequences):
                 before = layers[row_of[sequence[:-1]]] if sequence else values
                 layers[row] = augments[sequence[-1]].function(before) if sequence else values
-            offsets = evaluator.offsets(prefix.layers)
-            aggregated = {name: word.function(layers, offsets) for name, word in aggregates.items()}
+            offsets = evaluator.offsets(prefix)
+            aggregated = {name: word.function(layers, offsets) for name, word in aggregates.items() if name in wanted}
             for (aggregate, after), places in endings.items():
                 score = aggregated[aggregate][[row_of[grammar.tails[place][0]] for place in places]]
                 for word in after:

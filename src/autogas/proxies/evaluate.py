@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
-from autogas.proxies.expression import Prefix, Proxy
+from autogas.proxies.expression import Expression, Prefix, Proxy
 from autogas.proxies.grammar import apply_tail
+from autogas.proxies.parts import get_part
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.statistics import Statistics
 from autogas.threads import one_thread
@@ -43,17 +44,17 @@ class Evaluator:
         # A kernel and its spectrum serve all reductions, so these are computed together and only their values are kept.
         self._reductions = lru_cache(maxsize=None)(self._compute_reductions)
         self._moments = lru_cache(maxsize=1)(self._compute_moments)
-        self._offsets = lru_cache(maxsize=None)(self._compute_offsets)
+        self._chosen = lru_cache(maxsize=None)(self._compute_chosen)
 
-    def scores(self, proxy: Proxy) -> Values:
+    def scores(self, proxy: Expression) -> Values:
         """One score a network, in order; NaN where the network has none, and non-finite where the expression fails."""
         out = np.full(len(self._statistics), np.nan)
         if self._networks:
             with np.errstate(all="ignore"):
-                out[self._networks] = self._score_live(proxy)
+                out[self._networks] = sum(factor * self._score_live(term) for factor, term in proxy.terms)
         return out
 
-    def why_failed(self, proxy: Proxy, scores: Values) -> str:
+    def why_failed(self, proxy: Expression, scores: Values) -> str:
         """Why ``proxy`` fails on a network that has a score, or the empty text when it is finite on all of them."""
         bad = [i for i in self._networks if not np.isfinite(scores[i])]
         if not bad:
@@ -61,26 +62,30 @@ class Evaluator:
         return f"not finite on {len(bad)} of {len(self._statistics)} networks, first on number {bad[0]}: {proxy}"
 
     def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
-        """Reduction of every live layer of every live network, concatenated."""
-        return self._reductions(prefix, kernel)[reduction]
+        """Reduction of every live layer of a part of every live network, concatenated."""
+        values = self._reductions(prefix.measured, kernel)[reduction]
+        return values[self._chosen(prefix.layers, prefix.part)[0]] if prefix.part else values
 
-    def offsets(self, layers: str) -> NDArray[np.intp]:
+    def offsets(self, prefix: Prefix) -> NDArray[np.intp]:
         """Where each live network starts in :meth:`layer_values`."""
-        return self._offsets(layers)
+        return self._chosen(prefix.layers, prefix.part)[1]
 
     @property
     def live_networks(self) -> list[int]:
         """Numbers of the networks that have a score."""
         return self._networks
 
-    def _score_live(self, proxy: Proxy) -> Values:
-        values = self.layer_values(proxy.prefix.canonical(), proxy.kernel, proxy.reduction)
-        tail = (proxy.augments, proxy.aggregate, proxy.after)
-        return apply_tail(tail, values, self.offsets(proxy.prefix.layers))
+    def _score_live(self, term: Proxy) -> Values:
+        values = self.layer_values(term.prefix, term.kernel, term.reduction)
+        return apply_tail((term.augments, term.aggregate, term.after), values, self.offsets(term.prefix))
 
-    def _compute_offsets(self, layers: str) -> NDArray[np.intp]:
-        lengths = [int(self._statistics[i].live[layers].sum()) for i in self._networks]
-        return np.cumsum([0, *lengths[:-1]]).astype(np.intp)
+    def _compute_chosen(self, layers: str, part: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which of the live layers of all live networks are in a part, and where each network starts among those."""
+        of_part = get_part(part)
+        networks = (self._statistics[i] for i in self._networks)
+        masks = [of_part(network.positions[layers][network.live[layers]]) for network in networks]
+        lengths = [np.count_nonzero(mask) for mask in masks]
+        return np.flatnonzero(np.concatenate(masks)), np.cumsum([0, *lengths[:-1]]).astype(np.intp)
 
     @one_thread()
     def _compute_reductions(self, prefix: Prefix, kernel: str) -> dict[str, Values]:

@@ -7,11 +7,17 @@ mean over layers closes the expression: the paper's defaults.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from autogas.errors import InputError, unknown
 from autogas.proxies import capture  # noqa: F401 - registers the words for layers
+from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
 from autogas.proxies.primitives.encodings import ZERO_ONE
 
@@ -20,6 +26,8 @@ DEFAULT_LAYERS = "activations"
 DEFAULT_AGGREGATE = "mean"
 MAX_TRANSFORMS = 2
 MAX_AUGMENTS = 2
+MAX_TERMS = 3
+TERM_SIGN = re.compile(r"\s+([+-])(?:\s+|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +37,20 @@ class Prefix:
     layers: str = DEFAULT_LAYERS
     transforms: tuple[str, ...] = ()
     binariser: str | None = None
+    part: str = WHOLE
 
     def __str__(self) -> str:
-        return SEPARATOR.join((self.layers, *self.transforms, *filter(None, [self.binariser])))
+        return SEPARATOR.join((self.source, *self.transforms, *filter(None, [self.binariser])))
+
+    @property
+    def source(self) -> str:
+        """Layers and part of the network, as the text form has them."""
+        return f"{self.layers}@{self.part}" if self.part else self.layers
+
+    @property
+    def measured(self) -> Prefix:
+        """What statistics are kept for: those of a part are among those of the whole network."""
+        return dataclasses.replace(self, part=WHOLE).canonical()
 
     def canonical(self) -> Prefix:
         """The simplest prefix with equal statistics (up to rounding of single entries at a threshold).
@@ -51,8 +70,8 @@ class Prefix:
             while transforms and words[transforms[-1]].increasing:
                 transforms.pop()
         if binariser in ("above_zero", "sign") and transforms and transforms[-1] in ("relu", "sqrt"):
-            return Prefix(self.layers, tuple(transforms[:-1]), "above_zero").canonical()
-        return Prefix(self.layers, tuple(transforms), binariser)
+            return Prefix(self.layers, tuple(transforms[:-1]), "above_zero", self.part).canonical()
+        return Prefix(self.layers, tuple(transforms), binariser, self.part)
 
     @property
     def constant(self) -> bool:
@@ -74,12 +93,22 @@ class Proxy:
     after: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        words = [w for w in (self.prefix.layers,) if w != DEFAULT_LAYERS]
+        words = [w for w in (self.prefix.source,) if w != DEFAULT_LAYERS]
         words += [*self.prefix.transforms, *filter(None, [self.prefix.binariser]), self.kernel, self.reduction]
         words += self.augments
         if self.after or self.aggregate != DEFAULT_AGGREGATE:
             words += [self.aggregate, *self.after]
         return SEPARATOR.join(words)
+
+    @property
+    def terms(self) -> tuple[tuple[float, Proxy], ...]:
+        """The expression as a sum of one term."""
+        return ((1.0, self),)
+
+    @property
+    def complexity(self) -> int:
+        """Words in the text form."""
+        return len(str(self).split(SEPARATOR)) + bool(self.prefix.part)
 
     @property
     def stages(self) -> list[Primitive]:
@@ -100,6 +129,43 @@ class Proxy:
             augments, after = augments[:-1], ("neg", *after)
         after = _simplify_score(after)
         return Proxy(self.prefix.canonical(), self.kernel, self.reduction, augments, self.aggregate, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A sum of expressions with coefficients: ``str(sum)`` parses back to it.
+
+    Logarithms in the terms make it a product or a quotient.
+    """
+
+    terms: tuple[tuple[float, Proxy], ...]
+
+    def __str__(self) -> str:
+        text = ""
+        for coefficient, term in self.terms:
+            sign = "-" if coefficient < 0 else "+"
+            size = "" if abs(coefficient) == 1 else f"{abs(coefficient):g} * "
+            text += f" {sign} {size}{term}" if text else f"{'-' if sign == '-' else ''}{size}{term}"
+        return text
+
+    @property
+    def complexity(self) -> int:
+        """Words in the text form, of all terms, and a sign between two."""
+        return sum(term.complexity + (abs(factor) != 1) for factor, term in self.terms) + len(self.terms) - 1
+
+    def canonical(self) -> Sum:
+        """The same sum with each term's prefix in its simplest form; terms in order of their text."""
+        simple = [(factor, dataclasses.replace(term, prefix=term.prefix.canonical())) for factor, term in self.terms]
+        return Sum(tuple(sorted(simple, key=lambda pair: str(pair[1]))))
+
+
+Expression: TypeAlias = Proxy | Sum
+
+
+def measured_prefixes(expressions: Iterable[Expression]) -> list[Prefix]:
+    """What sufficient statistics some expressions need, each once."""
+    terms = (term for expression in expressions for _, term in expression.terms)
+    return list(dict.fromkeys(term.prefix.measured for term in terms))
 
 
 # What a pair of augments comes to, where it is one augment or none.
@@ -135,8 +201,8 @@ def _simplify_score(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def parse_proxy(text: str) -> Proxy:
-    """Read a proxy expression.
+def parse_proxy(text: str) -> Expression:
+    """Read a proxy expression: a term, or a sum of up to three with coefficients, such as ``A > … - 2 * B > …``.
 
     Raises:
         InputError: an unknown word (with the nearest known one), kinds that do not fit, or too many of a stage.
@@ -149,11 +215,43 @@ def parse_proxy(text: str) -> Proxy:
         ...
         autogas.errors.InputError: proxy 'gram > tanh': 'tanh' (transform) cannot follow 'gram': a reduction must
     """
+    pieces = TERM_SIGN.split(text.strip())
+    terms = []
+    for sign, piece in zip(["+", *pieces[1::2]], pieces[::2], strict=True):
+        factor, body = _coefficient(piece, text)
+        terms.append((-factor if sign == "-" else factor, parse_term(body)))
+    if len(terms) > MAX_TERMS:
+        raise InputError(f"proxy {text!r}: {len(terms)} terms; accepted are at most {MAX_TERMS}")
+    return terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else Sum(tuple(terms))
+
+
+def _coefficient(piece: str, text: str) -> tuple[float, str]:
+    """The number before ``*``, and the term after it."""
+    negative = piece.startswith("-")
+    number, star, body = piece.removeprefix("-").strip().rpartition("*")
+    if not star:
+        return (-1.0 if negative else 1.0), body
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value == 0:
+        raise InputError(f"proxy {text!r}: {number.strip()!r} before *: accepted are numbers other than zero")
+    return (-value if negative else value), body
+
+
+def parse_term(text: str) -> Proxy:
+    """Read one term; raises ``InputError`` as :func:`parse_proxy` does."""
     words = [word.strip() for word in text.split(SEPARATOR.strip())]
     if not all(words):
         raise InputError(f"proxy {text!r}: an empty stage; accepted is PRIMITIVE > PRIMITIVE > …")
     found: dict[Stage, list[str]] = {stage: [] for stage in Stage}
     after: list[str] = []
+    words[0], at, part = (piece.strip() for piece in words[0].partition("@"))
+    if at:
+        get_part(part)  # which says what there is
+        if words[0] not in REGISTRY[Stage.LAYERS]:
+            raise InputError(f"proxy {text!r}: {words[0]!r} before @: accepted are {', '.join(REGISTRY[Stage.LAYERS])}")
     kind = Kind.NETWORK if words[0] in REGISTRY[Stage.LAYERS] else Kind.FEATURE
     previous = "the start"
     for word in words:
@@ -181,6 +279,7 @@ def parse_proxy(text: str) -> Proxy:
             (found[Stage.LAYERS] or [DEFAULT_LAYERS])[0],
             tuple(transforms),
             found[Stage.BINARISER][0] if found[Stage.BINARISER] else None,
+            part,
         ),
         found[Stage.KERNEL][0],
         found[Stage.REDUCTION][0],

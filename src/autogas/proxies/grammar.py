@@ -38,6 +38,15 @@ DEFAULT_PREFIXES: dict[tuple[str, ...], tuple[str | None, ...]] = {
 }
 
 
+BEYOND_THE_PAPER = ("deviation", "eigenvalue_floor", "coding_rate", "median", "slope")
+"""Words that :class:`Grammar` leaves out by default: it is the language of the paper."""
+
+
+def papers(stage: Stage) -> tuple[str, ...]:
+    """Words of a stage that the paper's language has."""
+    return tuple(word for word in REGISTRY[stage] if word not in BEYOND_THE_PAPER)
+
+
 def default_prefixes() -> tuple[Prefix, ...]:
     """The 30 distinct prefixes of the default grammar, in canonical form."""
     prefixes = (
@@ -55,9 +64,9 @@ class Grammar:
 
     Args:
         prefixes: transforms and binarisers; default :func:`default_prefixes`.
-        kernels: default all; a prefix that fits none of them is left out.
-        reductions: default all.
-        augments: default all; every aggregate is in any grammar.
+        kernels: default those of the paper; a prefix that fits none of them is left out.
+        reductions: default those of the paper.
+        augments: default all; every aggregate of the paper is in any grammar.
     """
 
     def __init__(
@@ -68,8 +77,8 @@ class Grammar:
         reductions: Sequence[str] | None = None,
         augments: Sequence[str] | None = None,
     ) -> None:
-        self.kernels = tuple(REGISTRY[Stage.KERNEL] if kernels is None else kernels)
-        self.reductions = tuple(REGISTRY[Stage.REDUCTION] if reductions is None else reductions)
+        self.kernels = papers(Stage.KERNEL) if kernels is None else tuple(kernels)
+        self.reductions = papers(Stage.REDUCTION) if reductions is None else tuple(reductions)
         given = dict.fromkeys(p.canonical() for p in (prefixes or default_prefixes()))
         fit = [p for p in given if any(self._fits(p, kernel) for kernel in self.kernels)]
         self.prefixes = tuple(prefix for prefix in fit if not prefix.constant)
@@ -84,7 +93,7 @@ class Grammar:
         sequences = [s for n in range(MAX_AUGMENTS + 1) for s in itertools.product(words, repeat=n)]
         ends = (
             Proxy(Prefix(), "gram", "trace", sequence[:cut], aggregate, sequence[cut:]).canonical()
-            for aggregate in REGISTRY[Stage.AGGREGATE]
+            for aggregate in papers(Stage.AGGREGATE)
             for sequence in sequences
             for cut in range(len(sequence) + 1)
         )

@@ -6,15 +6,23 @@ import fnmatch
 
 import autogas.proxies.zoo  # noqa: F401 - fills the registry
 from autogas.errors import unknown
-from autogas.proxies.expression import SEPARATOR, Proxy, parse_proxy
+from autogas.proxies.expression import SEPARATOR, Expression, parse_proxy
 from autogas.proxies.scorer import SCORERS, Scorer
 
-DEFAULT_PROXY = "autogas"
-"""The proxy that search uses when none is given: equation 4 of the paper."""
+DEFAULT_PROXY = "separation"
+"""The proxy that search and score use when none is given: this project's own, found on three benchmarks at once."""
+PAPERS_PROXY = "autogas"
 
 EXPRESSIONS: dict[str, str] = {
     # Li et al., Auto-GAS (ECCV 2024), eq. 4: slogdet(F' F'^T)^2 with F' = above-mean(swish(F)), mean over layers.
     "autogas": "swish > above_mean > gram > slogdet > pow2",
+    # Ours: late layers and the decoder keep the samples apart in every direction, and no late layer loses the signal.
+    # Chosen on 400 architectures of transnas-macro, 400 of transnas-micro and 60 of mini-gan (docs/separation.md).
+    "separation": (
+        "2 * normalisations@late > softmax > covariance > eigenvalue_floor > log"
+        " + convolutions@late > swish > covariance > eigenvalue_max > log > max"
+        " + 2 * normalisations@decoder > softmax > gram > eigenvalue_floor > log"
+    ),
     # The paper's Table 5, I: the Gram matrix of the bare features.
     "vanilla_gram": "gram > slogdet",
 }
@@ -27,7 +35,7 @@ def list_proxies(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter([*EXPRESSIONS, *SCORERS], pattern))
 
 
-def get_proxy(name: str) -> Proxy | Scorer:
+def get_proxy(name: str) -> Expression | Scorer:
     """A proxy by name, or an expression by its text.
 
     Raises:

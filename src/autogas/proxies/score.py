@@ -12,8 +12,8 @@ from torch.nn.parameter import is_lazy
 
 from autogas.errors import InputError
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy
-from autogas.proxies.named import get_proxy
+from autogas.proxies.expression import Expression, measured_prefixes
+from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import measure
@@ -21,7 +21,7 @@ from autogas.proxies.statistics import measure
 Inputs = torch.Tensor | Sequence[torch.Tensor]
 
 
-def score(model: nn.Module, inputs: Inputs, proxy: str | Proxy | Scorer = "autogas", **options: Any) -> float:
+def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = DEFAULT_PROXY, **options: Any) -> float:
     """Score one network; bigger means predicted to become better.
 
     Args:
@@ -47,7 +47,7 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Proxy | Scorer = "autog
 def score_many(
     model: nn.Module,
     inputs: Inputs,
-    proxies: Sequence[str | Proxy | Scorer],
+    proxies: Sequence[str | Expression | Scorer],
     *,
     loss: Loss = reconstruction,
     seed: int = 0,
@@ -70,16 +70,15 @@ def score_many(
     if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
     named = {str(p): get_proxy(p) if isinstance(p, str) else p for p in proxies}
-    expressions = {name: p for name, p in named.items() if isinstance(p, Proxy)}
+    expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
     out: dict[str, float] = {}
     if expressions:
-        prefixes = list(dict.fromkeys(p.prefix.canonical() for p in expressions.values()))
-        evaluator = Evaluator([measure(model, tensors, prefixes)])
+        evaluator = Evaluator([measure(model, tensors, measured_prefixes(expressions.values()))])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
     probe = Probe(model, tensors, loss=loss, seed=seed)
     for name, proxy in named.items():
-        if isinstance(proxy, Proxy):
+        if isinstance(proxy, Expression):
             out[name] = float(evaluator.scores(proxy)[0])
         else:
             out[name] = probe.cost_of(proxy.of_network)[0]

@@ -42,6 +42,7 @@ class Statistics:
         sums: for each prefix ``float64 [L, N]``.
         sizes: for each prefix ``int64 [L]``, the number D of entries a sample.
         live: for each word for layers ``bool [L]``: whether the layer varies over the batch.
+        positions: for each word for layers ``int64 [L]``: height times width of its maps, 1 for a vector.
         failure: why the network cannot be scored, or empty.
         seconds: of ``build`` (if it was built for this), ``forward`` and ``statistics``.
     """
@@ -50,6 +51,7 @@ class Statistics:
     sums: dict[Prefix, NDArray[np.float64]]
     sizes: dict[Prefix, NDArray[np.int64]]
     live: dict[str, NDArray[np.bool_]]
+    positions: dict[str, NDArray[np.int64]]
     failure: str
     seconds: dict[str, float]
 
@@ -225,6 +227,7 @@ class _LayerAccumulator:
     def __init__(self, prefixes: Sequence[Prefix]) -> None:
         self.prefixes = prefixes
         self.live: list[bool] = []
+        self.positions: list[int] = []
         self.seconds = 0.0
         self._sources: list[int] = []  # the first layer that reads the same tensor as each
         self._waiting: dict[tuple[object, ...], list[tuple[int, Tensor]]] = {}
@@ -235,6 +238,7 @@ class _LayerAccumulator:
     def __call__(self, feature: Tensor) -> None:
         start = time.perf_counter()
         layer = len(self.live)
+        self.positions.append(feature[0, 0].numel())
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))
         if known is not None and known[0]() is feature and known[1] == feature._version:
@@ -330,6 +334,9 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
     start = time.perf_counter()
     _, failure = capture.run(model, inputs, selectors)
+    normalised = accumulators.get("normalisations")
+    if normalised is not None and not normalised.live:  # a network without any
+        capture.run(model, inputs, [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)])
     total = time.perf_counter() - start
     return _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
 
@@ -377,6 +384,7 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], failure: str, forw
         sums=sums,
         sizes=sizes,
         live={layers: np.array(a.live, dtype=bool) for layers, a in accumulators.items()},
+        positions={layers: np.array(a.positions, dtype=np.int64) for layers, a in accumulators.items()},
         failure=failure,
         seconds={"forward": forward_seconds, "statistics": sum(a.seconds for a in accumulators.values())},
     )

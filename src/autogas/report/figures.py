@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from autogas.proxies.named import DEFAULT_PROXY
+from autogas.proxies.named import PAPERS_PROXY
 from autogas.report.charts import AXIS_NOTE, steps, strategy_style
 from autogas.report.data import (
     Panel,
@@ -32,7 +32,7 @@ from autogas.report.words import fitness_name, measured, signed
 
 DPI = 160
 MOST_PANELS = 12
-FIGURE_ONE = ("discovered", DEFAULT_PROXY, "num_downsamples", "macs")
+FIGURE_ONE = ("discovered", PAPERS_PROXY, "num_downsamples", "macs")
 COLOURS = {"evolution": "#1f5fbf", "random": "#c2570c", "optimum": "#5b6470", "scorer": "#1f5fbf", "trivial": "#5b6470"}
 
 

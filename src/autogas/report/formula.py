@@ -12,7 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath, text_to_path
 
-from autogas.proxies.expression import Proxy
+from autogas.proxies.expression import Expression, Proxy
+from autogas.proxies.parts import get_part
 from autogas.proxies.primitives import Primitive, Stage
 
 SIZE = 20
@@ -52,14 +53,30 @@ class Line:
     note: str
 
 
-def lines(proxy: Proxy) -> list[Line]:
-    """The stages of a proxy from the captured feature to the score."""
-    first, *rest = proxy.stages
-    out = [Line(first.name, "F", summary(first))]
+def lines(proxy: Expression) -> list[Line]:
+    """The stages of a proxy from the captured feature to the score; of a sum, term after term."""
+    if len(proxy.terms) == 1 and proxy.terms[0][0] == 1:
+        return term_lines(proxy.terms[0][1], SCORE)
+    names = [rf"t_{number}" for number, _ in enumerate(proxy.terms, 1)]
+    out = [line for name, (_, term) in zip(names, proxy.terms, strict=True) for line in term_lines(term, name)]
+    total = ""
+    for name, (factor, _) in zip(names, proxy.terms, strict=True):
+        size = "" if abs(factor) == 1 else f"{abs(factor):g}\\,"
+        total += ("-" if factor < 0 else "+" if total else "") + size + name
+    return [*out, Line("sum", f"{SCORE} = {total}", "Weighted sum of the terms")]
+
+
+def term_lines(term: Proxy, result: str) -> list[Line]:
+    """The stages of a term, whose value has the symbol ``result``."""
+    first, *rest = term.stages
+    note = summary(first)
+    if term.prefix.part:
+        note += "; " + (inspect.getdoc(get_part(term.prefix.part)) or "").rstrip(".").lower()
+    out = [Line(term.prefix.source, "F", note)]
     free = {stage: list(symbols) for stage, symbols in SYMBOLS.items()}
     previous = "F"
     for i, step in enumerate(rest):
-        symbol = SCORE if i == len(rest) - 1 else free[step.stage].pop(0)
+        symbol = result if i == len(rest) - 1 else free[step.stage].pop(0)
         formula = simple(ARGUMENT.sub(previous, step.formula))
         notes = [summary(step), *(text.format(previous) for sign, text in GLOSSARY if sign in formula)]
         out.append(Line(step.name, f"{symbol} = {formula}", "; ".join(notes)))

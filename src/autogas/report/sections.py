@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
-from autogas.proxies.named import DEFAULT_PROXY, get_proxy
+from autogas.proxies.named import PAPERS_PROXY, get_proxy
 from autogas.report import charts, formula, words
 from autogas.report.cells import cell_drawings
 from autogas.report.charts import Marker
@@ -63,10 +63,10 @@ def rank(data: RunData) -> Context:
     """How every scorer ranks."""
     table, benchmark = data.results["test"], data.results["benchmark"]
     leader = table[0]["name"] if table else ""
-    paper = DEFAULT_PROXY if words.row_of(table, DEFAULT_PROXY) else leader
+    paper = PAPERS_PROXY if words.row_of(table, PAPERS_PROXY) else leader
     return {
         "headline": words.headline(table, benchmark, leader, f"the best scorer, {words.described(leader)},", ""),
-        "caveats": words.against_trivial(table, paper, "the paper’s proxy" if paper == DEFAULT_PROXY else paper),
+        "caveats": words.against_trivial(table, paper, "the paper’s proxy" if paper == PAPERS_PROXY else paper),
         "formulas": [(row, mathematics(row["expression"])) for row in table if row["expression"]],
         "table": table,
         **_scatters(data),
@@ -150,7 +150,7 @@ def _markers(results: Mapping[str, Any], curves: Sequence[Trace]) -> list[Marker
     """The values that the histogram points out, as far as the files hold them."""
     found = [("winner", results["winner"]["validation_tau"], "evolution")]
     found += [("best of random search", c.best[-1], "random") for c in curves[1:] if c.strategy == "random" and c.best]
-    paper = results["validation_tau"].get(DEFAULT_PROXY)
+    paper = results["validation_tau"].get(PAPERS_PROXY)
     found += [("the paper’s proxy", paper, "paper")]
     if results.get("enumeration"):
         found.append(("enumeration optimum", results["enumeration"]["optimum"]["validation_tau"], "optimum"))

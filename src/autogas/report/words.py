@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from autogas.proxies.named import DEFAULT_PROXY, TRIVIAL
+from autogas.proxies.named import PAPERS_PROXY, TRIVIAL
 from autogas.proxies.scorer import SCORERS
 
 Row = Mapping[str, Any]
@@ -105,9 +105,9 @@ def headline(table: Sequence[Row], benchmark: Row, name: str, subject: str, wher
         f"On {row['count']} architectures of {benchmark['name']}{where}, {subject} ranks {measured(benchmark)} with "
         f"Kendall’s τ-b {with_interval(row['kendall_b'])}"
     )
-    paper, trivial = row_of(table, DEFAULT_PROXY), best_trivial(table)
+    paper, trivial = row_of(table, PAPERS_PROXY), best_trivial(table)
     beside = []
-    if paper is not None and name != DEFAULT_PROXY:
+    if paper is not None and name != PAPERS_PROXY:
         beside.append(f"the paper’s proxy reaches {with_interval(paper['kendall_b'])}")
     if trivial is not None and name != trivial["name"]:
         beside.append(f"the best trivial scorer, {described(trivial['name'])}, {with_interval(trivial['kendall_b'])}")

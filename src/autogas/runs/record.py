@@ -59,7 +59,11 @@ class Record(Mapping[str, dict[str, Any]]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        return (key for (key,) in self._select("SELECT key FROM evaluations ORDER BY key"))
+        rows = self._select("SELECT key, value, checksum FROM evaluations ORDER BY key")
+        for key, value, given in rows:  # a damaged key would not be found again
+            if given != checksum([key, value]):
+                raise damaged(self.path, f"the entry {key[:60]!r} does not fit its checksum", WAY_OUT)
+        return (key for key, _, _ in rows)
 
     def __len__(self) -> int:
         return sum(count for (count,) in self._select("SELECT COUNT(*) FROM evaluations"))

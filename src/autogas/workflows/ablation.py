@@ -17,7 +17,7 @@ from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy, parse_proxy
+from autogas.proxies.expression import Expression, parse_proxy
 from autogas.proxies.grammar import Grammar, default_prefixes
 from autogas.proxies.named import get_proxy
 from autogas.runs import Failure, Run, parallel_map
@@ -151,7 +151,7 @@ def search_all(seed: int, benchmark: str, settings_json: str) -> dict[str, Any]:
     return out
 
 
-def _winner(strategy: Strategy[Proxy], judge: Judge, iterations: int) -> dict[str, Any]:
+def _winner(strategy: Strategy[Any], judge: Judge, iterations: int) -> dict[str, Any]:
     for _ in range(iterations):
         batch = strategy.ask()
         strategy.tell(batch, [judge(proxy).fitness for proxy in batch])
@@ -183,9 +183,9 @@ def claim_of_searches(where: str, claim: str, first: Values, second: Values) -> 
     return {"benchmark": where, "claim": claim, "held": p < SIGNIFICANT, "test": test}
 
 
-def _expression(name: str) -> Proxy:
+def _expression(name: str) -> Expression:
     proxy = get_proxy(name)
-    assert isinstance(proxy, Proxy)
+    assert isinstance(proxy, Expression)
     return proxy
 
 

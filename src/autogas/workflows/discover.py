@@ -21,9 +21,9 @@ from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy, parse_proxy
+from autogas.proxies.expression import Expression, measured_prefixes, parse_proxy
 from autogas.proxies.grammar import Grammar
-from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -111,7 +111,7 @@ def discover(
         winner = finalists["discovered"]
 
         with seconds("test_features"):
-            needed = {proxy.prefix.canonical() for proxy in finalists.values()}
+            needed = measured_prefixes(finalists.values())
             test = bank.load_all([bench.archs[i] for i in split.test], prefixes=needed, jobs=jobs)
         table, scores = judged_on_test(bench, split.test, test, finalists)
         validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
@@ -140,7 +140,7 @@ def discover(
     return run
 
 
-Search: TypeAlias = tuple[Proxy, pd.DataFrame]
+Search: TypeAlias = tuple[Expression, pd.DataFrame]
 
 
 def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> Search:
@@ -149,7 +149,7 @@ def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: 
     Returns the best candidate, and all in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
     """
     rng = numpy_generator("discover", name, s.seed)
-    strategy: Strategy[Proxy] = (
+    strategy: Strategy[Any] = (
         Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
         if name == "evolution"
         else RandomSearch(grammar, population=s.population, rng=rng)
@@ -168,7 +168,7 @@ def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: 
     return strategy.best[0], pd.DataFrame(rows)
 
 
-def judged(batch: Sequence[Proxy], judge: Judge, run: Run) -> list[Verdict]:
+def judged(batch: Sequence[Expression], judge: Judge, run: Run) -> list[Verdict]:
     """Verdicts on a batch, read from the record where it has them and written to it otherwise."""
     verdicts, new = [], []
     for proxy in batch:
@@ -183,12 +183,15 @@ def judged(batch: Sequence[Proxy], judge: Judge, run: Run) -> list[Verdict]:
     return verdicts
 
 
-def named_finalists(strategy: str, searches: dict[str, Search], enumeration: Enumeration | None) -> dict[str, Proxy]:
+def named_finalists(
+    strategy: str, searches: dict[str, Search], enumeration: Enumeration | None
+) -> dict[str, Expression]:
     """The expressions that are judged on test architectures, by their name in the report."""
     optimum = parse_proxy(enumeration.top[0][1]) if enumeration is not None else None
     discovered = optimum if strategy == "enumerate" else searches[strategy][0]
     assert discovered is not None
-    named = {"discovered": discovered, DEFAULT_PROXY: parse_proxy(EXPRESSIONS[DEFAULT_PROXY])}
+    known = (DEFAULT_PROXY, PAPERS_PROXY)
+    named = {"discovered": discovered, **{name: parse_proxy(EXPRESSIONS[name]) for name in known}}
     if strategy == "evolution" and "random" in searches:
         named["random search"] = searches["random"][0]
     if strategy != "enumerate" and optimum is not None:
@@ -197,7 +200,7 @@ def named_finalists(strategy: str, searches: dict[str, Search], enumeration: Enu
 
 
 def judged_on_test(
-    bench: Benchmark, test: NDArray[np.intp], statistics: Sequence[Statistics], proxies: dict[str, Proxy]
+    bench: Benchmark, test: NDArray[np.intp], statistics: Sequence[Statistics], proxies: dict[str, Expression]
 ) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Correlations of expressions and trivial scorers on test architectures, and the scores behind them."""
     archs = [bench.archs[i] for i in test]

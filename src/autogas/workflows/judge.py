@@ -15,7 +15,7 @@ from autogas.benchmarks.correlation import Kendall, dense_ranks, kendall_of_rank
 from autogas.errors import InputError
 from autogas.proxies.enumeration import score_grammar
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy
+from autogas.proxies.expression import Expression
 from autogas.proxies.grammar import Grammar
 from autogas.proxies.statistics import Statistics
 
@@ -77,7 +77,7 @@ class Judge:
         if len(self.evaluator.live_networks) < 3:
             raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
 
-    def __call__(self, proxy: Proxy) -> Verdict:
+    def __call__(self, proxy: Expression) -> Verdict:
         """Judge one candidate; a ranking that was judged before is not correlated again."""
         scores = self.evaluator.scores(proxy)
         reason = self.evaluator.why_failed(proxy, scores)

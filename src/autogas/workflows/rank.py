@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
-from autogas.proxies.expression import Proxy
-from autogas.proxies.named import DEFAULT_PROXY, TRIVIAL, get_proxy
+from autogas.proxies.expression import Expression
+from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
@@ -36,7 +36,9 @@ class RankSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     benchmark: str = Field(DEFAULT_BENCHMARK, description="where measured quality comes from")
-    proxies: list[str] = Field(default_factory=lambda: [DEFAULT_PROXY, *TRIVIAL], min_length=1, description="scorers")
+    proxies: list[str] = Field(
+        default_factory=lambda: [DEFAULT_PROXY, PAPERS_PROXY, *TRIVIAL], min_length=1, description="scorers"
+    )
     space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     test: int | None = Field(None, ge=3, description="test architectures; None: 200, or all if fewer")
     everything: bool = Field(False, description="all architectures of the benchmark instead")
@@ -73,7 +75,7 @@ def rank(
     if proxies is not None:
         settings["proxies"] = list(dict.fromkeys(proxies))
     s = read_settings("rank", RankSettings, {"benchmark": name, **settings}, resume)
-    about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Proxy)}
+    about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)

@@ -18,7 +18,7 @@ from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Prefix, Proxy
+from autogas.proxies.expression import Expression, Prefix, measured_prefixes
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
@@ -75,11 +75,11 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
         return Probe(model, inputs, seed=s.seed)
 
     named = {name: get_proxy(name) for name in s.proxies}
-    expressions = {name: proxy for name, proxy in named.items() if isinstance(proxy, Proxy)}
+    expressions = {name: proxy for name, proxy in named.items() if isinstance(proxy, Expression)}
     found = Scores({}, {}, {})
     reason = ""
     if expressions:
-        prefixes = tuple(dict.fromkeys(proxy.prefix.canonical() for proxy in expressions.values()))
+        prefixes = tuple(measured_prefixes(expressions.values()))
         bank = FeatureBank(here, batch_size=s.batch_size, seed=s.seed, device=s.device)
         banked = s.images is None and set(prefixes) <= set(bank.prefixes)
         shared = any(isinstance(scorer, Scorer) and scorer.of_architecture is None for scorer in named.values())
@@ -109,6 +109,8 @@ def _of_probe(probe: Probe, prefixes: Sequence[Prefix]) -> Statistics:
     if isinstance(record, Failure):  # of a pass with a graph, which statistics do not need
         return measure(probe.model, probe.inputs, prefixes)
     features = {"activations": record.activations, "convolutions": record.convolutions}
+    if not {prefix.layers for prefix in prefixes} <= features.keys():
+        return measure(probe.model, probe.inputs, prefixes)
     return measure_features(features, record.output, prefixes, forward_seconds=probe.seconds["recorded"])
 
 

@@ -1,4 +1,5 @@
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ LOOP = {
     "max": max,
     "min": min,
     "spread": lambda x: math.sqrt(sum((v - sum(x) / len(x)) ** 2 for v in x) / len(x)),
+    "median": statistics.median,
+    "slope": lambda x: np.polyfit(np.linspace(-1, 1, len(x)), x, 1)[0] if len(x) > 1 else 0.0,
     "last": lambda x: x[-1],
 }
 PLAIN = {

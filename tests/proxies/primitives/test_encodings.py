@@ -35,6 +35,7 @@ DIRECT = {
     "gram": lambda b: np.einsum("id,jd->ij", b, b),
     "pearson": np.corrcoef,
     "covariance": lambda b: np.cov(b, bias=True),
+    "deviation": lambda b: (b - b.mean(axis=0)) @ (b - b.mean(axis=0)).T / b.shape[1],
     "cosine": lambda b: 1 - cdist(b, b, "cosine"),
     "hamming": equal_entries,
     "distance": lambda b: cdist(b, b, "sqeuclidean"),

@@ -30,6 +30,8 @@ DIRECT = {
     "log_condition": lambda x: np.log(np.linalg.cond(x)),
     "eigenvalue_max": lambda x: max(eigenvalues(x)),
     "eigenvalue_min": lambda x: min(eigenvalues(x)),
+    "eigenvalue_floor": lambda x: min(value for value in eigenvalues(x) if value > 1e-7 * max(eigenvalues(x))),
+    "coding_rate": lambda x: sum(np.log1p(max(value, 0)) for value in eigenvalues(x)),
     "eigenvalue_std": lambda x: np.std(eigenvalues(x)),
     "eigenvalue_entropy": lambda x: entropy(np.linalg.svd(x, compute_uv=False)),
     "effective_rank": lambda x: np.linalg.norm(x, "nuc") ** 2 / np.sum(x**2),
@@ -64,6 +66,18 @@ def test_pure(name):
     before = x.clone()
     REDUCTIONS[name].function(x)
     assert torch.equal(x, before)
+
+
+def test_the_floor_of_a_spectrum_is_not_null():
+    matrices = np.stack([np.diag([0.0, 3.0, 2.0]), np.diag([1e-9, 1.0, 5.0]), np.diag([-4.0, 0.5, 2.0])])
+    assert reduce("eigenvalue_floor", matrices).tolist() == [2.0, 1.0, 0.5]
+    assert np.isnan(reduce("eigenvalue_floor", np.zeros((1, 3, 3)))[0])
+
+
+def test_coding_rate_is_a_log_determinant():
+    x = np.random.default_rng(0).normal(size=(5, 40))
+    gram = x @ x.T
+    assert reduce("coding_rate", gram[None])[0] == pytest.approx(np.linalg.slogdet(np.eye(5) + gram)[1])
 
 
 def test_entropy_of_positive_spectrum():
@@ -108,7 +122,7 @@ def test_zero_matrix_counts_nothing(name):
 
 
 def test_which_reductions_fail_on_zero():
-    assert set(NOT_FINITE) == {"slogdet", "log_condition", "eigenvalue_entropy", "effective_rank"}
+    assert set(NOT_FINITE) == {"slogdet", "log_condition", "eigenvalue_floor", "eigenvalue_entropy", "effective_rank"}
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)

@@ -110,6 +110,22 @@ def spread(x: Values, offsets: Offsets) -> Values:
     return deviation
 
 
+@aggregate(formula=r"\mathrm{med}_l\,x_l")
+def median(x: Values, offsets: Offsets) -> Values:
+    """Median over layers, of an even number the mean of the two in the middle."""
+    parts = np.split(x, offsets[1:], axis=-1)
+    return np.stack([np.median(part, axis=-1) for part in parts], axis=-1)
+
+
+@aggregate(formula=r"\mathrm{slope}_l\,x_l")
+def slope(x: Values, offsets: Offsets) -> Values:
+    """Slope of the least-squares line through the layers, depth from -1 to 1; 0 for one layer."""
+    lengths = _lengths(x, offsets)
+    depth = np.concatenate([np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in lengths])
+    squares = np.add.reduceat(np.square(depth), offsets)
+    return np.add.reduceat(x * depth, offsets, axis=-1) / np.where(squares > 0, squares, 1.0)
+
+
 @aggregate(formula=r"x_L")
 def last(x: Values, offsets: Offsets) -> Values:
     """Value of the last layer in order of execution."""

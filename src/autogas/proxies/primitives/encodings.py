@@ -68,6 +68,16 @@ def covariance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:
     return _centred(G, s, D) / D[:, None, None]
 
 
+@kernel(formula=r"\tfrac1D(x-\bar x_n)(x-\bar x_n)^\top", edge="samples that are all alike give zeros")
+def deviation(G: Tensor, _s: Tensor, D: Tensor) -> Tensor:
+    """Gram matrix of what sets the samples apart: each entry less its mean over the batch, divided by D.
+
+    Centred kernel alignment (Kornblith et al., 2019) compares these. The direction of the mean is always null.
+    """
+    mean = G.mean(dim=2, keepdim=True)
+    return (G - mean - mean.mT + mean.mean(dim=1, keepdim=True)) / D[:, None, None]
+
+
 @kernel(formula=r"\cos(x)", edge="a zero sample has cosine 0 with others, 1 with itself")
 def cosine(G: Tensor, s: Tensor, _d: Tensor) -> Tensor:
     """Cosine similarity between samples."""

@@ -16,6 +16,8 @@ spectral = functools.partial(primitive, Stage.REDUCTION, needs="eigenvalues")
 entrywise = functools.partial(primitive, Stage.REDUCTION, needs="matrix")
 ALL_ZERO = "an all-zero matrix is not finite"
 EPSILON = torch.finfo(torch.float64).eps
+NULL = 1e-7
+"""Share of the largest eigenvalue below which one is rounding of float32 sums."""
 
 
 def _floored(eigenvalues: Tensor) -> Tensor:
@@ -53,6 +55,22 @@ def eigenvalue_max(eigenvalues: Tensor) -> Tensor:
 def eigenvalue_min(eigenvalues: Tensor) -> Tensor:
     """Smallest eigenvalue."""
     return eigenvalues[:, 0]
+
+
+@spectral(
+    formula=r"\min\{\lambda(x)>10^{-7}\lambda_{\max}(x)\}", edge="no positive eigenvalue: not finite; " + ALL_ZERO
+)
+def eigenvalue_floor(eigenvalues: Tensor) -> Tensor:
+    """Smallest eigenvalue that is not zero: above the largest times 1e-7, which is what float32 can tell."""
+    positive = eigenvalues > NULL * eigenvalues[:, -1:].clamp_min(0)
+    smallest: Tensor = torch.where(positive, eigenvalues, torch.inf).amin(dim=1)
+    return torch.where(positive.any(dim=1), smallest, torch.nan)
+
+
+@spectral(formula=r"\ln\det(1+x)", edge="negative eigenvalues count zero")
+def coding_rate(eigenvalues: Tensor) -> Tensor:
+    """Coding rate (nats) of the samples at unit distortion (Yu et al., 2020); of features per entry with covariance."""
+    return eigenvalues.clamp_min(0).log1p().sum(dim=1)
 
 
 @spectral(formula=r"\mathrm{std}\,\lambda(x)", edge="finite on finite input")
