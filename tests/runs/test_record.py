@@ -166,3 +166,24 @@ def test_reading_while_writing(path, record):
     record.put([("5", {})])
     assert len(reader) == 6
     reader.close()
+
+
+def test_a_file_without_a_table_is_an_empty_record(tmp_path):
+    """A disk that was full when the table was made."""
+    path = tmp_path / "record.sqlite"
+    sqlite3.connect(path).execute("PRAGMA user_version = 1").connection.close()
+    assert path.exists()
+    record = Record(path)
+    assert dict(record) == {}
+    record.put([("key", {"value": 1})])
+    assert dict(record) == {"key": {"value": 1}}
+
+
+def test_a_damaged_key_is_said(tmp_path):
+    path = tmp_path / "record.sqlite"
+    record = Record(path)
+    record.put([("softmax > gram", {"value": 1})])
+    record.close()
+    path.write_bytes(path.read_bytes().replace(b"softmax > gram", b"softmax > gran"))
+    with pytest.raises(InputError, match="does not fit its checksum"):
+        list(Record(path))

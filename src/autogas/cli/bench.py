@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Import, build, list and show bench
 
 @app.command()
 def build(
-    space: Annotated[str, typer.Option(help="Search space to sample from.")] = "transnas",
+    space: Annotated[str | None, typer.Option(help="Search space to sample from; default transnas.")] = None,
     set_: options.SpaceSettings = None,
     images: Annotated[str, typer.Option(help="Training images: cifar10, stl10, a folder, a Parquet file.")] = "cifar10",
     held_out: Annotated[
@@ -48,11 +48,11 @@ def build(
     from autogas.workflows.build import store_built
 
     checked_name(name or Path(out or resume or "build").resolve().name, store)  # now, not after hours of training
+    given = {"space": space, "held_out": held_out, "samples": samples}
     run = workflow(
         out=out,
         resume=resume,
         jobs=jobs,
-        space=space,
         space_settings=options.parse_settings(set_),
         count=count,
         repeats=repeats,
@@ -62,7 +62,7 @@ def build(
         recipe=options.parse_settings(recipe, "--recipe"),
         seed=seed,
         device=options.checked_device(device),
-        **{name: value for name, value in {"held_out": held_out, "samples": samples}.items() if value is not None},
+        **{name: value for name, value in given.items() if value is not None},
     )
     path = store_built(run, name=name, folder=store)
     results = run.results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -90,6 +91,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where the terminal knows ASCII only
+    warnings.filterwarnings("ignore", message=r".*tasks which were still being processed", module="joblib")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with options.one_line_errors():
         check_resume(sys.argv[1:])

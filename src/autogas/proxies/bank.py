@@ -20,6 +20,7 @@ from autogas.files import checksum, replacing, write_json
 from autogas.memory import give_freed_memory_back
 from autogas.proxies.expression import Prefix, parse_term
 from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.named import named_prefixes
 from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, get_space
@@ -42,7 +43,8 @@ class FeatureBank:
 
     Args:
         space: where architectures come from; its settings are part of the key.
-        prefixes: what is kept of each layer (canonical). The default is all of the default grammar.
+        prefixes: what is kept of each layer (canonical). The default is all of the default grammar and of the
+            expressions that have a name.
         batch_size: samples of noise.
         seed: of weights and noise.
         device: where networks run; part of the key, since devices round differently.
@@ -60,7 +62,7 @@ class FeatureBank:
         root: Path | None = None,
     ) -> None:
         self.space = space
-        given = default_prefixes() if prefixes is None else prefixes
+        given = (*default_prefixes(), *named_prefixes()) if prefixes is None else prefixes
         self.prefixes = tuple(dict.fromkeys(prefix.measured for prefix in given))
         self.batch_size = batch_size
         self.seed = seed

@@ -74,13 +74,16 @@ class Record(Mapping[str, dict[str, Any]]):
             return [] if connection is None else connection.execute(query, values).fetchall()
 
     def _open_reader(self) -> sqlite3.Connection | None:
-        """A connection that cannot write; None where there is no file yet."""
+        """A connection that cannot write; None where there is no table yet, as after a disk that was full at once."""
         if not self.path.exists():
             return None
         # A log that a killed writer left can only be read where it could be written.
         writable = self.path.with_name(f"{self.path.name}-wal").exists()
         mode = "rw" if writable else "ro"
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE)
+        if not connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'evaluations'").fetchone()[0]:
+            connection.close()
+            return None
         self._reader = connection
         return connection
 
