@@ -153,8 +153,8 @@ def test_score_an_architecture(autogas):
     assert {name: float(value) for name, value in shown.items()} == pytest.approx(scores, rel=1e-6)
 
 
-def test_the_paper_s_proxy_is_the_default(autogas):
-    assert list(parsed(autogas("score", "--arch", ARCH, *SET, "--json"))) == ["autogas"]
+def test_the_default_proxy(autogas):
+    assert list(parsed(autogas("score", "--arch", ARCH, *SET, "--json"))) == ["separation"]
 
 
 def test_score_your_own_network(autogas, nets):

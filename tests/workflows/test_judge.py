@@ -31,7 +31,10 @@ def statistics():
 def one_failed(statistics):
     """The same, but the second best network has no score."""
     words = {prefix.layers for prefix in PREFIXES}
-    failed = Statistics({}, {}, {}, {word: np.zeros(0, dtype=bool) for word in words}, "ignores its input", {})
+    none = {word: np.zeros(0, dtype=bool) for word in words}
+    failed = Statistics(
+        {}, {}, {}, none, {word: np.zeros(0, dtype=np.int64) for word in words}, "ignores its input", {}
+    )
     return [*statistics[:4], failed, *statistics[5:]]
 
 

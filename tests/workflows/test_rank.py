@@ -180,9 +180,9 @@ def test_names_and_expressions_are_told_apart(undisturbed):
     assert rows["num_downsamples"]["expression"] == ""
 
 
-def test_default_proxies_are_the_papers_and_the_trivial_ones(tmp_path):
+def test_default_proxies_are_ours_the_papers_and_the_trivial_ones(tmp_path):
     run = rank("toy", out=str(tmp_path), batch_size=4, test=3)
-    assert set(table_of(run)) == {"autogas", "params", "macs", "num_downsamples", "num_skips"}
+    assert set(table_of(run)) == {"separation", "autogas", "params", "macs", "num_downsamples", "num_skips"}
 
 
 def test_a_proxy_that_is_named_twice_is_ranked_once(tmp_path):

@@ -38,7 +38,7 @@ DEFAULT_PREFIXES: dict[tuple[str, ...], tuple[str | None, ...]] = {
 }
 
 
-BEYOND_THE_PAPER = ("deviation", "eigenvalue_floor", "coding_rate", "median", "slope")
+BEYOND_THE_PAPER = ("deviation", "eigenvalue_floor", "log_range", "coding_rate", "median", "slope")
 """Words that :class:`Grammar` leaves out by default: it is the language of the paper."""
 
 

@@ -16,12 +16,12 @@ PAPERS_PROXY = "autogas"
 EXPRESSIONS: dict[str, str] = {
     # Li et al., Auto-GAS (ECCV 2024), eq. 4: slogdet(F' F'^T)^2 with F' = above-mean(swish(F)), mean over layers.
     "autogas": "swish > above_mean > gram > slogdet > pow2",
-    # Ours: encoder and decoder keep the samples apart in every direction, and layers with small maps differ in scale.
-    # Chosen on 1,000 architectures of transnas-macro, 1,200 of transnas-micro and all 100 of mini-gan (docs/separation.md).
+    # Ours, chosen on 1,000 architectures of transnas-macro, 1,200 of transnas-micro and 100 of mini-gan
+    # (docs/separation.md): late layers are sure of something, and the samples stay apart in every direction.
     "separation": (
-        "2 * normalisations@encoder > swish > covariance > eigenvalue_floor > log"
-        " + convolutions@small > softmax > covariance > eigenvalue_max > log > spread"
-        " + normalisations@decoder > softmax > gram > eigenvalue_floor > log"
+        "normalisations@late > softmax > gram > trace > log > sum"
+        " - convolutions@decoder > deviation > log_range > sum"
+        " + 0.5 * convolutions@small > covariance > eigenvalue_floor > log > sum"
     ),
     # The paper's Table 5, I: the Gram matrix of the bare features.
     "vanilla_gram": "gram > slogdet",

@@ -31,6 +31,7 @@ DIRECT = {
     "eigenvalue_max": lambda x: max(eigenvalues(x)),
     "eigenvalue_min": lambda x: min(eigenvalues(x)),
     "eigenvalue_floor": lambda x: min(value for value in eigenvalues(x) if value > 1e-7 * max(eigenvalues(x))),
+    "log_range": lambda x: np.log(max(eigenvalues(x)) / DIRECT["eigenvalue_floor"](x)),
     "coding_rate": lambda x: sum(np.log1p(max(value, 0)) for value in eigenvalues(x)),
     "eigenvalue_std": lambda x: np.std(eigenvalues(x)),
     "eigenvalue_entropy": lambda x: entropy(np.linalg.svd(x, compute_uv=False)),
@@ -122,7 +123,14 @@ def test_zero_matrix_counts_nothing(name):
 
 
 def test_which_reductions_fail_on_zero():
-    assert set(NOT_FINITE) == {"slogdet", "log_condition", "eigenvalue_floor", "eigenvalue_entropy", "effective_rank"}
+    assert set(NOT_FINITE) == {
+        "slogdet",
+        "log_condition",
+        "eigenvalue_floor",
+        "log_range",
+        "eigenvalue_entropy",
+        "effective_rank",
+    }
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)

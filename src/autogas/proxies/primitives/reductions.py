@@ -67,6 +67,12 @@ def eigenvalue_floor(eigenvalues: Tensor) -> Tensor:
     return torch.where(positive.any(dim=1), smallest, torch.nan)
 
 
+@spectral(formula=r"\ln(\lambda_{\max}(x)/\lambda_{>0}(x))", edge="no positive eigenvalue: not finite; " + ALL_ZERO)
+def log_range(eigenvalues: Tensor) -> Tensor:
+    """Logarithm of the largest eigenvalue over the smallest that is not zero: a condition number without null space."""
+    return eigenvalues[:, -1].log() - eigenvalue_floor(eigenvalues).log()
+
+
 @spectral(formula=r"\ln\det(1+x)", edge="negative eigenvalues count zero")
 def coding_rate(eigenvalues: Tensor) -> Tensor:
     """Coding rate (nats) of the samples at unit distortion (Yu et al., 2020); of features per entry with covariance."""
