@@ -12,6 +12,7 @@ from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import Grammar, default_prefixes
+from autogas.proxies.named import named_prefixes
 from autogas.runs import Run
 from autogas.workflows import discover as module
 from autogas.workflows.discover import discover

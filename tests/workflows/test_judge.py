@@ -31,10 +31,8 @@ def statistics():
 def one_failed(statistics):
     """The same, but the second best network has no score."""
     words = {prefix.layers for prefix in PREFIXES}
-    none = {word: np.zeros(0, dtype=bool) for word in words}
-    failed = Statistics(
-        {}, {}, {}, none, {word: np.zeros(0, dtype=np.int64) for word in words}, "ignores its input", {}
-    )
+    live, positions = ({word: np.zeros(0, dtype=kind) for word in words} for kind in (bool, np.int64))
+    failed = Statistics({}, {}, {}, live, positions, "ignores its input", {})
     return [*statistics[:4], failed, *statistics[5:]]
 
 

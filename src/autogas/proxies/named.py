@@ -17,11 +17,11 @@ EXPRESSIONS: dict[str, str] = {
     # Li et al., Auto-GAS (ECCV 2024), eq. 4: slogdet(F' F'^T)^2 with F' = above-mean(swish(F)), mean over layers.
     "autogas": "swish > above_mean > gram > slogdet > pow2",
     # Ours, chosen on 1,000 architectures of transnas-macro, 1,200 of transnas-micro and 100 of mini-gan
-    # (docs/separation.md): late layers are sure of something, and the samples stay apart in every direction.
+    # (docs/separation.md): late layers are wide and decided, and where maps are small the samples stay apart.
     "separation": (
         "normalisations@late > softmax > gram > trace > log > sum"
-        " - convolutions@decoder > deviation > log_range > sum"
         " + 0.5 * convolutions@small > covariance > eigenvalue_floor > log > sum"
+        " + 4 * convolutions@small > softmax > deviation > effective_rank > median"
     ),
     # The paper's Table 5, I: the Gram matrix of the bare features.
     "vanilla_gram": "gram > slogdet",
