@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autogas.spaces import Cost, Space, get_space, list_spaces
     from autogas.training.export import load_generator, load_translator
     from autogas.workflows.discover import discover
+    from autogas.workflows.discover_across import discover_across
     from autogas.workflows.evaluate import evaluate, evaluate_generator
     from autogas.workflows.evaluate_translation import evaluate_translation
     from autogas.workflows.rank import rank
@@ -39,6 +40,7 @@ __all__ = [
     "Sum",
     "correlate",
     "discover",
+    "discover_across",
     "evaluate",
     "evaluate_generator",
     "evaluate_translation",
@@ -69,6 +71,7 @@ _HOMES = {
     "autogas.spaces": ("Cost", "Space", "get_space", "list_spaces"),
     "autogas.training.export": ("load_generator", "load_translator"),
     "autogas.workflows.discover": ("discover",),
+    "autogas.workflows.discover_across": ("discover_across",),
     "autogas.workflows.evaluate": ("evaluate", "evaluate_generator"),
     "autogas.workflows.evaluate_translation": ("evaluate_translation",),
     "autogas.workflows.rank": ("rank",),

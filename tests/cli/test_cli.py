@@ -366,6 +366,9 @@ def test_an_architecture_outside_the_space_is_refused(refused, arch):
 )
 def test_a_bad_option_is_refused(refused, here, verb, words, named):
     (here / "file").write_text("a regular file")
+    if "--benchmark" in words:  # discover takes several
+        at = verb.index("--benchmark")
+        verb = [*verb[:at], *verb[at + 2 :]]
     line = refused(*verb, "--out", "run", *words)
     assert all(word in line for word in named)
 

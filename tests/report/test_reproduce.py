@@ -56,6 +56,7 @@ def test_proxies_are_arguments_and_quoted():
             "discover",
             DiscoverSettings(benchmark="b", population=3, iterations=4, sampling_ratio=0.5, validation=9, test=8),
         ),
+        ("discover", DiscoverSettings(benchmark="b", validation=None, population=9)),
         ("rank", RankSettings(benchmark="b", proxies=["gram > trace", "macs"], batch_size=4, everything=True)),
         ("rank", RankSettings(benchmark="b", test=60, space_settings={"width": 8, "name": "a b"})),
         (
@@ -75,6 +76,11 @@ def test_the_command_line_reads_the_command_as_the_settings(workflow, settings):
     given = group.make_context("autogas", verbs).params
     given |= {"everything": given.get("all_"), "space_settings": parse_settings(given["set_"])}
     expected = settings.model_dump(mode="json")
+    if workflow == "discover":  # where an option that is not given is the workflow's own default
+        (given["benchmark"],) = given["benchmark"]
+        given["validation"] = None if given["validation"] == "all" else int(given["validation"] or 50)
+        unsaid = {name: field.default for name, field in DiscoverSettings.model_fields.items()}
+        given |= {name: unsaid[name] for name in ("population", "top_k", "fitness") if given[name] is None}
     if workflow == "build":
         given["recipe"] = parse_settings(given["recipe"], "--recipe")
     for name in ("train_images", "held_out_images"):

@@ -165,6 +165,21 @@ def metric_lines(results: dict[str, Any]) -> list[str]:
     return [f"{odd[name] if value is None else f'{value:.6g}'}\t{name}" for name, value in results["metrics"].items()]
 
 
+def whole_number(option: str, text: str) -> int:
+    """A whole number; raises ``InputError``."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{option} {shortened(text)}: accepted are a whole number and all") from None
+
+
+def workflow_of(path: str) -> str:
+    """Which workflow a run folder is of; raises ``InputError`` where it is none."""
+    from autogas.runs import Run
+
+    return Run.open(path).workflow
+
+
 def number(value: float | None) -> str:
     """Three digits, or a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"

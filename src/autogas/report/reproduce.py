@@ -77,6 +77,9 @@ def _option(name: str, value: Any) -> Iterator[str]:
     if name == "scored_at" and value == {}:
         yield "--full-size"
         return
+    if name == "validation" and value is None:
+        yield from ("--validation", "all")
+        return
     flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
     if isinstance(value, bool):
         yield flag if value else flag.replace("--", "--no-", 1)

@@ -53,8 +53,10 @@ class DiscoverSettings(BaseModel):
     iterations: int = Field(100, ge=1, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
-    fitness: Kendall = Field("kendall_b", description="Kendall's tau-b, or tau-a, which gives no credit for ties")
-    validation: int = Field(50, ge=3, description="architectures that candidates are judged on")
+    fitness: Kendall = Field("kendall_a", description="Kendall's tau-a, or tau-b, the paper's, which leaves out ties")
+    validation: int | None = Field(
+        50, ge=3, description="architectures that candidates are judged on; None: four sevenths of the benchmark"
+    )
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")

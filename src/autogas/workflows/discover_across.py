@@ -1,0 +1,306 @@
+"""Discover one proxy for several benchmarks at once.
+
+Fitness is what a proxy reaches on the benchmark that it ranks worst, or on average: Kendall's tau-a on validation
+architectures, as a share of what the best single term reaches there. Candidates race over growing samples. Test
+architectures are looked at once, at the end, and the fall from validation to test is reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from autogas.benchmarks import Benchmark, load_benchmark
+from autogas.benchmarks.benchmark import Split
+from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
+from autogas.errors import InputError
+from autogas.evolution import Evolution, RandomSearch, Strategy
+from autogas.proxies.bank import FeatureBank
+from autogas.proxies.evaluate import Evaluator
+from autogas.proxies.expression import Expression, Proxy, Sum, measured_prefixes, parse_proxy
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
+from autogas.proxies.sum_grammar import SumGrammar
+from autogas.runs import Run, progress
+from autogas.seeding import numpy_generator
+from autogas.workflows.common import (
+    Stopwatch,
+    about_benchmark,
+    correlation_table,
+    open_run,
+    read_settings,
+    trivial_scores,
+)
+
+Values = NDArray[np.float64]
+RACE = (25, 100)
+"""Architectures after which a candidate that lies behind the parents by :data:`MARGIN` standard errors is dropped."""
+MARGIN = 2.0
+
+
+class AcrossSettings(BaseModel):
+    """What determines a discovery on several benchmarks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benchmarks: list[str] = Field(min_length=2, description="where measured quality comes from")
+    objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
+    strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
+    terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")
+    penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
+    population: int = Field(50, ge=1, description="candidates an iteration")
+    iterations: int = Field(100, ge=1, description="rounds of ask and tell")
+    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    top_k: int = Field(20, ge=1, description="parents an iteration")
+    validation: int | None = Field(
+        None, ge=3, description="validation architectures of each at most; None: four sevenths"
+    )
+    test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
+    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
+    seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
+    device: str = Field("cpu", description="where networks run")
+
+
+@dataclass
+class Ground:
+    """Validation architectures of one benchmark.
+
+    Attributes:
+        evaluator: of their statistics.
+        goodness: measured quality, bigger is better.
+        reachable: tau-a of the best single term, which other values are shares of.
+    """
+
+    evaluator: Evaluator
+    goodness: Values
+    reachable: float = 1.0
+    _scores: dict[Proxy, Values] = field(default_factory=dict)
+
+    def scores(self, expression: Expression) -> Values:
+        """Score of every architecture; terms are remembered."""
+        for _, term in expression.terms:
+            if term not in self._scores:
+                self._scores[term] = self.evaluator.scores(term)
+        total: Values = sum(factor * self._scores[term] for factor, term in expression.terms)  # type: ignore[assignment]
+        return total
+
+    def tau(self, scores: Values, count: int | None = None) -> float:
+        """Kendall's tau-a of the first ``count`` architectures; a network without a score ranks last."""
+        part = scores[:count]
+        failed = ~np.isfinite(part)
+        ranks = dense_ranks(np.where(failed, 0.0, part)[None]) + 1
+        ranks[0, failed] = 0
+        return float(kendall_of_ranks(self.goodness[:count], ranks, "kendall_a")[0])
+
+
+class AcrossJudge:
+    """Fitness of a proxy on several grounds.
+
+    Args:
+        grounds: by name of the benchmark.
+        settings: objective and penalty.
+    """
+
+    def __init__(self, grounds: Mapping[str, Ground], settings: AcrossSettings) -> None:
+        self.grounds = grounds
+        self.settings = settings
+
+    def __call__(self, expression: Expression, bar: float = -math.inf) -> tuple[float, dict[str, float]]:
+        """Fitness and tau-a by benchmark; NaN where a score is not finite.
+
+        Args:
+            expression: the candidate.
+            bar: fitness below which nothing interests: the race ends early for one that will hardly reach it.
+        """
+        scores = {name: ground.scores(expression) for name, ground in self.grounds.items()}
+        with np.errstate(invalid="ignore"):
+            if any(np.isfinite(s).mean() < 0.5 for s in scores.values()):
+                return math.nan, {}
+        for count in (*RACE, None):
+            taus = {name: ground.tau(scores[name], count) for name, ground in self.grounds.items()}
+            fitness = self.combined(taus) - self.settings.penalty * expression.complexity
+            if count is not None and fitness < bar - MARGIN * 0.45 / math.sqrt(count):
+                break
+        return fitness, taus
+
+    def combined(self, taus: Mapping[str, float]) -> float:
+        """The objective, from tau-a by benchmark."""
+        shares = [tau / self.grounds[name].reachable for name, tau in taus.items()]
+        if not np.isfinite(shares).all():
+            return math.nan
+        return min(shares) if self.settings.objective == "worst" else float(np.mean(shares))
+
+
+def discover_across(
+    benchmarks: Sequence[str | Benchmark],
+    *,
+    out: str | None = None,
+    resume: str | None = None,
+    jobs: int = 1,
+    **settings: Any,
+) -> Run:
+    """Discover one proxy on several benchmarks; see :class:`AcrossSettings` for the settings.
+
+    The run folder holds ``results.json`` (equal for equal settings), ``candidates.parquet`` (every candidate in order),
+    and ``scores-<benchmark>.parquet`` (test scores).
+
+    Args:
+        benchmarks: names or benchmarks, at least two.
+        out: folder to make.
+        resume: folder to continue instead; its settings count.
+        jobs: processes that build and run networks.
+        **settings: fields of :class:`AcrossSettings`.
+
+    Raises:
+        InputError: a setting or benchmark that does not exist, or fewer than two of them.
+    """
+    given = {bench if isinstance(bench, str) else bench.name: bench for bench in benchmarks}
+    s = read_settings(
+        "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume
+    )
+    loaded = {name: given.get(name, name) for name in s.benchmarks}
+    benches = {name: load_benchmark(bench) if isinstance(bench, str) else bench for name, bench in loaded.items()}
+    splits = {name: split_of(bench, s) for name, bench in benches.items()}
+    digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
+    grammar = SumGrammar(s.terms)
+    with open_run("discover-across", s, out=out, resume=resume, inputs=digests) as run:
+        seconds = Stopwatch()
+
+        grounds, banks = {}, {}
+        for name, bench in benches.items():
+            with seconds(f"validation_features {name}"):
+                banks[name] = FeatureBank(
+                    bench.space,
+                    prefixes=[*grammar.prefixes, *measured_prefixes(known_expressions().values())],
+                    batch_size=s.batch_size,
+                    seed=s.seed,
+                    device=s.device,
+                )
+                chosen = splits[name].validation
+                statistics = banks[name].load_all([bench.archs[i] for i in chosen], jobs=jobs)
+                grounds[name] = Ground(Evaluator(statistics), bench.goodness[chosen])
+        judge = AcrossJudge(grounds, s)
+        with seconds("enumeration"):
+            singles = best_terms(grammar, judge, s)
+        with seconds("search"):
+            best, candidates = search(grammar, judge, s, run, singles)
+        finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
+
+        tables = {}
+        for name, bench in benches.items():
+            with seconds(f"test {name}"):
+                tables[name] = on_test(name, bench, splits[name].test, banks[name], finalists, jobs, run)
+        run.write_table("candidates", candidates)
+        run.write_costs({"seconds": seconds.laps})
+        validation = {name: judge(expression)[1] for name, expression in finalists.items()}
+        run.finish(
+            {
+                "benchmarks": {name: about_benchmark(bench) for name, bench in benches.items()},
+                "objective": s.objective,
+                "reachable": {name: ground.reachable for name, ground in grounds.items()},
+                "winner": {"proxy": str(best), "fitness": judge(best)[0], "complexity": best.complexity},
+                "finalists": {name: str(expression) for name, expression in finalists.items()},
+                "evaluated": len(candidates),
+                "validation_tau_a": validation,
+                "test": tables,
+                "fall": {
+                    bench: validation["discovered"].get(bench, math.nan) - tau_a(tables[bench], "discovered")
+                    for bench in benches
+                },
+            }
+        )
+    return run
+
+
+def split_of(bench: Benchmark, s: AcrossSettings) -> Split:
+    """As many architectures of each side as were asked for, or all where there are fewer."""
+    whole = bench.split(validation=None, test=None, seed=s.seed)
+    return Split(whole.validation[: s.validation], whole.test[: s.test])
+
+
+def known_expressions() -> dict[str, Expression]:
+    """The default proxy and the paper's, for comparison."""
+    return {name: parse_proxy(EXPRESSIONS[name]) for name in (DEFAULT_PROXY, PAPERS_PROXY)}
+
+
+def best_terms(grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings) -> list[Sum]:
+    """All single terms with either sign, the best first; sets what each ground says is reachable."""
+    terms = list(grammar.terms())
+    table = np.zeros((len(judge.grounds), len(terms)))
+    for column, term in enumerate(progress(terms, len(terms), "single terms")):
+        for row, ground in enumerate(judge.grounds.values()):
+            scores = ground.evaluator.scores(term)
+            table[row, column] = ground.tau(scores) if np.isfinite(scores).mean() >= 0.5 else math.nan
+    for row, ground in enumerate(judge.grounds.values()):
+        ground.reachable = float(np.nanmax(np.abs(table[row])))
+    reachable = np.array([[ground.reachable] for ground in judge.grounds.values()])
+    shares = table / reachable
+    signed = np.stack([shares, -shares])
+    combined = signed.min(axis=1) if s.objective == "worst" else signed.mean(axis=1)
+    order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf))[:200]
+    return [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
+
+
+def search(
+    grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings, run: Run, singles: Sequence[Sum]
+) -> tuple[Sum, pd.DataFrame]:
+    """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
+    rng = numpy_generator("discover-across", s.strategy, s.seed)
+    strategy: Strategy[Sum] = (
+        Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
+        if s.strategy == "evolution"
+        else RandomSearch(grammar, population=s.population, rng=rng)
+    )
+    rows: list[dict[str, Any]] = []
+    bars: list[float] = []
+    rounds = 0 if s.strategy == "enumerate" else s.iterations
+    for iteration in progress(range(rounds + 1), rounds + 1, s.strategy):
+        batch = list(singles) if iteration == 0 else strategy.ask()
+        bar = sorted(bars, reverse=True)[s.top_k - 1] if len(bars) >= s.top_k else -math.inf
+        new, fitness = [], []
+        for genome in batch:
+            known = run.record.get(str(genome))
+            if known is None:
+                value, taus = judge(genome, bar)
+                known = {"fitness": value if math.isfinite(value) else None, "taus": taus}
+                new.append((str(genome), known))
+            fitness.append(math.nan if known["fitness"] is None else known["fitness"])
+            rows.append({"iteration": iteration, "proxy": str(genome), "fitness": fitness[-1], **known["taus"]})
+        run.record.put(new)
+        bars += [value for value in fitness if math.isfinite(value)]
+        strategy.tell(batch, fitness)
+    if strategy.best is None:
+        raise InputError(f"none of {len(rows)} candidates had a finite, varying score")
+    return strategy.best[0], pd.DataFrame(rows)
+
+
+def on_test(
+    name: str,
+    bench: Benchmark,
+    chosen: NDArray[np.intp],
+    bank: FeatureBank,
+    finalists: Mapping[str, Expression],
+    jobs: int,
+    run: Run,
+) -> list[dict[str, Any]]:
+    """Correlations of the finalists and the trivial scorers on the test architectures of one benchmark."""
+    archs = [bench.archs[i] for i in chosen]
+    evaluator = Evaluator(bank.load_all(archs, prefixes=measured_prefixes(finalists.values()), jobs=jobs))
+    scores = {finalist: evaluator.scores(expression) for finalist, expression in finalists.items()}
+    scores |= trivial_scores(bench.space, archs)
+    table = {"arch": [str(arch) for arch in archs], bench.metric: bench.quality[chosen], **scores}
+    run.write_table(f"scores-{name}", pd.DataFrame(table))
+    return correlation_table(bench, chosen, scores, {key: str(expression) for key, expression in finalists.items()})
+
+
+def tau_a(table: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Kendall's tau-a of one row of a table."""
+    row = next(row for row in table if row["name"] == name)
+    value = row["kendall_a"]["value"]
+    return math.nan if value is None else float(value)

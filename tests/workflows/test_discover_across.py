@@ -1,0 +1,174 @@
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from autogas import load_benchmark
+from autogas.errors import InputError
+from autogas.proxies.expression import parse_proxy
+from autogas.runs import Run
+from autogas.workflows import discover_across as module
+from autogas.workflows.discover_across import AcrossJudge, AcrossSettings, Ground, discover_across
+
+SETTINGS = {"population": 8, "iterations": 3, "top_k": 4, "batch_size": 4, "terms": 2}
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+class TinyGrammar(module.SumGrammar):
+    """A few terms, so that their enumeration is quick."""
+
+    def __init__(self, terms):
+        super().__init__(terms, layers=("activations",), transforms=((),))
+
+    @property
+    def genes(self):
+        layers, parts, transforms, kernels, reductions, aggregates = super().genes
+        return layers, parts[:2], transforms, kernels[:2], reductions[::3], aggregates[:2]
+
+
+@pytest.fixture(scope="module")
+def benches(shared_home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOGAS_HOME", str(shared_home))
+        toy = load_benchmark("toy")
+    shuffled = np.random.default_rng(3).permutation(toy.quality)
+    return [toy, replace(toy, name="other", quality=shuffled)]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, shared_home):
+    monkeypatch.setenv("AUTOGAS_HOME", str(shared_home))
+    monkeypatch.setattr(module, "SumGrammar", TinyGrammar)
+
+
+@pytest.fixture(scope="module")
+def run(benches, shared_home, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOGAS_HOME", str(shared_home))
+        patch.setattr(module, "SumGrammar", TinyGrammar)
+        return discover_across(benches, out=str(tmp_path_factory.mktemp("across")), **SETTINGS)
+
+
+def test_fitness_is_the_worst_share_less_the_penalty(run):
+    table = run.read_table("candidates")
+    reachable = run.results["reachable"]
+    for _, row in table[table["fitness"].notna()].iterrows():
+        share = min(row[name] / reachable[name] for name in ("toy", "other"))
+        words = parse_proxy(row["proxy"]).complexity
+        assert row["fitness"] == pytest.approx(share - 0.002 * words)
+
+
+def test_the_winner_is_the_best_candidate(run):
+    table = run.read_table("candidates")
+    assert run.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]
+
+
+def test_the_test_table_is_of_unseen_architectures(run, benches):
+    for bench in benches:
+        scores = run.read_table(f"scores-{bench.name}")
+        split = bench.split(validation=None, test=None, seed=0)
+        assert set(scores["arch"]) == {str(bench.archs[i]) for i in split.test}
+        rows = {row["name"]: row for row in run.results["test"][bench.name]}
+        assert {"discovered", "best single term", "separation", "autogas", "params"} <= rows.keys()
+        expected = stats.kendalltau(scores[bench.metric], scores["discovered"], variant="b").statistic
+        assert rows["discovered"]["kendall_b"]["value"] == pytest.approx(expected)
+        fall = run.results["validation_tau_a"]["discovered"][bench.name] - rows["discovered"]["kendall_a"]["value"]
+        assert run.results["fall"][bench.name] == pytest.approx(fall)
+
+
+def test_a_stopped_run_resumes_to_equal_results(run, benches, tmp_path, monkeypatch):
+    judged = itertools.count()
+    stop = (2 + 6) * len(TinyGrammar(2)) + 40  # single terms are on record, and the search has begun
+    real = module.Ground.tau
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Ground, "tau", lambda *given: real(*given) if next(judged) < stop else interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            discover_across(benches, out=str(tmp_path / "run"), **SETTINGS)
+    assert len(Run.open(tmp_path / "run").record) > 0
+    discover_across(benches, resume=str(tmp_path / "run"))
+    assert (tmp_path / "run" / "results.json").read_bytes() == (run.path / "results.json").read_bytes()
+
+
+def test_a_changed_benchmark_is_noticed(run, benches):
+    changed = replace(benches[0], quality=1 - benches[0].quality)
+    with pytest.raises(InputError, match="contents of benchmark toy are not those"):
+        discover_across([changed, benches[1]], resume=str(run.path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"objective": "best"}, "objective"), ({"terms": 4}, "terms")],
+)
+def test_bad_settings(settings, message, benches, tmp_path):
+    with pytest.raises((InputError, ValueError), match=message):
+        discover_across(benches, out=str(tmp_path / "run"), **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_benchmark_is_not_several(benches, tmp_path):
+    with pytest.raises((InputError, ValueError), match="benchmarks"):
+        discover_across(benches[:1], out=str(tmp_path / "run"))
+
+
+class Evaluates:
+    """Scores by expression, of networks that never were."""
+
+    def __init__(self, scores):
+        self.given = scores
+
+    def scores(self, term):
+        return self.given[str(term)]
+
+
+FIRST, SECOND = "gram > trace", "gram > slogdet"
+
+
+def judge(objective, **other):
+    quality = np.arange(40.0)
+    rng = np.random.default_rng(0)
+    good, noise = quality + rng.normal(size=40), rng.normal(size=40)
+    grounds = {
+        "one": Ground(Evaluates({FIRST: good, SECOND: noise}), quality),
+        "two": Ground(Evaluates({FIRST: noise, SECOND: good}), quality, reachable=0.5),
+    }
+    settings = AcrossSettings(benchmarks=["one", "two"], objective=objective, penalty=0, **other)
+    return AcrossJudge(grounds, settings), good, noise, quality
+
+
+@pytest.mark.parametrize("objective", ["worst", "mean"])
+def test_objectives(objective):
+    judged, good, noise, quality = judge(objective)
+    fitness, taus = judged(parse_proxy(f"{FIRST} - 2 * {SECOND}"))
+    expected = {
+        "one": stats.kendalltau(quality, good - 2 * noise).statistic,
+        "two": stats.kendalltau(quality, noise - 2 * good).statistic,
+    }
+    assert taus == pytest.approx(expected)
+    shares = [expected["one"], expected["two"] / 0.5]
+    assert fitness == pytest.approx(min(shares) if objective == "worst" else np.mean(shares))
+
+
+def test_a_hopeless_candidate_leaves_the_race():
+    judged, *_ = judge("worst")
+    calls = []
+    for ground in judged.grounds.values():
+        ground.tau = lambda scores, count=None: calls.append(count) or -1.0
+    judged(parse_proxy(FIRST), bar=0.9)
+    assert calls == [25, 25]
+
+
+def test_networks_without_a_score_rank_last():
+    ground = Ground(Evaluates({}), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert ground.tau(np.array([np.nan, 1.0, 2.0, 3.0])) == pytest.approx(1.0)
+    assert ground.tau(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx(0.0)
+
+
+def test_the_folder_is_of_its_own_workflow(run):
+    assert Run.open(run.path).workflow == "discover-across"
+    assert json.loads((run.path / "settings.json").read_text())["settings"]["benchmarks"] == ["toy", "other"]
