@@ -115,3 +115,12 @@ def test_without_normalisation_its_word_means_convolutions():
     )
     assert first == second
     assert score(model, x, "normalisations > gram > trace") != score(model, x, "convolutions > gram > trace")
+
+
+def test_the_default_scores_networks_with_a_scalar_and_with_a_single_channel():
+    torch.manual_seed(0)
+    body = [nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 3, 2, 1), nn.LeakyReLU(0.2)]
+    critic = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1))
+    patches = nn.Sequential(*body, nn.Conv2d(8, 1, 3, 1, 1))
+    x = torch.randn(8, 3, 16, 16)
+    assert np.isfinite([score(critic, x), score(patches, x)]).all()

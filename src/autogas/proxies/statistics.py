@@ -41,7 +41,7 @@ class Statistics:
         gram: for each prefix ``float32 [L, N, N]``.
         sums: for each prefix ``float64 [L, N]``.
         sizes: for each prefix ``int64 [L]``, the number D of entries a sample.
-        live: for each word for layers ``bool [L]``: whether the layer varies over the batch.
+        live: for each word for layers ``bool [L]``: whether the layer varies over the batch; one entry is no layer.
         positions: for each word for layers ``int64 [L]``: height times width of its maps, 1 for a vector.
         failure: why the network cannot be scored, or empty.
         seconds: of ``build`` (if it was built for this), ``forward`` and ``statistics``.
@@ -248,7 +248,7 @@ class _LayerAccumulator:
             if not feature.is_inference():
                 self._seen[id(feature)] = (weakref.ref(feature), feature._version, layer)
             self._sources.append(layer)
-            self.live.append(liveness.varies(feature))
+            self.live.append(feature[0].numel() > 1 and liveness.varies(feature))
             if self.live[layer]:
                 self._wait(layer, feature)
             else:

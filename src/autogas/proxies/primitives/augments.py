@@ -7,6 +7,7 @@ the offset at which each network starts, as ``numpy.ufunc.reduceat`` does.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -110,11 +111,13 @@ def spread(x: Values, offsets: Offsets) -> Values:
     return deviation
 
 
-@aggregate(formula=r"\mathrm{med}_l\,x_l")
+@primitive(Stage.AGGREGATE, formula=r"\mathrm{med}_l\,x_l", edge="layers without a finite value are left out")
 def median(x: Values, offsets: Offsets) -> Values:
-    """Median over layers, of an even number the mean of the two in the middle."""
-    parts = np.split(x, offsets[1:], axis=-1)
-    return np.stack([np.median(part, axis=-1) for part in parts], axis=-1)
+    """Median over layers, of an even number the mean of the two in the middle; NaN where no layer has a value."""
+    parts = np.split(np.where(np.isfinite(x), x, np.nan), offsets[1:], axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a network without any value
+        return np.stack([np.nanmedian(part, axis=-1) for part in parts], axis=-1)
 
 
 @aggregate(formula=r"\mathrm{slope}_l\,x_l")
