@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -27,3 +29,14 @@ def torch_generator(*parts: object) -> torch.Generator:
 def numpy_generator(*parts: object) -> np.random.Generator:
     """A numpy generator seeded by :func:`derive_seed`."""
     return np.random.default_rng(derive_seed(*parts))
+
+
+def seed_everything(seed: int, inputs: Iterable[torch.Tensor] = ()) -> None:
+    """Seed the global generators of torch (on the CPU and where the inputs are), numpy and Python."""
+    number = derive_seed("layers", seed)
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002 - networks draw from it
+    torch.default_generator.manual_seed(number)
+    for x in inputs:
+        if x.is_cuda:
+            torch.cuda.default_generators[x.get_device()].manual_seed(number)

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, get_proxy, list_proxies, parse_proxy, score, score_many
-from autogas.proxies.expression import Proxy
+from autogas.proxies.expression import Expression
 from autogas.proxies.named import EXPRESSIONS, SCORERS
 from autogas.spaces import get_space
 
@@ -40,11 +40,34 @@ def test_several_inputs(kind):
     assert score(Two(), kind((image, code)), "gram > trace") == pytest.approx(gram_trace(image, code))
 
 
-def test_default_is_equation_4():
+def test_autogas_is_equation_4():
     x = images()
     b = (F.silu(x) > F.silu(x).mean()).flatten(1).double().numpy()
     expected = np.linalg.slogdet(b @ b.T)[1] ** 2
-    assert score(nn.ReLU(), x) == score(nn.ReLU(), x, "autogas") == pytest.approx(expected)
+    assert score(nn.ReLU(), x, "autogas") == pytest.approx(expected)
+
+
+def test_the_default_by_hand():
+    """A convolution is read in place of the normalisation that is not there."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3)), images()
+    with torch.no_grad():
+        first = net[0](x).double()
+        second = net[2](net[1](first.float())).double()
+    n = len(x)
+
+    def floor(matrix):
+        values = np.linalg.eigvalsh(matrix)
+        return min(value for value in values if value > 1e-5 * values[-1])
+
+    soft = second.softmax(1).flatten(1).numpy()  # late: the second half of two
+    decided = np.log((soft**2).sum())
+    small = second.flatten(1).numpy()  # the median lies between the two sizes
+    apart = np.log(floor(np.cov(small, bias=True)))
+    values = np.linalg.eigvalsh((soft - soft.mean(0)) @ (soft - soft.mean(0)).T)
+    directions = values.sum() ** 2 / (values**2).sum()
+    assert n > 2
+    assert score(net, x) == pytest.approx(decided + 0.5 * apart + 4 * directions, rel=1e-4)
 
 
 @pytest.mark.parametrize("form", [str, parse_proxy], ids=["text", "expression"])
@@ -203,7 +226,7 @@ class Blind(nn.Module):
     ("model", "inputs", "message"),
     [
         (nn.ReLU(), images(n=1), "at least 2 samples"),
-        (nn.Tanh(), images(), "no layer of kind 'activations'"),
+        (nn.Tanh(), images(), "no layer of kind 'normalisations'"),
         (Blind(), images(), "the network has no score: the output of the network ignores its input"),
         (nn.ReLU(), images() * float("nan"), "the network has no score: the output of the network is not finite"),
     ],
@@ -226,5 +249,16 @@ def test_list_proxies():
 @pytest.mark.parametrize("name", list_proxies())
 def test_every_listed_proxy_exists(name):
     proxy = get_proxy(name)
-    assert isinstance(proxy, Proxy) == (name in EXPRESSIONS)
-    assert isinstance(proxy, Proxy) or (str(proxy) == name and proxy.doc)
+    assert isinstance(proxy, Expression) == (name in EXPRESSIONS)
+    assert isinstance(proxy, Expression) or (str(proxy) == name and proxy.doc)
+
+
+@pytest.mark.parametrize("proxy", ["autogas", "separation", "nwot"])
+def test_a_score_depends_on_its_own_seed_and_no_global_state(proxy):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout(0.5), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU())
+    found = []
+    for state, seed in ((1, 0), (2, 0), (1, 5)):
+        torch.manual_seed(state)
+        found.append(score(net, images(), proxy, seed=seed))
+    assert found[0] == found[1] != found[2]

@@ -18,6 +18,7 @@ from autogas.interception import Interceptor, input_of
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
+from autogas.seeding import seed_everything
 
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     getattr(owner, name)
@@ -147,11 +148,12 @@ class _Offer(Watch):
 
 
 def run(
-    model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]]
+    model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]], seed: int = 0
 ) -> tuple[Any, str]:
     """One forward pass of ``model(*inputs)`` with consumers watching.
 
-    The network and all random states are the same afterwards, see :func:`unchanged`.
+    The network and all random states are the same afterwards, see :func:`unchanged`. Layers that draw random numbers,
+    such as dropout, draw those of ``seed``.
 
     Returns:
         The network's output, and why the network cannot be scored, or empty.
@@ -159,5 +161,6 @@ def run(
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
     watch = _Offer(consumers, len(inputs[0]))
     with unchanged(model, inputs), torch.no_grad(), watch:
+        seed_everything(seed, inputs)
         output = model(*copies)
     return output, failure(output) or watch.finiteness.failure

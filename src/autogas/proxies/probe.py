@@ -17,7 +17,7 @@ from autogas.interception import Interceptor
 from autogas.proxies.capture import ACTIVATIONS, Watch
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import tensors
-from autogas.seeding import derive_seed, torch_generator
+from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
 Loss = Callable[[Any, tuple[Tensor, ...]], Tensor]
@@ -181,7 +181,7 @@ class Probe:
         with contextlib.ExitStack() as stack:
             network = stack.enter_context(unchanged(self.model, inputs))
             network.replace({id(own[name]): tensor for name, tensor in others.items()})
-            seed_all(self.seed, inputs)
+            seed_everything(self.seed, inputs)
             for mode in modes:
                 stack.enter_context(mode)
             # A network whose first layer works in place writes its input.
@@ -270,15 +270,6 @@ def gradients(
     found = iter(torch.autograd.grad(of, reached, allow_unused=True, retain_graph=retain_graph, **options))
     each = (next(found) if x.requires_grad else None for x in by)
     return [torch.zeros_like(x) if g is None else g for x, g in zip(by, each, strict=True)]
-
-
-def seed_all(seed: int, inputs: tuple[Tensor, ...]) -> None:
-    """Seed torch's own random numbers, on the CPU and where the inputs are."""
-    number = derive_seed("layers", seed)
-    torch.default_generator.manual_seed(number)
-    for x in inputs:
-        if x.is_cuda:
-            torch.cuda.default_generators[x.get_device()].manual_seed(number)
 
 
 class _Record(Watch):

@@ -61,7 +61,7 @@ def score_many(
         inputs: as for :func:`score`.
         proxies: names, texts or proxies.
         loss: objective of scorers that need one, ``loss(output, inputs)``; default: reconstruct the input.
-        seed: of scorers that draw random numbers.
+        seed: of scorers and of layers that draw random numbers, such as dropout.
 
     Raises:
         InputError: as :func:`score`.
@@ -73,7 +73,7 @@ def score_many(
     expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
     out: dict[str, float] = {}
     if expressions:
-        evaluator = Evaluator([measure(model, tensors, measured_prefixes(expressions.values()))])
+        evaluator = Evaluator([measure(model, tensors, measured_prefixes(expressions.values()), seed=seed)])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
     probe = Probe(model, tensors, loss=loss, seed=seed)

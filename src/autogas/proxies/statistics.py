@@ -317,13 +317,14 @@ def _medians(blocks: Iterable[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Prefix]) -> Statistics:
+def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Prefix], *, seed: int = 0) -> Statistics:
     """Sufficient statistics of every captured layer for every prefix, from one forward pass.
 
     Args:
         model: any module, in the mode in which it is to be measured; it is left as it was.
         inputs: what ``model(*inputs)`` takes; the first has the batch dimension N first, N at least 2.
         prefixes: canonical prefixes (see :meth:`Prefix.canonical`), without duplicates.
+        seed: of layers that draw random numbers, such as dropout.
 
     Raises:
         InputError: fewer than two samples, or no layer of the asked kind.
@@ -333,10 +334,10 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
     accumulators = _accumulators(prefixes)
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
     start = time.perf_counter()
-    _, failure = capture.run(model, inputs, selectors)
+    _, failure = capture.run(model, inputs, selectors, seed)
     normalised = accumulators.get("normalisations")
     if normalised is not None and not normalised.live:  # a network without any
-        capture.run(model, inputs, [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)])
+        capture.run(model, inputs, [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)], seed)
     total = time.perf_counter() - start
     return _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
 
@@ -374,7 +375,8 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], failure: str, forw
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
         if not accumulator.live:
-            raise InputError(f"the network has no layer of kind {layers!r} with features [N, …]")
+            missing = f"the network has no layer of kind {layers!r} with features [N, …]"
+            raise InputError(f"the network has no score: {failure}" if failure else missing)
         G, s, D = accumulator.finish()
         of_prefixes = zip(G.float().cpu().numpy(), s.cpu().numpy(), D, strict=True)
         for prefix, found in zip(accumulator.prefixes, of_prefixes, strict=True):

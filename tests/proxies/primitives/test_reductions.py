@@ -30,7 +30,7 @@ DIRECT = {
     "log_condition": lambda x: np.log(np.linalg.cond(x)),
     "eigenvalue_max": lambda x: max(eigenvalues(x)),
     "eigenvalue_min": lambda x: min(eigenvalues(x)),
-    "eigenvalue_floor": lambda x: min(value for value in eigenvalues(x) if value > 1e-7 * max(eigenvalues(x))),
+    "eigenvalue_floor": lambda x: min(value for value in eigenvalues(x) if value > 1e-5 * max(eigenvalues(x))),
     "log_range": lambda x: np.log(max(eigenvalues(x)) / DIRECT["eigenvalue_floor"](x)),
     "coding_rate": lambda x: sum(np.log1p(max(value, 0)) for value in eigenvalues(x)),
     "eigenvalue_std": lambda x: np.std(eigenvalues(x)),
@@ -70,7 +70,7 @@ def test_pure(name):
 
 
 def test_the_floor_of_a_spectrum_is_not_null():
-    matrices = np.stack([np.diag([0.0, 3.0, 2.0]), np.diag([1e-9, 1.0, 5.0]), np.diag([-4.0, 0.5, 2.0])])
+    matrices = np.stack([np.diag([0.0, 3.0, 2.0]), np.diag([1e-6, 1.0, 5.0]), np.diag([-4.0, 0.5, 2.0])])
     assert reduce("eigenvalue_floor", matrices).tolist() == [2.0, 1.0, 0.5]
     assert np.isnan(reduce("eigenvalue_floor", np.zeros((1, 3, 3)))[0])
 

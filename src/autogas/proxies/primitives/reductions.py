@@ -16,7 +16,7 @@ spectral = functools.partial(primitive, Stage.REDUCTION, needs="eigenvalues")
 entrywise = functools.partial(primitive, Stage.REDUCTION, needs="matrix")
 ALL_ZERO = "an all-zero matrix is not finite"
 EPSILON = torch.finfo(torch.float64).eps
-NULL = 1e-7
+NULL = 1e-5
 """Share of the largest eigenvalue below which one is rounding of float32 sums."""
 
 
@@ -58,10 +58,10 @@ def eigenvalue_min(eigenvalues: Tensor) -> Tensor:
 
 
 @spectral(
-    formula=r"\min\{\lambda(x)>10^{-7}\lambda_{\max}(x)\}", edge="no positive eigenvalue: not finite; " + ALL_ZERO
+    formula=r"\min\{\lambda(x)>10^{-5}\lambda_{\max}(x)\}", edge="no positive eigenvalue: not finite; " + ALL_ZERO
 )
 def eigenvalue_floor(eigenvalues: Tensor) -> Tensor:
-    """Smallest eigenvalue that is not zero: above the largest times 1e-7, which is what float32 can tell."""
+    """Smallest eigenvalue that is not zero: above the largest times 1e-5, well over what float32 sums can tell."""
     positive = eigenvalues > NULL * eigenvalues[:, -1:].clamp_min(0)
     smallest: Tensor = torch.where(positive, eigenvalues, torch.inf).amin(dim=1)
     return torch.where(positive.any(dim=1), smallest, torch.nan)

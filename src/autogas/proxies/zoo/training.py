@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from autogas.proxies.isolation import same_randomness
-from autogas.proxies.probe import Probe, gradients, seed_all
+from autogas.proxies.probe import Probe, gradients
 from autogas.proxies.scorer import scorer
+from autogas.seeding import seed_everything
 
 STEPS = 10
 LEARNING_RATE = 1e-3
@@ -35,7 +36,7 @@ def short_training(probe: Probe) -> float:
 
     trained = [p.requires_grad_() for p in model.parameters() if p.is_floating_point()]
     with same_randomness(probe.inputs):
-        seed_all(probe.seed, probe.inputs)
+        seed_everything(probe.seed, probe.inputs)
         if trained:
             optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE)
             for _ in range(STEPS):
