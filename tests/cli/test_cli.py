@@ -220,8 +220,10 @@ def test_rank_prints_a_table(autogas):
     assert (code, err) == (0, "")
     assert "toy: 6 test architectures, quality ssim" in out
     for row in document["test"]:
-        (line,) = (line for line in out.splitlines() if line.split()[:1] == [row["name"]])
+        line, beyond = (line for line in out.splitlines() if line.split()[:1] == [row["name"]])
         assert f"{row['kendall_b']['value']:.3f}" in line.split()
+        (known,) = (known for known in document["beyond_size"] if known["name"] == row["name"])
+        assert f"{known['top']['1']['percentile']:.1f}" in beyond.split()
     assert out.endswith("report: run/report.html\n")
 
 

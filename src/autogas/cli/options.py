@@ -10,7 +10,7 @@ import re
 import sqlite3
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -156,7 +156,23 @@ def _describe(results: dict[str, Any]) -> str:
     count, benchmark = results["test"][0]["count"], results["benchmark"]
     console.print(f"{benchmark['name']}: {count} test architectures, quality {measured(benchmark)}")
     console.print(table)
+    if "beyond_size" in results:
+        console.print(_beyond(results["beyond_size"]))
     return text.getvalue().rstrip()
+
+
+def _beyond(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What scorers know beyond size, and the quality and percentile of what they put first."""
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("beyond size")
+    for column in ("partial rho", "within MACs", "top-1", "percentile", "best of 10", "percentile", "random"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        first, ten = row["top"]["1"], row["top"]["10"]
+        cells = [number(row["partial"]), number(row["within_macs"]), f"{first['quality']:.4g}"]
+        cells += [f"{first['percentile']:.1f}", f"{ten['quality']:.4g}", f"{ten['percentile']:.1f}"]
+        table.add_row(row["name"], *cells, f"{first['random']:.0f}, {ten['random']:.0f}")
+    return table
 
 
 def metric_lines(results: dict[str, Any]) -> list[str]:

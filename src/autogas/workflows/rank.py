@@ -18,6 +18,7 @@ from autogas.errors import InputError
 from autogas.proxies.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
+from autogas.workflows.beyond import beyond_size
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
@@ -105,6 +106,7 @@ def rank(
                 "unscored": reasons,
                 "failures": {arch: r["failures"] for arch, r in zip(archs, records, strict=True) if r["failures"]},
                 "test": correlation_table(bench, chosen, scores, about),
+                "beyond_size": beyond_size(bench, chosen, scores),
             }
         )
     return run

@@ -1,0 +1,105 @@
+"""What a score knows beyond size, and what somebody who trusts it gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogas.benchmarks import Benchmark, correlate
+from autogas.benchmarks.correlation import ranks_failures_last
+from autogas.runs import Failure, attempt
+from autogas.spaces import Space
+
+Values = NDArray[np.float64]
+FIFTHS = (0.2, 0.4, 0.6, 0.8)
+PICKS = (1, 10)
+
+
+def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """One row a scorer.
+
+    ``partial`` is the rank correlation given MACs and parameters, ``within_macs`` Kendall's tau-b among architectures
+    of one fifth of MACs, and ``top`` is of the best 1 and of the best among the best 10 by score: ``quality``,
+    ``percentile`` among the chosen architectures, and ``random``, what as many random picks reach on average.
+
+    Args:
+        bench: measured quality.
+        chosen: numbers of the architectures that were scored.
+        scores: ``[chosen]`` by scorer; NaN ranks last.
+    """
+    goodness, quality = bench.goodness[chosen], bench.quality[chosen]
+    macs, params = sizes(bench.space, [bench.archs[i] for i in chosen])
+    limits = np.quantile(macs[np.isfinite(macs)], FIFTHS) if np.isfinite(macs).any() else []
+    fifth = np.searchsorted(limits, macs)
+    rows = []
+    for name, given in scores.items():
+        values = np.where(np.isfinite(given), given, np.nan)
+        within = correlate(goodness, values, strata=fifth.tolist()).within
+        order = np.argsort(-ranks_failures_last(values), kind="stable")
+        rows.append(
+            {
+                "name": name,
+                "partial": finite(partial_spearman(goodness, values, [macs, params])),
+                "within_macs": None if within is None else finite(within.value),
+                "top": {str(count): pick(order[:count], goodness, quality) for count in PICKS},
+            }
+        )
+    return rows
+
+
+def sizes(space: Space[Any], archs: Sequence[Any]) -> tuple[Values, Values]:
+    """MACs and parameters of architectures; NaN for one that cannot be built."""
+    costs = [attempt(space.cost, arch) for arch in archs]
+    macs, params = (
+        [math.nan if isinstance(cost, Failure) else float(getattr(cost, name)) for cost in costs]
+        for name in ("macs", "params")
+    )
+    return np.array(macs), np.array(params)
+
+
+def partial_spearman(first: Values, second: Values, given: Sequence[Values]) -> float:
+    """Pearson's r of what linear regression on the ranks of ``given`` leaves of the ranks; failures rank last.
+
+    Examples:
+        >>> size = np.arange(6.0)
+        >>> round(partial_spearman(size + [0, 2, 0, 2, 0, 2], size + [0, 2, 0, 2, 0, 2], [size]), 3)
+        1.0
+    """
+    known = np.column_stack([np.ones(len(first)), *(_mid_ranks(values) for values in given)])
+
+    def rest(values: Values) -> Values:
+        ranks = _mid_ranks(values)
+        left: Values = ranks - known @ np.linalg.lstsq(known, ranks, rcond=None)[0]
+        return left
+
+    a, b = rest(first), rest(second)
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size > 1e-9 * len(first) else math.nan
+
+
+def pick(numbers: NDArray[np.intp], goodness: Values, quality: Values) -> dict[str, float]:
+    """The best of some picks among all, and the percentile that the best of as many random ones has on average."""
+    best = numbers[np.argmax(goodness[numbers])]
+    n, count = len(goodness), len(numbers)
+    beaten = np.sort(goodness).searchsorted(goodness[best])
+    return {
+        "quality": float(quality[best]),
+        "percentile": 100.0 * float(beaten) / n,
+        "random": 100.0 * (count * (n + 1) / (count + 1) - 1) / n,  # expected largest of count draws from 1 to n
+    }
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where there is none."""
+    return value if math.isfinite(value) else None
+
+
+def _mid_ranks(values: Values) -> Values:
+    dense = ranks_failures_last(values).astype(np.intp)
+    counts = np.bincount(dense)
+    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[dense]
+    return ranks

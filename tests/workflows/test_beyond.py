@@ -1,0 +1,60 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from autogas import load_benchmark
+from autogas.workflows.beyond import beyond_size, partial_spearman, pick
+
+
+def drawn(seed=0, n=80):
+    rng = np.random.default_rng(seed)
+    size = rng.normal(size=n)
+    return size, size + rng.normal(size=n), size + rng.normal(size=n)
+
+
+def test_partial_correlation_by_the_textbook_formula():
+    size, first, second = drawn()
+    r = lambda a, b: stats.spearmanr(a, b).statistic  # noqa: E731
+    xy, xz, yz = r(first, second), r(first, size), r(second, size)
+    expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    assert partial_spearman(first, second, [size]) == pytest.approx(expected)
+
+
+def test_ties_have_their_mean_rank():
+    size, first, second = drawn()
+    rough = np.round(first)
+    ranks = pd.DataFrame({"a": rough, "b": second, "z": size}).rank()
+    rest = [ranks[k] - np.polyval(np.polyfit(ranks["z"], ranks[k], 1), ranks["z"]) for k in "ab"]
+    assert partial_spearman(rough, second, [size]) == pytest.approx(np.corrcoef(*rest)[0, 1])
+
+
+def test_what_follows_from_size_has_no_partial_correlation():
+    size, first, _ = drawn()
+    assert np.isnan(partial_spearman(first, np.exp(size), [size]))
+
+
+def test_the_expected_best_of_random_picks():
+    """Against a simulation: the percentile is the share of the others that are worse."""
+    rng, n = np.random.default_rng(0), 50
+    goodness = rng.normal(size=n)
+    for count in (1, 10):
+        found = pick(np.arange(count), goodness, goodness)
+        draws = [np.max(rng.choice(n, size=count, replace=False)) for _ in range(20_000)]
+        assert found["random"] == pytest.approx(100 * np.mean(draws) / n, abs=0.5)
+        best = goodness[:count].max()
+        assert found["percentile"] == pytest.approx(100 * np.mean(goodness < best))
+        assert found["quality"] == best
+
+
+def test_a_perfect_score_picks_the_best():
+    bench = load_benchmark("mini-autoencoder")
+    chosen = np.arange(40)
+    goodness = bench.goodness[chosen]
+    broken = np.where(np.arange(40) % 7 == 0, np.nan, goodness)
+    perfect, failing = beyond_size(bench, chosen, {"perfect": goodness, "failing": broken})
+    assert perfect["partial"] == pytest.approx(1)
+    assert perfect["within_macs"] == pytest.approx(1)
+    assert perfect["top"]["1"]["percentile"] == pytest.approx(100 * 39 / 40)
+    assert failing["partial"] < 1
+    assert failing["top"]["10"]["quality"] == np.nanmax(np.where(np.isnan(broken), np.nan, bench.quality[chosen]))
