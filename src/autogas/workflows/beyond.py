@@ -33,7 +33,8 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
     """
     goodness, quality = bench.goodness[chosen], bench.quality[chosen]
     macs, params = sizes(bench.space, [bench.archs[i] for i in chosen])
-    limits = np.quantile(macs[np.isfinite(macs)], FIFTHS) if np.isfinite(macs).any() else []
+    known = macs[np.isfinite(macs)]
+    limits = np.quantile(known, FIFTHS) if len(known) else np.empty(0)
     fifth = np.searchsorted(limits, macs)
     rows = []
     for name, given in scores.items():
