@@ -172,3 +172,20 @@ def test_networks_without_a_score_rank_last():
 def test_the_folder_is_of_its_own_workflow(run):
     assert Run.open(run.path).workflow == "discover-across"
     assert json.loads((run.path / "settings.json").read_text())["settings"]["benchmarks"] == ["toy", "other"]
+
+
+def test_ascent_starts_from_single_terms_and_resumes(benches, tmp_path, monkeypatch):
+    settings = SETTINGS | {"strategy": "ascent", "top_k": 3}
+    whole = discover_across(benches, out=str(tmp_path / "whole"), **settings)
+    table = whole.read_table("candidates")
+    assert len(table) == 3
+    assert whole.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]
+    climbs = itertools.count()
+    real = module.Ascent.climb
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Ascent, "climb", lambda *given: real(*given) if next(climbs) < 2 else interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            discover_across(benches, out=str(tmp_path / "run"), **settings)
+    assert len(Run.open(tmp_path / "run").record) == 2
+    discover_across(benches, resume=str(tmp_path / "run"))
+    assert (tmp_path / "run" / "results.json").read_bytes() == (whole.path / "results.json").read_bytes()

@@ -28,7 +28,7 @@ def discover(
         float | None, typer.Option(help="Several benchmarks: fitness that a word costs. [default: 0.002]")
     ] = None,
     strategy: Annotated[
-        str, typer.Option(help="evolution, random (control) or enumerate (the whole grammar; single terms).")
+        str, typer.Option(help="evolution, random, or enumerate (the whole grammar); several benchmarks: ascent.")
     ] = "evolution",
     population: Annotated[
         int | None, typer.Option(help="Candidates an iteration. [default: 20; several benchmarks: 50]")

@@ -29,6 +29,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
     Stopwatch,
     about_benchmark,
@@ -51,7 +52,9 @@ class AcrossSettings(BaseModel):
 
     benchmarks: list[str] = Field(min_length=2, description="where measured quality comes from")
     objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
-    strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
+    strategy: Literal["evolution", "random", "enumerate", "ascent"] = Field(
+        "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
+    )
     terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")
     penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
     population: int = Field(50, ge=1, description="candidates an iteration")
@@ -131,10 +134,13 @@ class AcrossJudge:
 
     def combined(self, taus: Mapping[str, float]) -> float:
         """The objective, from tau-a by benchmark."""
-        shares = [tau / self.grounds[name].reachable for name, tau in taus.items()]
-        if not np.isfinite(shares).all():
-            return math.nan
-        return min(shares) if self.settings.objective == "worst" else float(np.mean(shares))
+        return float(self.combined_many({name: np.array([tau]) for name, tau in taus.items()})[0])
+
+    def combined_many(self, taus: Mapping[str, Values]) -> Values:
+        """The objective of many candidates, from their tau-a by benchmark; NaN where one of them is."""
+        shares = np.stack([values / self.grounds[name].reachable for name, values in taus.items()])
+        found: Values = shares.min(axis=0) if self.settings.objective == "worst" else shares.mean(axis=0)
+        return found
 
 
 def discover_across(
@@ -187,9 +193,12 @@ def discover_across(
                 grounds[name] = Ground(Evaluator(statistics), bench.goodness[chosen])
         judge = AcrossJudge(grounds, s)
         with seconds("enumeration"):
-            singles = best_terms(grammar, judge, s)
+            singles, scores = best_terms(grammar, judge, s)
         with seconds("search"):
-            best, candidates = search(grammar, judge, s, run, singles)
+            if s.strategy == "ascent":
+                best, candidates = ascend(grammar, judge, s, run, singles, scores)
+            else:
+                best, candidates = search(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
 
         tables = {}
@@ -229,13 +238,23 @@ def known_expressions() -> dict[str, Expression]:
     return {name: parse_proxy(EXPRESSIONS[name]) for name in (DEFAULT_PROXY, PAPERS_PROXY)}
 
 
-def best_terms(grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings) -> list[Sum]:
-    """All single terms with either sign, the best first; sets what each ground says is reachable."""
+def best_terms(
+    grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings
+) -> tuple[list[Sum], dict[str, NDArray[np.float32]]]:
+    """The best 200 single terms, each with its better sign, best first; sets what each ground says is reachable.
+
+    Returns also the scores of all terms ``[terms, architectures]`` by benchmark.
+    """
     terms = list(grammar.terms())
+    kept = {
+        name: np.empty((len(terms), len(ground.goodness)), dtype=np.float32) for name, ground in judge.grounds.items()
+    }
     table = np.zeros((len(judge.grounds), len(terms)))
     for column, term in enumerate(progress(terms, len(terms), "single terms")):
-        for row, ground in enumerate(judge.grounds.values()):
+        for row, (name, ground) in enumerate(judge.grounds.items()):
             scores = ground.evaluator.scores(term)
+            with np.errstate(over="ignore"):
+                kept[name][column] = scores
             table[row, column] = ground.tau(scores) if np.isfinite(scores).mean() >= 0.5 else math.nan
     for row, ground in enumerate(judge.grounds.values()):
         ground.reachable = float(np.nanmax(np.abs(table[row])))
@@ -244,7 +263,42 @@ def best_terms(grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings) -> li
     signed = np.stack([shares, -shares])
     combined = signed.min(axis=1) if s.objective == "worst" else signed.mean(axis=1)
     order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf))[:200]
-    return [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
+    singles = [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
+    return singles, kept
+
+
+def ascend(
+    grammar: SumGrammar,
+    judge: AcrossJudge,
+    s: AcrossSettings,
+    run: Run,
+    singles: Sequence[Sum],
+    scores: Mapping[str, NDArray[np.float32]],
+) -> tuple[Sum, pd.DataFrame]:
+    """Climb from single terms, as many as there are parents; each climb is on record when it has ended.
+
+    Returns the best end, judged on all pairs, and all ends in order.
+    """
+    rng = numpy_generator("discover-across", "ascent", s.seed)
+    pairs = {name: Pairs.draw(scores[name], ground.goodness, rng) for name, ground in judge.grounds.items()}
+    ascent = Ascent(list(grammar.terms()), pairs, judge.combined_many, penalty=s.penalty, most=s.terms)
+    starts = list(singles[: s.top_k])
+    rows = []
+    for number in progress(range(len(starts)), len(starts), "ascent"):
+        key = f"from {starts[number]}"
+        known = run.record.get(key)
+        if known is None:
+            end = ascent.climb(starts[number])
+            fitness, taus = judge(end)
+            known = {"proxy": str(end), "fitness": fitness if math.isfinite(fitness) else None, "taus": taus}
+            run.record.put([(key, known)])
+        value = math.nan if known["fitness"] is None else known["fitness"]
+        rows.append({"iteration": number, "proxy": known["proxy"], "fitness": value, **known["taus"]})
+    table = pd.DataFrame(rows)
+    if not table["fitness"].notna().any():
+        raise InputError(f"none of {len(rows)} ascents ended in a finite, varying score")
+    best = parse_proxy(str(rows[int(np.nanargmax(table["fitness"]))]["proxy"]))
+    return best if isinstance(best, Sum) else Sum(best.terms), table
 
 
 def search(
