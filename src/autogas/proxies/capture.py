@@ -101,9 +101,12 @@ class Watch(Interceptor):
         self.batch_size = batch_size
         self.outputs = outputs
         self.finiteness = Finiteness()
+        self.tell: Callable[[Callable[..., Any], Sequence[Any], Mapping[str, Any]], None] | None = None
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
+        if self.tell is not None:
+            self.tell(func, args, kwargs)
         if func in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
@@ -160,7 +163,8 @@ def run(
     """
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
     watch = _Offer(consumers, len(inputs[0]))
-    with unchanged(model, inputs), torch.no_grad(), watch:
+    with unchanged(model, inputs, told=True) as network, torch.no_grad(), watch:
+        watch.tell = network.expect
         seed_everything(seed, inputs)
         output = model(*copies)
     return output, failure(output) or watch.finiteness.failure
