@@ -179,6 +179,7 @@ def test_ascent_starts_from_single_terms_and_resumes(benches, tmp_path, monkeypa
     whole = discover_across(benches, out=str(tmp_path / "whole"), **settings)
     table = whole.read_table("candidates")
     assert len(table) == 3
+    assert any(len(parse_proxy(text).terms) == 2 for text in table["proxy"])
     assert whole.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]
     climbs = itertools.count()
     real = module.Ascent.climb
@@ -189,3 +190,16 @@ def test_ascent_starts_from_single_terms_and_resumes(benches, tmp_path, monkeypa
     assert len(Run.open(tmp_path / "run").record) == 2
     discover_across(benches, resume=str(tmp_path / "run"))
     assert (tmp_path / "run" / "results.json").read_bytes() == (whole.path / "results.json").read_bytes()
+
+
+def test_ascent_leaves_networks_without_a_score_out(benches, tmp_path, monkeypatch):
+    real = module.FeatureBank.load_all
+
+    def one_fails(self, archs, **options):
+        found = real(self, archs, **options)
+        return [replace(found[0], failure="ignores its input"), *found[1:]]
+
+    monkeypatch.setattr(module.FeatureBank, "load_all", one_fails)
+    settings = SETTINGS | {"strategy": "ascent", "top_k": 2}
+    run = discover_across(benches, out=str(tmp_path / "run"), **settings)
+    assert any(len(parse_proxy(text).terms) == 2 for text in run.read_table("candidates")["proxy"])

@@ -280,7 +280,10 @@ def ascend(
     Returns the best end, judged on all pairs, and all ends in order.
     """
     rng = numpy_generator("discover-across", "ascent", s.seed)
-    pairs = {name: Pairs.draw(scores[name], ground.goodness, rng) for name, ground in judge.grounds.items()}
+    pairs = {}
+    for name, ground in judge.grounds.items():
+        live = ground.evaluator.live_networks  # the others have no score whatever the expression
+        pairs[name] = Pairs.draw(scores[name][:, live], ground.goodness[live], rng)
     ascent = Ascent(list(grammar.terms()), pairs, judge.combined_many, penalty=s.penalty, most=s.terms)
     starts = list(singles[: s.top_k])
     rows = []
