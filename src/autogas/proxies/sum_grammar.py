@@ -17,7 +17,8 @@ TRANSFORMS: tuple[tuple[str, ...], ...] = ((), ("softmax",), ("swish",))
 KERNELS = ("gram", "covariance", "deviation")
 SIZES = ("eigenvalue_floor", "eigenvalue_max", "eigenvalue_std", "trace")
 """Reductions that are read as logarithms, so that sums of terms are products of what they measure."""
-SHAPES = ("slogdet", "log_range", "effective_rank", "eigenvalue_entropy", "coding_rate")
+SHAPES = ("log_range", "effective_rank", "eigenvalue_entropy", "coding_rate")
+"""Not slogdet: of a deviation, which always has a null direction, it is the logarithm of rounding."""
 AGGREGATES = ("mean", "sum", "min", "max", "spread", "median", "slope", "last")
 COEFFICIENTS = (0.5, 1.0, 2.0, 4.0)
 
