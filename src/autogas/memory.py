@@ -1,4 +1,4 @@
-"""Freed memory: kept while networks run, since getting it again costs a sixth of scoring; given back afterwards."""
+"""Keep freed memory in the process: handing it back to the kernel and getting it again costs a sixth of scoring."""
 
 from __future__ import annotations
 
@@ -23,12 +23,3 @@ def keep_freed_memory() -> bool:
     settings = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: LARGEST, M_TOP_PAD: 1 << 28}
     accepted = [mallopt(name, value) for name, value in settings.items()]  # each of them is worth having
     return all(accepted)
-
-
-def give_freed_memory_back() -> bool:
-    """Hand what is free back to the kernel, after work that needs more memory than what follows; whether it could."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(trim(0))

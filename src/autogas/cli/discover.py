@@ -12,8 +12,6 @@ from autogas.errors import InputError
 if TYPE_CHECKING:
     from autogas.runs import Run
 
-DEFAULT_BENCHMARK = "mini-autoencoder"
-
 
 def discover(
     benchmark: Annotated[
@@ -97,6 +95,7 @@ def discover(
         run = discover_across(names, **shared, **given)
         options.emit({"run": str(run.path), **run.results}, as_json=json, text=_across(run))
         return
+    from autogas.workflows.common import DEFAULT_BENCHMARK
     from autogas.workflows.discover import discover as workflow
 
     space_settings = options.parse_settings(set_)

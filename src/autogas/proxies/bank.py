@@ -17,7 +17,6 @@ import platformdirs
 import torch
 
 from autogas.files import checksum, replacing, write_json
-from autogas.memory import give_freed_memory_back
 from autogas.proxies.expression import Prefix, parse_term
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.named import named_prefixes
@@ -136,7 +135,6 @@ class FeatureBank:
         for arch, result in parallel_map(task, missing, jobs=jobs, description="features"):
             if isinstance(result, Failure):
                 failed[arch] = result.reason
-        give_freed_memory_back()
         return failed
 
     def load_all(

@@ -320,6 +320,8 @@ def _medians(blocks: Iterable[Tensor]) -> Tensor:
 def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Prefix], *, seed: int = 0) -> Statistics:
     """Sufficient statistics of every captured layer for every prefix, from one forward pass.
 
+    A network without any normalisation has a second pass where normalisations are asked for: its convolutions stand in.
+
     Args:
         model: any module, in the mode in which it is to be measured; it is left as it was.
         inputs: what ``model(*inputs)`` takes; the first has the batch dimension N first, N at least 2.

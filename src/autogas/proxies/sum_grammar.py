@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -121,7 +120,7 @@ def _sum(terms: Sequence[tuple[float, Proxy]]) -> Sum:
     for factor, term in terms:
         total[term] = total.get(term, 0.0) + factor
     kept = tuple((factor, term) for term, factor in total.items() if factor) or tuple(terms[:1])
-    return dataclasses.replace(Sum(kept)).canonical()
+    return Sum(kept).canonical()
 
 
 def _choose(items: Sequence[Any], rng: np.random.Generator) -> Any:

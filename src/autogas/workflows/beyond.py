@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from autogas.benchmarks import Benchmark, correlate
@@ -100,7 +101,4 @@ def finite(value: float) -> float | None:
 
 
 def _mid_ranks(values: Values) -> Values:
-    dense = ranks_failures_last(values).astype(np.intp)
-    counts = np.bincount(dense)
-    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[dense]
-    return ranks
+    return pd.Series(ranks_failures_last(values)).rank().to_numpy(dtype=np.float64)

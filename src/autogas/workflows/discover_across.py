@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.benchmark import Split
-from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Proxy, Sum, measured_prefixes, parse_proxy
+from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.workflows.across import AcrossJudge, AcrossSettings, Ground
 from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
     Stopwatch,
@@ -38,109 +36,6 @@ from autogas.workflows.common import (
     read_settings,
     trivial_scores,
 )
-
-Values = NDArray[np.float64]
-RACE = (25, 100)
-"""Architectures after which a candidate that lies behind the parents by :data:`MARGIN` standard errors is dropped."""
-MARGIN = 2.0
-
-
-class AcrossSettings(BaseModel):
-    """What determines a discovery on several benchmarks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    benchmarks: list[str] = Field(min_length=2, description="where measured quality comes from")
-    objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
-    strategy: Literal["evolution", "random", "enumerate", "ascent"] = Field(
-        "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
-    )
-    terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")
-    penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
-    population: int = Field(50, ge=1, description="candidates an iteration")
-    iterations: int = Field(100, ge=1, description="rounds of ask and tell")
-    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
-    top_k: int = Field(20, ge=1, description="parents an iteration")
-    validation: int | None = Field(
-        None, ge=3, description="validation architectures of each at most; None: four sevenths"
-    )
-    test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
-    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
-    seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
-    device: str = Field("cpu", description="where networks run")
-
-
-@dataclass
-class Ground:
-    """Validation architectures of one benchmark.
-
-    Attributes:
-        evaluator: of their statistics.
-        goodness: measured quality, bigger is better.
-        reachable: tau-a of the best single term, which other values are shares of.
-    """
-
-    evaluator: Evaluator
-    goodness: Values
-    reachable: float = 1.0
-    _scores: dict[Proxy, Values] = field(default_factory=dict)
-
-    def scores(self, expression: Expression) -> Values:
-        """Score of every architecture; terms are remembered."""
-        for _, term in expression.terms:
-            if term not in self._scores:
-                self._scores[term] = self.evaluator.scores(term)
-        total: Values = sum(factor * self._scores[term] for factor, term in expression.terms)  # type: ignore[assignment]
-        return total
-
-    def tau(self, scores: Values, count: int | None = None) -> float:
-        """Kendall's tau-a of the first ``count`` architectures; a network without a score ranks last."""
-        part = scores[:count]
-        failed = ~np.isfinite(part)
-        ranks = dense_ranks(np.where(failed, 0.0, part)[None]) + 1
-        ranks[0, failed] = 0
-        return float(kendall_of_ranks(self.goodness[:count], ranks, "kendall_a")[0])
-
-
-class AcrossJudge:
-    """Fitness of a proxy on several grounds.
-
-    Args:
-        grounds: by name of the benchmark.
-        settings: objective and penalty.
-    """
-
-    def __init__(self, grounds: Mapping[str, Ground], settings: AcrossSettings) -> None:
-        self.grounds = grounds
-        self.settings = settings
-
-    def __call__(self, expression: Expression, bar: float = -math.inf) -> tuple[float, dict[str, float]]:
-        """Fitness and tau-a by benchmark; NaN where a score is not finite.
-
-        Args:
-            expression: the candidate.
-            bar: fitness below which nothing interests: the race ends early for one that will hardly reach it.
-        """
-        scores = {name: ground.scores(expression) for name, ground in self.grounds.items()}
-        with np.errstate(invalid="ignore"):
-            if any(np.isfinite(s).mean() < 0.5 for s in scores.values()):
-                return math.nan, {}
-        for count in (*RACE, None):
-            taus = {name: ground.tau(scores[name], count) for name, ground in self.grounds.items()}
-            fitness = self.combined(taus) - self.settings.penalty * expression.complexity
-            if count is not None and fitness < bar - MARGIN * 0.45 / math.sqrt(count):
-                break
-        return fitness, taus
-
-    def combined(self, taus: Mapping[str, float]) -> float:
-        """The objective, from tau-a by benchmark."""
-        return float(self.combined_many({name: np.array([tau]) for name, tau in taus.items()})[0])
-
-    def combined_many(self, taus: Mapping[str, Values]) -> Values:
-        """The objective of many candidates, from their tau-a by benchmark; NaN where one of them is."""
-        shares = np.stack([values / self.grounds[name].reachable for name, values in taus.items()])
-        found: Values = shares.min(axis=0) if self.settings.objective == "worst" else shares.mean(axis=0)
-        return found
 
 
 def discover_across(
