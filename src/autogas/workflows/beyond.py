@@ -101,4 +101,4 @@ def finite(value: float) -> float | None:
 
 
 def _mid_ranks(values: Values) -> Values:
-    return pd.Series(ranks_failures_last(values)).rank().to_numpy(dtype=np.float64)
+    return np.asarray(pd.Series(ranks_failures_last(values)).rank(), dtype=np.float64)
