@@ -11,8 +11,9 @@ from scipy.stats import rankdata
 from autogas.errors import InputError
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy, parse_proxy
+from autogas.proxies.moments import moments
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.statistics import Statistics, moments
+from autogas.proxies.statistics import Statistics
 
 TRANSFORMS, BINARISERS, KERNELS, REDUCTIONS, AUGMENTS, AGGREGATES = (
     tuple(REGISTRY[stage]) for stage in list(Stage)[1:]

@@ -8,12 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError
+from autogas.proxies import moments as of_features
 from autogas.proxies import products, statistics
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.moments import Moments
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.probe import Probe
-from autogas.proxies.statistics import Moments, measure, measure_features
+from autogas.proxies.statistics import measure, measure_features
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
@@ -189,8 +191,8 @@ def one(prefix, x):
 def test_blocks_of_columns(prefix, block, monkeypatch):
     x = feature()
     gram, sums, size = one(prefix, x)
-    monkeypatch.setattr(statistics, "SMALL", 0)
-    monkeypatch.setattr(statistics, "BLOCK", block)
+    monkeypatch.setattr(of_features, "SMALL", 0)
+    monkeypatch.setattr(of_features, "BLOCK", block)
     blocked = one(prefix, x)
     slack = 1 if prefix.binariser == "above_mean" else 0
     np.testing.assert_allclose(blocked[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max() + slack)
@@ -198,11 +200,11 @@ def test_blocks_of_columns(prefix, block, monkeypatch):
     assert blocked[2] == size
 
 
-@pytest.mark.parametrize("small", [0, statistics.SMALL])
-@pytest.mark.parametrize("block", [333, statistics.BLOCK])
+@pytest.mark.parametrize("small", [0, of_features.SMALL])
+@pytest.mark.parametrize("block", [333, of_features.BLOCK])
 def test_company_changes_nothing(small, block, monkeypatch):
-    monkeypatch.setattr(statistics, "SMALL", small)
-    monkeypatch.setattr(statistics, "BLOCK", block)
+    monkeypatch.setattr(of_features, "SMALL", small)
+    monkeypatch.setattr(of_features, "BLOCK", block)
     x = feature()
     together = moments(x, PREFIXES)
     for place, prefix in enumerate(PREFIXES):
@@ -217,9 +219,9 @@ def four_features(shape):
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 8, 8), (16, 8, 1, 1), (16, 3, 6, 6), (2, 80), (16, 9, 40, 40)], ids=str)
-@pytest.mark.parametrize("small", [0, statistics.SMALL])
+@pytest.mark.parametrize("small", [0, of_features.SMALL])
 def test_features_that_are_measured_together_do_not_see_each_other(shape, small, monkeypatch):
-    monkeypatch.setattr(statistics, "SMALL", small)
+    monkeypatch.setattr(of_features, "SMALL", small)
     together = statistics.moments(four_features(shape), PREFIXES)
     for number, x in enumerate(four_features(shape)):
         alone = moments(x, PREFIXES)
@@ -328,14 +330,14 @@ def test_time_of_what_waits_is_counted(monkeypatch):
 
 
 def test_only_means_that_are_asked_for(monkeypatch):
-    monkeypatch.setattr(statistics._Stack, "sums", property(lambda _: pytest.fail("not needed")))
+    monkeypatch.setattr(of_features._Stack, "sums", property(lambda _: pytest.fail("not needed")))
     moments(feature(), [Prefix(binariser=b) for b in ("sign", "above_zero", "above_median")])
 
 
 def test_blocks_are_really_used(monkeypatch):
-    monkeypatch.setattr(statistics, "BLOCK", 50)
+    monkeypatch.setattr(of_features, "BLOCK", 50)
     words = REGISTRY[Stage.TRANSFORM]
-    size, blocks = statistics._transformed(feature((1, 5, 4, 8)), (words["relu"], words["exp"]))
+    size, blocks = of_features._transformed(feature((1, 5, 4, 8)), (words["relu"], words["exp"]))
     assert size == 32
     assert [block.shape for block in blocks()] == [(1, 1, 5, 10), (1, 1, 5, 10), (1, 1, 5, 10), (1, 1, 5, 2)]
 
@@ -343,10 +345,10 @@ def test_blocks_are_really_used(monkeypatch):
 @pytest.mark.parametrize("shape", [(5, 7), (4, 6), (3, 2, 5, 5), (2, 1)], ids=str)
 @pytest.mark.parametrize("block", [1 << 20, 11])
 def test_median_is_that_of_torch(shape, block, monkeypatch):
-    monkeypatch.setattr(statistics, "BLOCK", block)
+    monkeypatch.setattr(of_features, "BLOCK", block)
     x = feature(shape)
     pair = torch.stack([x, -3 * x])
-    medians = statistics._medians(block[0] for block in statistics._transformed(pair, ())[1]())
+    medians = of_features._medians(block[0] for block in of_features._transformed(pair, ())[1]())
     assert torch.equal(medians, torch.stack([x.median(), (-3 * x).median()]))
 
 
@@ -359,7 +361,7 @@ def test_median_of_ties():
 
 @pytest.mark.parametrize("block", [1 << 20, 11])
 def test_features_are_left_alone(block, monkeypatch):
-    monkeypatch.setattr(statistics, "BLOCK", block)
+    monkeypatch.setattr(of_features, "BLOCK", block)
     x = feature()
     before = x.clone()
     moments(x, PREFIXES)
