@@ -20,6 +20,8 @@ from autogas.interception import Interceptor
 CONTAINERS = (dict, list, set, deque)
 HELD = (Tensor, nn.Module, *CONTAINERS, tuple)
 """What is looked into."""
+PLAIN = frozenset((type(None), bool, int, float, str))
+"""Types of most attributes, which are passed over at once."""
 
 
 class Snapshot(Interceptor):
@@ -55,14 +57,16 @@ class Snapshot(Interceptor):
             if not isinstance(entries, tuple):
                 self._containers.append((entries, dict(entries) if isinstance(entries, dict) else entries.copy()))
             for inside in entries.values() if isinstance(entries, dict) else entries:
-                if isinstance(inside, CONTAINERS) and not inside:  # most of what a module has: hooks that nobody set
+                if type(inside) in PLAIN:
+                    continue
+                if isinstance(inside, CONTAINERS) and not inside:  # hooks that nobody set
                     self._containers.append((inside, ()))
                 elif isinstance(inside, HELD):
                     waiting.append(inside)
 
     def _add(self, saved: _Saved) -> None:
         self._tensors.append(saved)
-        if isinstance(saved.tensor, nn.Parameter) and saved.plain:
+        if type(saved.tensor) is nn.Parameter and saved.plain:
             self._not_copied.setdefault(_memory(saved.tensor), []).append(saved)
         else:
             saved.copy()
