@@ -66,7 +66,7 @@ def copies(module):
 def test_one_step_is_that_by_hand():
     """With betas (0, 0.9) the first step of Adam moves each weight by the learning rate against its gradient."""
     recipe = GANRecipe(steps=1, generator_batch=3, discriminator_batch=4, critic_steps=1, generator_lr=0.01)
-    recipe = recipe.model_copy(update={"discriminator_lr": 0.03, "average_decay": 0.9})
+    recipe = recipe.model_copy(update={"discriminator_lr": 0.03, "average_decay": 0.9, "average_ramp": False})
     task = simple(recipe)
     generator, discriminator = task.generator, task.discriminator
     start, judged = copies(generator), copies(discriminator)
@@ -137,6 +137,18 @@ def test_samples_are_those_of_the_averaged_generator():
     assert not torch.allclose(expected, (task.generator(latents) + 1) / 2, atol=1e-4)
 
 
+@pytest.mark.parametrize("ramp", [False, True])
+def test_the_average_of_few_steps_is_near_the_network_if_its_decay_ramps_up(ramp):
+    recipe = TINY.model_copy(update={"steps": 20, "average_decay": 0.999, "average_ramp": ramp})
+    task = simple(recipe)
+    start = copies(task.generator)
+    run(task, steps=20)
+    rows = zip(start, task.generator.parameters(), task.average.parameters(), strict=True)
+    ways = [((now - old).norm().item(), (now - mean).norm().item()) for old, now, mean in rows]
+    moved, behind = map(sum, zip(*ways, strict=True))
+    assert (behind < 0.5 * moved) == ramp
+
+
 def test_a_generator_learns_the_colour_of_images():
     colour = torch.tensor([200, 120, 40], dtype=torch.uint8)
     images = Images(colour.view(1, 3, 1, 1).expand(16, 3, 4, 4).contiguous(), "one colour")
@@ -203,3 +215,39 @@ def test_cuda_follows_the_cpu():
 
     rows = [launch(lambda machine: train(tiny_gan(), machine, steps=1), device=device)[0] for device in ("cpu", "cuda")]
     assert rows[0] == pytest.approx(rows[1], rel=1e-2)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_graphs_train_as_single_kernels_do(precision):
+    """Twelve steps: three before the capture, nine replayed, with a learning rate that falls and a clipped norm."""
+    from autogas.training.loop import train
+    from autogas.training.machine import launch
+
+    recipe = TINY.model_copy(update={"steps": 12, "clip": 1.0, "generator_lr": 1e-3})
+    rows = [
+        launch(
+            lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=4),
+            device="cuda",
+            precision=precision,
+            graphs=graphs,
+        )
+        for graphs in ("off", "on")
+    ]
+    for single, graph in zip(*rows, strict=True):
+        assert graph == pytest.approx(single, rel=2e-2)
+
+
+@pytest.mark.cuda
+def test_a_graphed_training_continues_from_its_checkpoint(tmp_path):
+    from autogas.training.loop import train
+    from autogas.training.machine import launch
+
+    recipe = TINY.model_copy(update={"steps": 12})
+    straight = launch(lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=6), device="cuda")
+    for steps in (6, 12):
+        rows = launch(
+            lambda machine, steps=steps: train(tiny_gan(recipe), machine, steps=steps, log_every=6, folder=tmp_path),
+            device="cuda",
+        )
+    assert rows[-1] == pytest.approx(straight[-1], rel=2e-2)

@@ -5,7 +5,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from autogas.errors import InputError
-from autogas.training.machine import launch
+from autogas.training.machine import launch, set_learning_rate
 
 
 def test_a_batch_of_one_process_is_all_of_it():
@@ -87,3 +87,20 @@ def test_a_named_device_is_one():
 def test_no_more_devices_than_there_are():
     with pytest.raises(InputError, match="--devices 99: accepted are up to"):
         launch(product, device="cuda", devices=99)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_graphs_without_one_gpu_are_refused(devices):
+    with pytest.raises(InputError, match=f"--graphs on with {devices} of 'cpu': accepted is one CUDA device"):
+        launch(product, devices=devices, graphs="on")
+
+
+def test_a_learning_rate_is_set_where_a_graph_reads_it():
+    weight = nn.Parameter(torch.ones(1))
+    number, tensor = torch.optim.Adam([weight], lr=1.0), torch.optim.Adam([weight], lr=torch.tensor(1.0))
+    kept = tensor.param_groups[0]["lr"]
+    for optimizer in (number, tensor):
+        set_learning_rate(optimizer, 0.25)
+    assert number.param_groups[0]["lr"] == 0.25
+    assert tensor.param_groups[0]["lr"] is kept
+    assert kept.item() == 0.25

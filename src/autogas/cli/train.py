@@ -66,6 +66,7 @@ def train(
     device: options.Device = "cpu",
     devices: Annotated[int, typer.Option(help="GPUs to train on together.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
+    graphs: Annotated[str, typer.Option(help="GAN: steps as CUDA graphs: auto (on one GPU), on, off.")] = "auto",
     json: options.Json = False,
 ) -> None:
     """Train a generator: checkpoints, samples and metrics as it goes, the exported network at the end."""
@@ -106,6 +107,7 @@ def train(
         device=options.checked_device(device),
         devices=devices,
         precision=precision,
+        graphs=graphs,
         **{name: value for name, value in of_one_kind.items() if value is not None},
     )
     _emit(run, as_json=json)

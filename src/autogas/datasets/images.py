@@ -42,6 +42,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def to(self, device: torch.device) -> Images:
+        """These images in the memory of a device."""
+        return Images(self.pixels.to(device), self.source)
+
     def batch(self, index: torch.Tensor) -> torch.Tensor:
         """The chosen images as floats in [-1, 1], ``[len(index), 3, size, size]``."""
         return self.pixels[index].float().div_(127.5).sub_(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 
 from autogas.datasets import Images
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
-from autogas.training.average import averaged_copy, update_average
+from autogas.training.average import averaged_copy, ramped, update_average
+from autogas.training.graph import Update
 from autogas.training.layout import memory_layout
 from autogas.training.losses import discriminator_hinge_loss, generator_hinge_loss
-from autogas.training.machine import Machine
+from autogas.training.machine import Machine, set_learning_rate
 
 SAMPLE_BATCH = 250
 
@@ -35,6 +37,7 @@ class GANRecipe(BaseModel):
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second momentum")
     average_decay: float = Field(0.999, ge=0, lt=1, description="of the averaged weights, which are evaluated")
+    average_ramp: bool = Field(True, description="that decay is lower in the first steps; EAGAN has it constant")
     linear_decay: bool = Field(False, description="learning rates fall linearly to 0 over all steps")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradients of a network")
     discriminator: str = Field("eagan-best-cifar10", description="architecture of eagan-discriminator")
@@ -97,6 +100,7 @@ class GANTask:
             "generator": torch.optim.Adam(generator.parameters(), lr=recipe.generator_lr, betas=betas),
             "discriminator": torch.optim.Adam(discriminator.parameters(), lr=recipe.discriminator_lr, betas=betas),
         }
+        self._captured: Update | None = None
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -110,12 +114,16 @@ class GANTask:
 
     def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:
         """Some updates of the discriminator, one of the generator; returns the last loss of each."""
-        self._set_learning_rates(step)
-        for _ in range(self.recipe.critic_steps):
-            discriminator_loss = self._update_discriminator(generator, machine)
-        generator_loss = self._update_generator(generator, machine)
-        update_average(self.average, self.generator, self.recipe.average_decay)
-        return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
+        if self._captured is None:
+            self.images = self.images.to(machine.device)
+            self._captured = machine.captured(functools.partial(self._update, machine))
+        share = 1 - step / self.recipe.steps if self.recipe.linear_decay else 1.0
+        set_learning_rate(self.optimizers["generator"], self.recipe.generator_lr * share)
+        set_learning_rate(self.optimizers["discriminator"], self.recipe.discriminator_lr * share)
+        losses = self._captured(*[machine.put(machine.share(drawn)) for drawn in self._draw(generator)])
+        decay = self.recipe.average_decay
+        update_average(self.average, self.generator, ramped(decay, step) if self.recipe.average_ramp else decay)
+        return losses
 
     @torch.no_grad()
     def samples(self, count: int, generator: torch.Generator) -> Tensor:
@@ -123,31 +131,37 @@ class GANTask:
         latents = self._latents(count, generator).to(next(self.average.parameters()).device)
         return (torch.cat([self.average(part) for part in latents.split(SAMPLE_BATCH)]) + 1) / 2
 
-    def _update_discriminator(self, generator: torch.Generator, machine: Machine) -> Tensor:
-        index = torch.randint(len(self.images), (self.recipe.discriminator_batch,), generator=generator)
-        latents = self._latents(self.recipe.discriminator_batch, generator)
-        real = self.images.batch(machine.share(index)).to(machine.device)
+    def _draw(self, generator: torch.Generator) -> list[Tensor]:
+        """Indices of real images and latents of each update of the discriminator, then latents of the generator's."""
+        drawn: list[Tensor] = []
+        for _ in range(self.recipe.critic_steps):
+            count = self.recipe.discriminator_batch
+            drawn += [torch.randint(len(self.images), (count,), generator=generator), self._latents(count, generator)]
+        return [*drawn, self._latents(self.recipe.generator_batch, generator)]
+
+    def _update(self, machine: Machine, *drawn: Tensor) -> Mapping[str, Tensor]:
+        """All updates of a step, on what was drawn for it."""
+        *pairs, latents = drawn
+        for index, against in zip(pairs[::2], pairs[1::2], strict=True):
+            discriminator_loss = self._update_discriminator(index, against, machine)
+        generator_loss = self._update_generator(latents, machine)
+        return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
+
+    def _update_discriminator(self, index: Tensor, latents: Tensor, machine: Machine) -> Tensor:
+        real = self.images.batch(index)
         with machine.autocast():
             with torch.no_grad():
-                fake = self.generator(machine.share(latents).to(machine.device))
+                fake = self.generator(latents)
             logits = self.discriminator(torch.cat([real, fake])).float()
             loss = discriminator_hinge_loss(*logits.chunk(2))
         machine.minimise(loss, self.optimizers["discriminator"], clip=self.recipe.clip)
         return loss.detach()
 
-    def _update_generator(self, generator: torch.Generator, machine: Machine) -> Tensor:
-        latents = self._latents(self.recipe.generator_batch, generator)
+    def _update_generator(self, latents: Tensor, machine: Machine) -> Tensor:
         with machine.autocast():
-            fake = self.generator(machine.share(latents).to(machine.device))
-            loss = generator_hinge_loss(self.discriminator(fake).float())
+            loss = generator_hinge_loss(self.discriminator(self.generator(latents)).float())
         machine.minimise(loss, self.optimizers["generator"], clip=self.recipe.clip)
         return loss.detach()
 
     def _latents(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randn((count, *self.latent_shape), generator=generator)
-
-    def _set_learning_rates(self, step: int) -> None:
-        share = 1 - step / self.recipe.steps if self.recipe.linear_decay else 1.0
-        for name, rate in (("generator", self.recipe.generator_lr), ("discriminator", self.recipe.discriminator_lr)):
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = rate * share

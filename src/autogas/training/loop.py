@@ -100,6 +100,7 @@ def train(
     """
     for module in task.modules.values():
         module.to(machine.device)
+    machine.tune(task.optimizers.values())
     start, rows = (0, []) if folder is None else _resume(task, folder)
     losses: list[Mapping[str, Tensor]] = []
     gpus = [machine.device] if machine.device.type == "cuda" else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from autogas.errors import InputError
+from autogas.training.graph import Graph, Update
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 R = TypeVar("R")
 Precision = Literal["32-true", "bf16-mixed"]
+Graphs = Literal["auto", "on", "off"]
 
 
 class Machine:
@@ -30,16 +32,36 @@ class Machine:
     Attributes:
         device: where this process computes.
         main: whether this process is the one that writes files.
+        graphs: whether updates become CUDA graphs, see :meth:`captured`.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, graphs: Graphs = "off") -> None:
         self._fabric = fabric
         self.device: torch.device = fabric.device
         self.main: bool = fabric.is_global_zero
+        self.graphs = graphs != "off" and self.device.type == "cuda" and fabric.world_size == 1
 
     def share(self, batch: Tensor) -> Tensor:
         """The part of a batch ``[n, …]``, the same in all processes, that falls to this one; n should divide evenly."""
         return batch[self._fabric.global_rank :: self._fabric.world_size]
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """The tensor on this process' device, or on its way there while the CPU goes on."""
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def captured(self, update: Update) -> Update:
+        """The update as a :class:`~autogas.training.graph.Graph`, or as it is where there are none."""
+        return Graph(update) if self.graphs else update
+
+    def tune(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Let Adam run as one kernel that a graph can hold, where this is a GPU; elsewhere as it is."""
+        if self.device.type != "cuda":
+            return
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            rate = torch.tensor(float(group["lr"]), device=self.device)
+            group.update(fused=True, capturable=True, foreach=False, lr=rate)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context of forward passes, at the chosen precision."""
@@ -73,12 +95,22 @@ class Machine:
         self._fabric.barrier()
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set it for all weights, without a new tensor where a graph reads it from one."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
 def launch(
     function: Callable[..., R],
     *args: Any,
     device: str = "cpu",
     devices: int = 1,
     precision: Precision = "32-true",
+    graphs: Graphs = "auto",
 ) -> R:
     """Call ``function(machine, *args)``, in this process on one device, in new ones on several.
 
@@ -88,9 +120,11 @@ def launch(
         device: ``cpu``, ``cuda``, or ``cuda:1`` for a certain one.
         devices: how many; results are those of the first.
         precision: ``32-true``, or ``bf16-mixed``: bfloat16 where it is safe.
+        graphs: ``auto`` makes CUDA graphs of updates on one GPU, ``on`` insists on one, ``off`` makes none.
 
     Raises:
-        InputError: more devices than there are or where one was named, or what the function raised of it.
+        InputError: more devices than there are or where one was named, graphs without a GPU or on several, or what the
+            function raised of it.
     """
     from lightning_fabric import Fabric  # takes a second, which whoever reads a report need not wait
 
@@ -99,6 +133,8 @@ def launch(
         raise InputError(f"--devices {devices} of {device!r}: accepted for {kind.type!r}")
     if kind.type == "cuda" and devices > torch.cuda.device_count():
         raise InputError(f"--devices {devices}: accepted are up to {torch.cuda.device_count()} here")
+    if graphs == "on" and (kind.type != "cuda" or devices > 1):
+        raise InputError(f"--graphs on with {devices} of {device!r}: accepted is one CUDA device")
     wanted: int | list[int] = devices if kind.index is None else [kind.index]
     strategy = "ddp_spawn" if devices > 1 else "auto"
     fabric = Fabric(
@@ -108,7 +144,7 @@ def launch(
         precision=precision,
     )
     try:
-        result: R = fabric.launch(functools.partial(_on_machine, function=function, arguments=args))
+        result: R = fabric.launch(functools.partial(_on_machine, function=function, arguments=args, graphs=graphs))
     except ProcessRaisedException as error:
         reason = re.fullmatch(r"autogas[\w.]*: (.*)", str(error).rstrip().splitlines()[-1])
         if reason is None:
@@ -117,9 +153,26 @@ def launch(
     return result
 
 
-def _on_machine(fabric: Fabric, function: Callable[..., R], arguments: Sequence[Any]) -> R:
+def _on_machine(fabric: Fabric, function: Callable[..., R], arguments: Sequence[Any], graphs: Graphs) -> R:
     try:
-        return function(Machine(fabric), *arguments)
+        with _fast_kernels(fabric.device):
+            return function(Machine(fabric, graphs), *arguments)
     finally:
         if fabric.world_size > 1:  # a process that ends with its group open may be aborted by the group's threads
             torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _fast_kernels(device: torch.device) -> Iterator[None]:
+    """TF32 in all products, and the fastest of cuDNN's convolutions by trial, on a GPU and while the block lasts."""
+    if device.type != "cuda":
+        yield
+        return
+    products, trial = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.benchmark = trial

@@ -21,7 +21,7 @@ from autogas.spaces.translation import TranslationSpace
 from autogas.training.distill import Teacher, captured
 from autogas.training.layout import memory_layout
 from autogas.training.losses import Scales, discriminator_loss, generator_loss
-from autogas.training.machine import Machine
+from autogas.training.machine import Machine, set_learning_rate
 from autogas.training.patchgan import MultiScalePatchGAN
 
 SAMPLE_BATCH = 16
@@ -169,8 +169,7 @@ class TranslationTask(ABC):
         share = learning_rate_share(step, self.steps, self.recipe.constant)
         rates = {"generator": self.recipe.generator_lr, "discriminator": self.recipe.discriminator_lr}
         for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = rates[name] * share
+            set_learning_rate(optimizer, rates[name] * share)
 
     def draw(self, generator: torch.Generator, machine: Machine) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one step, drawn with replacement; of one pair each where data is paired."""
@@ -182,7 +181,7 @@ class TranslationTask(ABC):
             index = torch.randint(len(self.data.targets), (count,), generator=generator)
             views = draw_views(count, generator)
         targets = self.data.targets.batch(machine.share(index), machine.share(views))
-        return inputs.to(machine.device), targets.to(machine.device)
+        return machine.put(inputs), machine.put(targets)
 
 
 @dataclass(frozen=True)

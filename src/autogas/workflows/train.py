@@ -79,7 +79,8 @@ def train(
         (run.path / "samples").mkdir(exist_ok=True)
         known.save(run.path / REFERENCE_FILE)
         start = time.perf_counter()
-        launch(_train, s.model_dump_json(), str(run.path), device=s.device, devices=s.devices, precision=s.precision)
+        how = {"device": s.device, "devices": s.devices, "precision": s.precision, "graphs": s.graphs}
+        launch(_train, s.model_dump_json(), str(run.path), **how)
         trained = time.perf_counter()
         results = trainer.evaluate(run.path / GENERATOR_FILE, known, trainer.extractor())
         parsed = trainer.space.parse(s.arch)

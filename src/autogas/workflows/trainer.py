@@ -14,7 +14,7 @@ from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.spaces import Space
 from autogas.training.loop import Task
-from autogas.training.machine import Precision
+from autogas.training.machine import Graphs, Precision
 from autogas.workflows.evaluate import Evaluation
 
 
@@ -33,6 +33,7 @@ class TrainSettings(BaseModel):
     device: str = Field("cpu", description="where to train")
     devices: int = Field(1, ge=1, description="on how many of them")
     precision: Precision = Field("32-true", description="32-true or bf16-mixed")
+    graphs: Graphs = Field("auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on; off")
 
 
 S = TypeVar("S", bound=TrainSettings)
