@@ -39,11 +39,10 @@ class _Spectral(nn.Module):
         """Draw the vectors and warm them up on the weight."""
         nn.init.normal_(self.v, generator=generator)
         for _ in range(WARM_UP):
-            self._iterate()
+            self._iterate(self.weight.flatten(1))
 
     @torch.no_grad()
-    def _iterate(self) -> None:
-        matrix = self.weight.flatten(1)
+    def _iterate(self, matrix: Tensor) -> None:
         self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=EPSILON))
         self.v.copy_(F.normalize(matrix.T @ self.u, dim=0, eps=EPSILON))
 
@@ -51,11 +50,12 @@ class _Spectral(nn.Module):
         """The weight that acts; in full precision, since an autocast would lose the singular vectors."""
         device = self.weight.device.type
         with torch.autocast("cpu" if device == "meta" else device, enabled=False):
+            matrix = self.weight.flatten(1)  # in channels last a copy
             if self.training:
-                self._iterate()
+                self._iterate(matrix)
             # The buffers change in place at the next pass, which may come before this one's gradients.
             u, v = self.u.clone(), self.v.clone()
-            return self.weight / (u @ self.weight.flatten(1) @ v)
+            return self.weight / (u @ matrix @ v)
 
 
 class SpectralConv2d(_Spectral, Conv2d):

@@ -142,6 +142,8 @@ class Generator(nn.Module):
         parts = z.split(LATENT_PART_SIZE, dim=1)
         for linear, cell, part, size in zip(self.linears, self.cells, parts, self.sizes, strict=True):
             latent = linear(part).view(-1, self.width, size, size)
+            if latent.is_cuda:  # else resizing the first one bilinearly takes a GPU a hundred times as long
+                latent = latent.contiguous(memory_format=torch.channels_last)
             inner, x = cell(latent if x is None else x + latent, earlier)
             earlier.append(inner)
         image: Tensor = self.to_rgb(x)

@@ -1,0 +1,255 @@
+"""Does a search with the default proxy pay? The experiment of docs/payoff.md: search, train, compare.
+
+python benchmarks/payoff.py search --out runs/payoff
+python benchmarks/payoff.py train gan --images cifar10 --out runs/payoff --device cuda --jobs 16
+python benchmarks/payoff.py train pix2pix --images edges2photo --out runs/payoff
+python benchmarks/payoff.py report --out runs/payoff
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from trained import trained
+
+import autogas
+from autogas.benchmarks import load_benchmark
+from autogas.datasets import Images, load_images
+from autogas.errors import InputError
+from autogas.metrics import FeatureAccumulator, get_extractor
+from autogas.runs import Run
+from autogas.seeding import numpy_generator
+from autogas.spaces import Space
+from autogas.training.gan import GANRecipe
+from autogas.workflows.trainings import GANBuildSettings, RealImages, train_generator
+
+PROXIES = ("separation", "autogas", "nwot")
+SEEDS = range(8)
+TASKS = {"gan": "eagan-generator", "pix2pix": "resnet-translation", "cyclegan": "resnet-translation"}
+TRANSLATION = {"image_size": 64, "divisor": 2}
+MICRO_SAMPLE = 500
+GAN_SEEDS = 2
+GAN_RECIPE = GANRecipe(
+    steps=3000,
+    generator_batch=64,
+    discriminator_batch=64,
+    critic_steps=1,
+    discriminator_width=64,
+    average_decay=0.99,
+    linear_decay=True,
+)
+GAN_SETTINGS = GANBuildSettings(space="eagan-generator", space_settings={"width": 64}, recipe=GAN_RECIPE)
+TRANSLATION_RECIPE = {"steps": 500, "batch": 4, "discriminator_width": 32}
+
+
+def median_macs() -> float:
+    """Of random generators of images from latents."""
+    space = autogas.get_space("eagan-generator")
+    drawn = space.sample_distinct(200, numpy_generator("payoff", "median"))
+    return float(np.median([space.cost(arch).macs for arch in drawn]))
+
+
+def searches() -> dict[str, dict[str, Any]]:
+    """Settings of the search in each space."""
+    return {
+        "eagan-generator": {"max_macs": median_macs(), "iterations": 30},
+        "resnet-translation": {"max_macs": 48e6, "iterations": 60, "space_settings": TRANSLATION},
+    }
+
+
+def searched(out: Path, space: str, proxy: str, seed: int, settings: dict[str, Any]) -> str:
+    """The winner of a search, done now, continued or done before."""
+    torch.set_num_threads(1)
+    folder = out / f"{space}-{proxy}-{seed}"
+    if not (folder / "results.json").exists():
+        where: dict[str, Any] = {"resume": str(folder)} if folder.exists() else {"out": str(folder)}
+        given = {} if folder.exists() else {"proxy": proxy, "seed": seed, "sample": 10, "agreement": 0, **settings}
+        autogas.search(None if folder.exists() else space, **given, **where)
+    return str(Run.open(folder, "search").results["winner"]["arch"])
+
+
+def drawn(space: Space[Any], max_macs: float) -> list[str]:
+    """Uniform architectures inside the budget."""
+    rng = numpy_generator("payoff", "random", space.name)
+    found: list[str] = []
+    while len(found) < len(SEEDS):
+        arch = space.sample(rng)
+        if space.cost(arch).macs <= max_macs and str(arch) not in found:
+            found.append(str(arch))
+    return found
+
+
+def search(options: argparse.Namespace) -> None:
+    """Write winners.json: architectures by space and arm."""
+    winners: dict[str, dict[str, list[str]]] = {}
+    for space, settings in searches().items():
+        work = list(itertools.product(PROXIES, SEEDS))
+        calls = (delayed(searched)(options.out, space, proxy, seed, settings) for proxy, seed in work)
+        found = Parallel(n_jobs=options.jobs)(calls)
+        arms = {name: [a for a, (proxy, _) in zip(found, work, strict=True) if proxy == name] for name in PROXIES}
+        own = autogas.get_space(space, **settings.get("space_settings", {}))
+        winners[space] = {**arms, "random": drawn(own, settings["max_macs"])}
+        (options.out / "winners.json").write_text(json.dumps(winners, indent=1))
+
+
+def worker(images: Path, device: str) -> None:
+    """Load what the trainings of a process share."""
+    global shared
+    torch.set_num_threads(1)
+    pixels = torch.load(images, weights_only=True)
+    extractor, accumulator = get_extractor("cifarnet", device=device), FeatureAccumulator()
+    for batch in pixels.split(500):
+        accumulator.update(extractor(batch)[0])
+    shared = (device, RealImages(Images(pixels, "cifar10"), extractor, accumulator.statistics()))
+
+
+def fit(item: tuple[str, int]) -> tuple[tuple[str, int], dict[str, Any]]:
+    """Train one generator; a row of trained.jsonl."""
+    device, real = shared
+    try:
+        result = train_generator(GAN_SETTINGS.model_copy(update={"device": device}), real, *item).model_dump()
+    except InputError as error:
+        result = {"fid_cifarnet": None, "reason": str(error)}
+    return item, result
+
+
+def train_gans(options: argparse.Namespace, archs: Iterable[str]) -> None:
+    """Append to gan.jsonl what is not in it yet."""
+    file, pixels = options.out / "gan.jsonl", options.out / "pixels.pt"
+    if not pixels.exists():
+        torch.save(load_images(options.images, size=32).pixels, pixels)
+    done = {(row["arch"], row["seed"]) for row in rows_of(file)}
+    work = [(arch, seed) for seed in range(GAN_SEEDS) for arch in archs if (arch, seed) not in done]
+    pool = multiprocessing.get_context("spawn").Pool(options.jobs, worker, (pixels, options.device))
+    with pool, file.open("a") as out:
+        for (arch, seed), result in pool.imap_unordered(fit, work):
+            out.write(json.dumps({"arch": arch, "seed": seed, **result}) + "\n")
+            out.flush()
+
+
+def train_translators(options: argparse.Namespace, archs: Iterable[str]) -> None:
+    """Run folders in a folder of the task's name."""
+    settings = {
+        "space": "resnet-translation",
+        "space_settings": TRANSLATION,
+        "task": options.task,
+        "data": options.images,
+        "recipe": TRANSLATION_RECIPE,
+        "seed": 0,
+    }
+    calls = (delayed(trained)(options.out / options.task / arch, arch, settings) for arch in archs)
+    Parallel(n_jobs=options.jobs)(calls)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train every distinct architecture of a task."""
+    arms = json.loads((options.out / "winners.json").read_text())[TASKS[options.task]]
+    archs = list(dict.fromkeys(itertools.chain.from_iterable(arms.values())))
+    (train_gans if options.task == "gan" else train_translators)(options, archs)
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """What a file of JSON lines holds, nothing if it is not there."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def qualities(out: Path, task: str) -> dict[str, list[float]]:
+    """By arm, more is better."""
+    if task == "micro":
+        return micro()
+    arms = json.loads((out / "winners.json").read_text())[TASKS[task]]
+    reached: dict[str, list[float]] = {}
+    if task == "gan":
+        rows = rows_of(out / "gan.jsonl")
+        worst = max(row["fid_cifarnet"] for row in rows if row["fid_cifarnet"] is not None)
+        for row in rows:
+            reached.setdefault(row["arch"], []).append(row["fid_cifarnet"] or worst)
+    else:
+        for arch in set(itertools.chain.from_iterable(arms.values())):
+            reached[arch] = [Run.open(out / task / arch).results["metrics"]["fid-cifarnet"]]
+    return {arm: [-float(np.mean(reached[arch])) for arch in archs] for arm, archs in arms.items()}
+
+
+def micro() -> dict[str, list[float]]:
+    """SSIM of the highest score in samples of the real table."""
+    table = load_benchmark("transnas-micro")
+    run = autogas.rank("transnas-micro", list(PROXIES), sample=None, jobs=2)
+    scores = run.read_table("scores").set_index("arch")
+    quality = dict(zip(map(str, table.archs), table.quality, strict=True))
+    names, arms = list(scores.index), {proxy: [] for proxy in PROXIES} | {"random": []}
+    for seed in SEEDS:
+        sample = [names[i] for i in numpy_generator("payoff", seed).choice(len(names), MICRO_SAMPLE, replace=False)]
+        for proxy in PROXIES:
+            arms[proxy].append(quality[scores.loc[sample, proxy].idxmax()])
+        arms["random"].append(quality[sample[0]])
+    return arms
+
+
+def permutation(first: list[float], second: list[float]) -> float:
+    """Two-sided p of the difference of means, over all splits."""
+    both = np.array([*first, *second])
+    chosen = np.array(list(itertools.combinations(range(len(both)), len(first))))
+    means = both[chosen].mean(1)
+    others = (both.sum() - means * len(first)) / len(second)
+    seen = abs(np.mean(first) - np.mean(second))
+    return float(np.mean(np.abs(means - others) >= seen - 1e-12))
+
+
+def interval(first: list[float], second: list[float]) -> tuple[float, float]:
+    """Bootstrap 95 % of the difference of means."""
+    rng = numpy_generator("payoff", "bootstrap")
+    a, b = (np.array(arm)[rng.integers(len(arm), size=(10_000, len(arm)))].mean(1) for arm in (first, second))
+    low, high = np.quantile(a - b, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Print the table of all tasks whose trainings are done."""
+    primary: dict[str, tuple[float, float]] = {}
+    print(f"{'task':<10}{'arm':<12}{'mean':>9}{'sd':>8}  difference from random, 95 % interval, p")
+    for task in (*TASKS, "micro"):
+        try:
+            arms = qualities(options.out, task)
+        except (InputError, KeyError, FileNotFoundError, ValueError) as error:
+            print(f"{task:<10}not done: {error}")
+            continue
+        for arm, values in arms.items():
+            line = f"{task:<10}{arm:<12}{abs(np.mean(values)):>9.3f}{np.std(values, ddof=1):>8.3f}"
+            if arm != "random":
+                difference, p = np.mean(values) - np.mean(arms["random"]), permutation(values, arms["random"])
+                low, high = interval(values, arms["random"])
+                line += f"  {difference:+.3f} [{low:+.3f}, {high:+.3f}] {p:.4f}"
+                if arm == PROXIES[0]:
+                    primary[task] = (float(difference), p)
+            print(line)
+    corrected = 0.0
+    for rank, (task, (difference, p)) in enumerate(sorted(primary.items(), key=lambda item: item[1][1])):
+        corrected = max(corrected, min(1.0, p * (len(primary) - rank)))
+        verdict = "not shown" if corrected >= 0.05 else "pays" if difference > 0 else "harms"
+        print(f"{task}: {verdict} (p {p:.4f}, corrected {corrected:.4f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("search", "train", "report"))
+    parser.add_argument("task", nargs="?", choices=TASKS)
+    parser.add_argument("--images", help="of gan: as of `autogas train`; of the others: the folder of their data")
+    parser.add_argument("--device", default="cpu", help="of gan")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    {"search": search, "train": train, "report": report}[options.stage](options)
+
+
+if __name__ == "__main__":
+    main()
