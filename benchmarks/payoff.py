@@ -61,7 +61,7 @@ def median_macs() -> float:
 def searches() -> dict[str, dict[str, Any]]:
     """Settings of the search in each space."""
     return {
-        "eagan-generator": {"max_macs": median_macs(), "iterations": 30},
+        "eagan-generator": {"max_macs": median_macs(), "iterations": 20},
         "resnet-translation": {"max_macs": 48e6, "iterations": 60, "space_settings": TRANSLATION},
     }
 
@@ -182,7 +182,7 @@ def qualities(out: Path, task: str) -> dict[str, list[float]]:
 def micro() -> dict[str, list[float]]:
     """SSIM of the highest score in samples of the real table."""
     table = load_benchmark("transnas-micro")
-    run = autogas.rank("transnas-micro", list(PROXIES), sample=None, jobs=2)
+    run = autogas.rank("transnas-micro", list(PROXIES), everything=True, jobs=2)
     scores = run.read_table("scores").set_index("arch")
     quality = dict(zip(map(str, table.archs), table.quality, strict=True))
     names, arms = list(scores.index), {proxy: [] for proxy in PROXIES} | {"random": []}
