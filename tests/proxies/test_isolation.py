@@ -299,3 +299,34 @@ def test_lazy_layers_ask_for_one_pass(name):
         score(net, images(), name)
     net(images())
     assert np.isfinite(score(net, images(), name))
+
+
+class RectifiesItsWeight(nn.Module):
+    def __init__(self, rectify):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[1.0, -2.0], [-3.0, 4.0]]))
+        self.rectify = rectify
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.rectify(self.weight)
+        return x @ self.weight
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [
+        lambda w: F.relu(w, True),
+        lambda w: F.relu(w, inplace=True),
+        lambda w: F.hardtanh(w, 0.0, 3.0, True),
+        lambda w: F.leaky_relu(w, 0.1, inplace=True),
+        lambda w: F.dropout(w, 0.9, True, True),
+    ],
+)
+def test_weights_that_an_argument_lets_be_written_come_back(rectify):
+    net = RectifiesItsWeight(rectify)
+    before = net.weight.detach().clone()
+    with unchanged(net, (torch.ones(2, 2),)):
+        net(torch.ones(2, 2))
+        assert not torch.equal(net.weight, before)
+    assert torch.equal(net.weight, before)

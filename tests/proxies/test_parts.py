@@ -4,8 +4,10 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError
+from autogas.proxies import statistics
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import parse_proxy
+from autogas.proxies.expression import measured_prefixes, parse_proxy
+from autogas.proxies.moments import moments
 from autogas.proxies.parts import PARTS, get_part
 from autogas.proxies.score import score
 from autogas.proxies.statistics import measure
@@ -124,3 +126,69 @@ def test_the_default_scores_networks_with_a_scalar_and_with_a_single_channel():
     patches = nn.Sequential(*body, nn.Conv2d(8, 1, 3, 1, 1))
     x = torch.randn(8, 3, 16, 16)
     assert np.isfinite([score(critic, x), score(patches, x)]).all()
+
+
+EXPRESSION = "normalisations@late > gram > trace > log + 2 * convolutions@small > covariance > eigenvalue_max > mean"
+ONE_PART = [f"{layers}@{part} > gram > trace > mean" for layers in ("activations", "convolutions") for part in PARTS]
+
+
+def measured_whole(net, x, text):
+    expression = parse_proxy(text)
+    return Evaluator([measure(net, (x,), measured_prefixes([expression]))]).scores(expression)[0]
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("held", [1 << 26, 2000, 0])
+@pytest.mark.parametrize("text", [EXPRESSION, *ONE_PART])
+def test_a_score_reads_the_same_as_if_all_layers_were_measured(text, held, inplace, monkeypatch):
+    monkeypatch.setattr(statistics, "HELD", held)
+    net = UNet()
+    for module in net.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = inplace
+    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = measured_whole(net, x, text)
+    monkeypatch.setattr(statistics, "measure", None)  # which would be called again for what is lost
+    assert score(net, x, text) == pytest.approx(expected, rel=1e-6)
+
+
+def test_layers_that_no_part_reads_are_not_measured(monkeypatch):
+    seen = []
+
+    def counted(features, prefixes):
+        seen.append(len(features))
+        return moments(features, prefixes)
+
+    monkeypatch.setattr(statistics, "moments", counted)
+    net, x = UNet(), torch.randn(4, 3, 16, 16)
+    score(net, x, "convolutions@late > gram > trace > mean")
+    late = sum(seen)
+    seen.clear()
+    score(net, x, "convolutions > gram > trace > mean")
+    assert late == (sum(seen) + 1) // 2
+
+
+class WritesUnseen(nn.Module):
+    """A compiled script doubles the convolution's output where no interceptor looks."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(4))
+        self.double = torch.jit.script(_double)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+            self.double(x)
+        return x
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return x.mul_(2.0)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_held_feature_that_a_script_writes_is_measured_before():
+    net, x = WritesUnseen(), torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = "convolutions@late > gram > trace > mean"
+    assert score(net, x, text) == pytest.approx(measured_whole(net, x, text), rel=1e-6)

@@ -6,7 +6,7 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.isolation import unchanged
+from autogas.proxies.isolation import unchanged, written
 from autogas.proxies.liveness import Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
 from autogas.seeding import seed_everything
@@ -101,18 +101,18 @@ class Watch(Interceptor):
         self.batch_size = batch_size
         self.outputs = outputs
         self.finiteness = Finiteness()
-        self.tell: Callable[[Callable[..., Any], Sequence[Any], Mapping[str, Any]], None] | None = None
+        self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
-        if self.tell is not None:
-            self.tell(func, args, kwargs)
         if func in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
             self.finiteness.add(func, before)
             self.see(func, before)
-            return func(*args, **kwargs)
+        if self.tell and (memories := written(func, args, kwargs)):
+            for listener in self.tell:
+                listener(memories)
         after = func(*args, **kwargs)
         if func in self.outputs:
             self.finiteness.add(func, after)
@@ -151,12 +151,17 @@ class _Offer(Watch):
 
 
 def run(
-    model: nn.Module, inputs: tuple[Tensor, ...], consumers: Sequence[tuple[Selector, Consumer]], seed: int = 0
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    consumers: Sequence[tuple[Selector, Consumer]],
+    seed: int = 0,
+    on_write: Iterable[Callable[[Sequence[int]], None]] = (),
 ) -> tuple[Any, str]:
     """One forward pass of ``model(*inputs)`` with consumers watching.
 
     The network and all random states are the same afterwards, see :func:`unchanged`. Layers that draw random numbers,
-    such as dropout, draw those of ``seed``.
+    such as dropout, draw those of ``seed``. ``on_write`` is told of memories before the network may write them, see
+    :func:`~autogas.proxies.isolation.written`.
 
     Returns:
         The network's output, and why the network cannot be scored, or empty.
@@ -164,7 +169,7 @@ def run(
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
     watch = _Offer(consumers, len(inputs[0]))
     with unchanged(model, inputs, told=True) as network, torch.no_grad(), watch:
-        watch.tell = network.expect
+        watch.tell = [network.expect, *on_write]
         seed_everything(seed, inputs)
         output = model(*copies)
     return output, failure(output) or watch.finiteness.failure

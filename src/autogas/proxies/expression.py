@@ -168,6 +168,15 @@ def measured_prefixes(expressions: Iterable[Expression]) -> list[Prefix]:
     return list(dict.fromkeys(term.prefix.measured for term in terms))
 
 
+def parts_read(expressions: Iterable[Expression]) -> dict[str, frozenset[str]]:
+    """Which parts of a network some expressions read, by word for layers; see :mod:`autogas.proxies.parts`."""
+    read: dict[str, set[str]] = {}
+    for expression in expressions:
+        for _, term in expression.terms:
+            read.setdefault(term.prefix.layers, set()).add(term.prefix.part)
+    return {layers: frozenset(parts) for layers, parts in read.items()}
+
+
 # What a pair of augments comes to, where it is one augment or none.
 _PAIRS: dict[tuple[str, str], tuple[str, ...]] = {
     ("neg", "neg"): (),

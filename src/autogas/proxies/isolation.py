@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import operator
 import random
 from collections import deque
@@ -67,21 +68,20 @@ class Snapshot(Interceptor):
     def _add(self, saved: _Saved) -> None:
         self._tensors.append(saved)
         if type(saved.tensor) is nn.Parameter and saved.plain:
-            self._not_copied.setdefault(_memory(saved.tensor), []).append(saved)
+            self._not_copied.setdefault(memory_of(saved.tensor), []).append(saved)
         else:
             saved.copy()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Copy the values of parameters that a function may write, then call it."""
-        self.expect(func, args, kwargs)
+        self.expect(written(func, args, kwargs))
         return func(*args, **kwargs)
 
-    def expect(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Copy the values of parameters that a function which is about to be called may write."""
-        if _may_write(func, args, kwargs):
-            for tensor in _tensors([*args, *kwargs.values()]):
-                for saved in self._not_copied.pop(_memory(tensor), ()):
-                    saved.copy()
+    def expect(self, memories: Iterable[int]) -> None:
+        """Copy the values of parameters in memories that are about to be :func:`written`."""
+        for memory in memories:
+            for saved in self._not_copied.pop(memory, ()):
+                saved.copy()
 
     def replace(self, tensors: Mapping[int, Tensor]) -> None:
         """Let the network hold other tensors, by the identity of its own, under every name that those have."""
@@ -167,8 +167,20 @@ def _by_name(func: Callable[..., Any]) -> bool:
     return in_place or augmented or name in HANDLES
 
 
+@functools.cache
+def _place_of_inplace(func: Callable[..., Any]) -> int | None:
+    """Of the argument of this name, as ``F.relu`` has it, among those given by position."""
+    try:
+        return list(inspect.signature(func).parameters).index("inplace")
+    except (TypeError, ValueError):  # no such argument, or a function of C
+        return None
+
+
 def _may_write(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    if _by_name(func) or kwargs.get("out") is not None:
+    if _by_name(func) or kwargs.get("out") is not None or kwargs.get("inplace"):
+        return True
+    place = _place_of_inplace(func)
+    if place is not None and len(args) > place and args[place]:
         return True
     if func in (F.embedding, F.embedding_bag):  # with a largest norm they rescale the table
         return kwargs.get("max_norm", args[3] if len(args) > 3 else None) is not None
@@ -183,7 +195,14 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _memory(tensor: Tensor) -> int:
+def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
+    """The memories that a function may write, or give away to be written; see :func:`memory_of`."""
+    if not _may_write(func, args, kwargs):
+        return ()
+    return [memory_of(tensor) for tensor in _tensors([*args, *kwargs.values()])]
+
+
+def memory_of(tensor: Tensor) -> int:
     """What tensors that share memory have in common."""
     plain = tensor.layout is torch.strided
     return tensor.untyped_storage()._cdata if plain else 0
@@ -209,8 +228,8 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = Fals
     Args:
         model: the network.
         inputs: say which devices have random states.
-        told: another interceptor sees every call and tells the snapshot of it (:meth:`Snapshot.expect`): two that see
-            a thousand calls each cost a twentieth of a pass.
+        told: another interceptor sees every call and tells the snapshot of what is written (:meth:`Snapshot.expect`):
+            two that see a thousand calls each cost a twentieth of a pass.
     """
     snapshot = Snapshot(model)
     try:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from autogas.errors import InputError
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, measured_prefixes
+from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
@@ -73,7 +73,8 @@ def score_many(
     expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
     out: dict[str, float] = {}
     if expressions:
-        evaluator = Evaluator([measure(model, tensors, measured_prefixes(expressions.values()), seed=seed)])
+        prefixes, parts = measured_prefixes(expressions.values()), parts_read(expressions.values())
+        evaluator = Evaluator([measure(model, tensors, prefixes, seed=seed, parts=parts)])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
     probe = Probe(model, tensors, loss=loss, seed=seed)

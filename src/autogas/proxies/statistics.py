@@ -19,11 +19,15 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, liveness
 from autogas.proxies.expression import Prefix
+from autogas.proxies.isolation import memory_of
 from autogas.proxies.moments import Moments, moments
+from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Stage
 
 ROOM = 1 << 19
 """Entries up to which layers of one shape wait for each other."""
+HELD = 1 << 26
+"""Entries of features up to which they are held until it is known which parts of the network they belong to."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,30 @@ class Statistics:
 class _LayerAccumulator:
     """Collects the statistics of one kind of layer from a network that runs.
 
-    Layers of one shape wait for each other: together they are measured faster, and the network keeps the cache.
+    Layers of one shape wait for each other: together they are measured faster, and the network keeps the cache. Where
+    only parts of the network are asked for, features are held until the end, when it is known which layers those are.
+
+    Args:
+        prefixes: what to measure.
+        parts: of the network that will be read; other layers may be left unmeasured.
+
+    Attributes:
+        live: whether each layer varies over the batch.
+        positions: of each layer's maps.
+        seconds: spent here.
+        lost: whether something that was held was written by code that no interceptor sees.
     """
 
-    def __init__(self, prefixes: Sequence[Prefix]) -> None:
+    def __init__(self, prefixes: Sequence[Prefix], parts: frozenset[str] = frozenset((WHOLE,))) -> None:
         self.prefixes = prefixes
+        self.parts = parts
         self.live: list[bool] = []
         self.positions: list[int] = []
         self.seconds = 0.0
+        self.lost = False
         self._sources: list[int] = []  # the first layer that reads the same tensor as each
         self._waiting: dict[tuple[object, ...], list[tuple[int, Tensor]]] = {}
+        self._held: dict[int, tuple[Tensor, int]] = {}  # by layer, with the count of writes
         self._found: list[tuple[Sequence[int], Moments]] = []
         self._seen: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
@@ -85,11 +103,38 @@ class _LayerAccumulator:
                 self._seen[id(feature)] = (weakref.ref(feature), feature._version, layer)
             self._sources.append(layer)
             self.live.append(feature[0].numel() > 1 and liveness.varies(feature))
-            if self.live[layer]:
+            if self.live[layer] and WHOLE not in self.parts and not feature.is_inference():
+                self._hold(layer, feature)
+            elif self.live[layer]:
                 self._wait(layer, feature)
             else:
                 self._found.append(([layer], self._nothing(feature)))
         self._stop(start, feature.device)
+
+    def _hold(self, layer: int, feature: Tensor) -> None:
+        """Keep a feature, and measure the oldest ones where that is too much."""
+        self._held[layer] = feature, feature._version
+        while sum(held.numel() for held, _ in self._held.values()) > HELD:
+            self._release(next(iter(self._held)))
+
+    def _release(self, layer: int) -> None:
+        feature, version = self._held.pop(layer)
+        self.lost = self.lost or feature._version != version
+        self._wait(layer, feature)
+
+    def on_write(self, memories: Sequence[int]) -> None:
+        """Copy what is held of memories that are about to be written."""
+        for layer, (feature, _) in self._held.items():
+            if memory_of(feature) in memories:
+                kept = feature.clone()
+                self._held[layer] = kept, kept._version
+
+    def _read(self) -> set[int]:
+        """The layers whose features some part reads."""
+        live = np.flatnonzero(self.live)
+        positions = np.array(self.positions, dtype=np.int64)[live]
+        read = np.logical_or.reduce([get_part(part)(positions) for part in self.parts])
+        return {self._sources[layer] for layer in live[read]}
 
     def _wait(self, layer: int, feature: Tensor) -> None:
         """Measure a feature with those of its shape as soon as there is no room for one more."""
@@ -116,6 +161,12 @@ class _LayerAccumulator:
     def finish(self) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
         """``G [P, L, N, N]``, ``s [P, L, N]`` and ``D [P, L]`` of all layers, in order of execution."""
         start = time.perf_counter()
+        read = self._read() if self._held else set()
+        for layer in list(self._held):
+            if layer in read:
+                self._release(layer)
+            else:
+                self._found.append(([layer], self._nothing(self._held.pop(layer)[0])))
         for waiting in self._waiting.values():
             self._measure(waiting)
         found = [moments for _, moments in self._found]
@@ -139,7 +190,14 @@ def _exactly(device: str) -> contextlib.AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Prefix], *, seed: int = 0) -> Statistics:
+def measure(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    prefixes: Sequence[Prefix],
+    *,
+    seed: int = 0,
+    parts: Mapping[str, frozenset[str]] | None = None,
+) -> Statistics:
     """Sufficient statistics of every captured layer for every prefix, from one forward pass.
 
     A network without any normalisation has a second pass where normalisations are asked for: its convolutions stand in.
@@ -149,21 +207,28 @@ def measure(model: nn.Module, inputs: tuple[Tensor, ...], prefixes: Sequence[Pre
         inputs: what ``model(*inputs)`` takes; the first has the batch dimension N first, N at least 2.
         prefixes: canonical prefixes (see :meth:`Prefix.canonical`), without duplicates.
         seed: of layers that draw random numbers, such as dropout.
+        parts: which parts of the network will be read, by word for layers; the statistics of other layers may be zeros.
+            None: all of it.
 
     Raises:
         InputError: fewer than two samples, or no layer of the asked kind.
     """
     if inputs[0].dim() < 2 or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: accepted are batches [N, …] of at least 2 samples")
-    accumulators = _accumulators(prefixes)
+    accumulators = _accumulators(prefixes, parts)
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
+    on_write = [accumulator.on_write for accumulator in accumulators.values()]
     start = time.perf_counter()
-    _, failure = capture.run(model, inputs, selectors, seed)
+    _, failure = capture.run(model, inputs, selectors, seed, on_write)
     normalised = accumulators.get("normalisations")
     if normalised is not None and not normalised.live:  # a network without any
-        capture.run(model, inputs, [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)], seed)
+        instead = [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)]
+        capture.run(model, inputs, instead, seed, [normalised.on_write])
     total = time.perf_counter() - start
-    return _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
+    found = _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
+    if any(accumulator.lost for accumulator in accumulators.values()):
+        return measure(model, inputs, prefixes, seed=seed)
+    return found
 
 
 @torch.no_grad()
@@ -188,9 +253,12 @@ def measure_features(
     return _collected(accumulators, liveness.failure(output), forward_seconds)
 
 
-def _accumulators(prefixes: Sequence[Prefix]) -> dict[str, _LayerAccumulator]:
+def _accumulators(
+    prefixes: Sequence[Prefix], parts: Mapping[str, frozenset[str]] | None = None
+) -> dict[str, _LayerAccumulator]:
+    whole = frozenset((WHOLE,))
     return {
-        layers: _LayerAccumulator([p for p in prefixes if p.layers == layers])
+        layers: _LayerAccumulator([p for p in prefixes if p.layers == layers], (parts or {}).get(layers, whole))
         for layers in dict.fromkeys(p.layers for p in prefixes)
     }
 

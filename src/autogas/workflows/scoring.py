@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Prefix, measured_prefixes
+from autogas.proxies.expression import Expression, Prefix, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
@@ -79,12 +79,10 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
     found = Scores({}, {}, {})
     reason = ""
     if expressions:
-        prefixes = tuple(measured_prefixes(expressions.values()))
-        bank = FeatureBank(here, batch_size=s.batch_size, seed=s.seed, device=s.device)
-        banked = s.images is None and set(prefixes) <= set(bank.prefixes)
         shared = any(isinstance(scorer, Scorer) and scorer.of_architecture is None for scorer in named.values())
-        statistics = bank.load(arch) if banked else None
-        statistics = statistics or (_of_probe(probe(), prefixes) if shared else measure(*network(), prefixes))
+        statistics = _banked(here, arch, s, expressions.values()) or _measured_now(
+            probe if shared else network, expressions.values()
+        )
         evaluator = Evaluator([statistics])
         reason = evaluator.failures.get(0, "")
         seconds |= statistics.seconds
@@ -101,6 +99,24 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
     if "forward" not in seconds and probe.cache_info().currsize and "recorded" in probe().seconds:
         seconds["forward"] = probe().seconds["recorded"]
     return {**vars(found), "reason": reason, "seconds": seconds}
+
+
+def _banked(space: Space[Any], arch: Any, s: Scoring, expressions: Iterable[Expression]) -> Statistics | None:
+    """Statistics that the feature bank holds, if it holds all that is needed."""
+    if s.images is not None:
+        return None
+    bank = FeatureBank(space, batch_size=s.batch_size, seed=s.seed, device=s.device)
+    return bank.load(arch) if set(measured_prefixes(expressions)) <= set(bank.prefixes) else None
+
+
+def _measured_now(
+    source: Callable[[], Probe | tuple[nn.Module, tuple[torch.Tensor, ...]]], expressions: Iterable[Expression]
+) -> Statistics:
+    """Statistics from a pass of their own, or from that of a probe."""
+    given, prefixes = source(), measured_prefixes(expressions)
+    if isinstance(given, Probe):
+        return _of_probe(given, prefixes)
+    return measure(*given, prefixes, parts=parts_read(expressions))
 
 
 def _of_probe(probe: Probe, prefixes: Sequence[Prefix]) -> Statistics:
