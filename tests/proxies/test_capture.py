@@ -194,12 +194,11 @@ def test_nested_and_shared_modules_count_every_call():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: F.relu(x.flatten(0, 1)).view(x.shape),
         lambda x: F.relu(x[:2]),
         lambda x: F.relu(x.transpose(0, 1)),
         lambda x: F.relu(x.sum((1, 2, 3))),
     ],
-    ids=["flattened", "half a batch", "channels first", "vector"],
+    ids=["half a batch", "channels first", "vector"],
 )
 def test_another_leading_dimension_is_skipped(function):
     assert watch("activations", Call(function), images()) == []

@@ -208,7 +208,10 @@ def test_trait_of_a_module(name):
         ("zzz", "unknown proxy 'zzz': accepted are autogas, "),
         ("swsh > gram > trace", "unknown primitive 'swsh'"),
         ("gram > trace > mean > max", "'max' .* cannot follow 'mean'"),
-        ("distance > trace > log", "proxy 'distance > trace > log' gives nan on this network, which is no score"),
+        (
+            "distance > trace > log",
+            "proxy 'distance > trace > log' has no finite score on this network: a value that is not defined",
+        ),
         ("convolutions > gram > trace", "the network has no layer of kind 'convolutions'"),
     ],
 )

@@ -480,7 +480,6 @@ def test_too_few_samples(shape):
 @pytest.mark.parametrize(
     ("model", "prefix", "kind"),
     [
-        (nn.Conv2d(3, 4, 3), PLAIN, "activations"),
         (nn.ReLU(), Prefix("convolutions"), "convolutions"),
         (Call(lambda x: F.relu(x.flatten())), PLAIN, "activations"),
     ],

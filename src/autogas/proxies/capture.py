@@ -15,61 +15,32 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
+from autogas.proxies.features import (
+    ACTIVATIONS,
+    LAYERS,
+    NORMALISATIONS,
+    RECURRENT,
+    Function,
+    as_feature,
+    known,
+    without_bias,
+)
 from autogas.proxies.isolation import unchanged, written
-from autogas.proxies.liveness import Finiteness, failure
+from autogas.proxies.liveness import IGNORES, Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
-from autogas.seeding import seed_everything
-
-ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
-    getattr(owner, name)
-    for owner in (F, torch, torch.Tensor)
-    for name in [
-        "relu",
-        "relu_",
-        "leaky_relu",
-        "leaky_relu_",
-        "rrelu",
-        "rrelu_",
-        "prelu",
-        "relu6",
-        "elu",
-        "elu_",
-        "celu",
-        "celu_",
-        "selu",
-        "selu_",
-        "silu",
-        "mish",
-        "gelu",
-        "hardswish",
-        "hardtanh",
-    ]
-    if hasattr(owner, name)
-)
-CONVOLUTIONS: frozenset[Callable[..., Any]] = frozenset(
-    getattr(owner, name)
-    for owner in (F, torch)
-    for name in ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"]
-    if hasattr(owner, name)
-)
-NORMALISATIONS: frozenset[Callable[..., Any]] = frozenset(
-    getattr(owner, name)
-    for owner in (F, torch)
-    for name in ["batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"]
-    if hasattr(owner, name)
-)
+from autogas.seeding import seed_everything, torch_generator
 
 
 @primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
 def activations(called: Callable[..., Any]) -> bool:
-    """Input of every rectifier (ReLU family, SiLU, GELU, …), in order of execution: the paper's layers."""
+    """Input of every rectifier (ReLU family, SiLU, GELU, …), the paper's layers; without any, of every convolution."""
     return called in ACTIVATIONS
 
 
 @primitive(Stage.LAYERS, formula=r"C_l", edge="a layer that does not vary over the batch is left out")
 def convolutions(called: Callable[..., Any]) -> bool:
-    """Output of every convolution, transposed convolution and linear layer, in order of execution."""
-    return called in CONVOLUTIONS
+    """Output of every convolution, transposed convolution, linear and recurrent layer, in order of execution."""
+    return called in LAYERS
 
 
 @primitive(Stage.LAYERS, formula=r"Z_l", edge="a layer that does not vary over the batch is left out")
@@ -96,7 +67,7 @@ class Watch(Interceptor):
         outputs: functions whose output is a feature.
     """
 
-    def __init__(self, batch_size: int, outputs: frozenset[Callable[..., Any]] = CONVOLUTIONS) -> None:
+    def __init__(self, batch_size: int, outputs: frozenset[Function] = LAYERS) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.outputs = outputs
@@ -105,27 +76,26 @@ class Watch(Interceptor):
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
-        if func in ACTIVATIONS:
+        kind = known(func)
+        if kind in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
-            self.finiteness.add(func, before)
-            self.see(func, before)
+            self.finiteness.add(kind, before)
+            self.see(kind, before)
         if self.tell and (memories := written(func, args, kwargs)):
             for listener in self.tell:
                 listener(memories)
         after = func(*args, **kwargs)
-        if func in self.outputs:
-            self.finiteness.add(func, after)
-            return self.see(func, after)
-        return after
+        if kind not in self.outputs:
+            return after
+        feature = after[0] if kind in RECURRENT else after
+        self.finiteness.add(kind, feature)
+        seen = self.see(kind, feature)
+        return (seen, *after[1:]) if kind in RECURRENT else seen
 
     def see(self, _func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Look at a rectifier's input or a layer's output; returns what the network goes on with as that output."""
         return feature
-
-    def is_feature(self, tensor: Tensor) -> bool:
-        """Whether a tensor is ``[N, …]``."""
-        return tensor.dim() > 1 and len(tensor) == self.batch_size
 
     def must_be_finite(self) -> None:
         """Raises ``InputError`` when a feature is not finite."""
@@ -138,15 +108,16 @@ class _Offer(Watch):
 
     def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
         normalised = any(selects(F.batch_norm) for selects, _ in consumers)
-        super().__init__(batch_size, CONVOLUTIONS | NORMALISATIONS if normalised else CONVOLUTIONS)
+        super().__init__(batch_size, LAYERS | NORMALISATIONS if normalised else LAYERS)
         self.consumers = consumers
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Offer a feature to every consumer."""
-        if self.is_feature(feature):
+        samples = as_feature(feature, self.batch_size)
+        if samples is not None:
             for selects, consume in self.consumers:
                 if selects(func):
-                    consume(feature)
+                    consume(samples)
         return feature
 
 
@@ -172,4 +143,20 @@ def run(
         watch.tell = [network.expect, *on_write]
         seed_everything(seed, inputs)
         output = model(*copies)
-    return output, failure(output) or watch.finiteness.failure
+    reason = failure(output)
+    if reason == IGNORES and _starts_at_zero(model, inputs, seed):
+        reason = ""
+    return output, reason or watch.finiteness.failure
+
+
+def _starts_at_zero(model: nn.Module, inputs: tuple[Tensor, ...], seed: int) -> bool:
+    """Whether the output varies once weights that are all zero, as the last ones of many networks, are random."""
+    zero = [p for p in without_bias(model.named_parameters()) if p.is_floating_point() and p.numel() and not p.any()]
+    if not zero:
+        return False
+    generator = torch_generator("zero weights", seed)
+    others = {id(p): torch.randn(p.shape, generator=generator).mul_(0.1).to(p) for p in zero}
+    with unchanged(model, inputs) as network, torch.no_grad():
+        network.replace(others)
+        seed_everything(seed, inputs)
+        return not failure(model(*(x.clone() for x in inputs)))

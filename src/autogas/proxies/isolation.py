@@ -7,17 +7,22 @@ import functools
 import inspect
 import operator
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import checkpoint
 
 from autogas.interception import Interceptor
 
+ONE_AT_A_TIME = threading.RLock()
+"""Random states, and a network that two threads look at, are one for the whole process."""
 CONTAINERS = (dict, list, set, deque)
 HELD = (Tensor, nn.Module, *CONTAINERS, tuple)
 """What is looked into."""
@@ -231,9 +236,25 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = Fals
         told: another interceptor sees every call and tells the snapshot of what is written (:meth:`Snapshot.expect`):
             two that see a thousand calls each cost a twentieth of a pass.
     """
-    snapshot = Snapshot(model)
-    try:
-        with same_randomness(inputs), contextlib.nullcontext() if told else snapshot:
-            yield snapshot
-    finally:
-        snapshot.restore()
+    with ONE_AT_A_TIME:
+        snapshot = Snapshot(model)
+        try:
+            with same_randomness(inputs), _without_checkpoints(), contextlib.nullcontext() if told else snapshot:
+                yield snapshot
+        finally:
+            snapshot.restore()
+
+
+@contextlib.contextmanager
+def _without_checkpoints() -> Iterator[None]:
+    """Keep all features for the backward pass, which else would run layers again after everything was put back."""
+
+    def forward_only(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+        return function(*args)
+
+    def no_hook(_frame: object) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    reentrant = mock.patch.object(checkpoint.CheckpointFunction, "apply", forward_only)
+    with reentrant, mock.patch.object(checkpoint, "_checkpoint_hook", no_hook):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from autogas.errors import InputError
+
+IGNORES = "the output of the network ignores its input"
 
 
 def varies(feature: Tensor) -> bool:
@@ -53,12 +56,12 @@ def failure(output: object) -> str:
         return "the output of the network is not finite"
     batches = [x for x in found if x.dim() > 1] or [x for x in found if x.dim() == 1]
     if batches and len(batches[0]) > 1 and not varies(batches[0]):
-        return "the output of the network ignores its input"
+        return IGNORES
     return ""
 
 
 def tensors(output: object) -> Iterator[Tensor]:
-    """All tensors of an output, which may be nested in tuples, lists and mappings.
+    """All tensors of an output, which may be nested in tuples, lists, mappings and data classes.
 
     Raises:
         InputError: there is none.
@@ -75,3 +78,5 @@ def _tensors(output: object) -> Iterator[Tensor]:
     elif isinstance(output, list | tuple | Mapping):
         for part in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(part)
+    elif dataclasses.is_dataclass(output):
+        yield from _tensors([getattr(output, field.name) for field in dataclasses.fields(output)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 
 import autogas.proxies.zoo  # noqa: F401 - fills the registry
-from autogas.errors import unknown
+from autogas.errors import InputError, unknown
 from autogas.proxies.expression import SEPARATOR, Expression, Prefix, measured_prefixes, parse_proxy
 from autogas.proxies.scorer import SCORERS, Scorer
 
@@ -26,6 +26,14 @@ EXPRESSIONS: dict[str, str] = {
     # The paper's Table 5, I: the Gram matrix of the bare features.
     "vanilla_gram": "gram > slogdet",
 }
+ALIASES = {
+    "flops": "macs",
+    "parameters": "params",
+    "naswot": "nwot",
+    "default": DEFAULT_PROXY,
+    "autogas-default": DEFAULT_PROXY,
+}
+"""What some are called elsewhere."""
 TRIVIAL = ("params", "macs", "num_downsamples", "num_skips")
 """Scorers that need no network: no proxy is worth its name without beating them."""
 
@@ -56,4 +64,8 @@ def get_proxy(name: str) -> Expression | Scorer:
         return SCORERS[name]
     if SEPARATOR.strip() in name:
         return parse_proxy(name)
-    raise unknown("proxy", name, [*EXPRESSIONS, *SCORERS])
+    known = [*EXPRESSIONS, *SCORERS]
+    meant = ALIASES.get(name.lower(), name.lower())
+    if meant in known:
+        raise InputError(f"unknown proxy {name!r}: did you mean {meant!r}?")
+    raise unknown("proxy", name, known)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.capture import ACTIVATIONS, Watch
+from autogas.proxies.capture import Watch
+from autogas.proxies.features import ACTIVATIONS, as_feature
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import tensors
 from autogas.seeding import seed_everything, torch_generator
@@ -61,8 +62,9 @@ class Recorded:
     Attributes:
         inputs: what went in; floating-point ones collect gradients.
         output: what came out.
-        activations: input of every rectifier, in order of execution.
-        convolutions: output of every convolution, transposed convolution and linear layer.
+        activations: input of every rectifier, in order of execution; without any, the convolutions.
+        convolutions: output of every convolution, transposed convolution, linear and recurrent layer.
+        rectified: whether there is any rectifier.
 
     Features are those of the moment, also where the network overwrites them later.
     """
@@ -71,6 +73,7 @@ class Recorded:
     output: Any = None
     activations: list[Tensor] = field(default_factory=list)
     convolutions: list[Tensor] = field(default_factory=list)
+    rectified: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,6 @@ class Probe:
 
     Attributes:
         parameters: detached views by name.
-        weights: those of convolutions and linear layers (two or more dimensions), which gradient scorers score.
         seconds: what each pass took, without the passes it needed.
     """
 
@@ -109,12 +111,24 @@ class Probe:
         self.parameters = {
             name: p.detach().requires_grad_(p.is_floating_point()) for name, p in model.named_parameters()
         }
-        self.weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
+        self._complex = any(p.is_complex() for p in self.parameters.values())
+        self._weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
         self.seconds: dict[str, float] = {}
         self._results: dict[str, object] = {}
         self._needs: dict[str, set[str]] = {}
         self._used: set[str] = set()
         self._inner = 0.0
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weights of convolutions and linear layers, of two or more dimensions, which gradient scorers score.
+
+        Raises:
+            InputError: the network has complex weights, whose gradients these scorers do not define.
+        """
+        if self._complex:
+            raise InputError("the network has complex weights: accepted are real ones")
+        return self._weights
 
     def once(self, name: str, run: Callable[[], object]) -> object:
         """The result of a pass, from memory where it ran before."""
@@ -155,6 +169,16 @@ class Probe:
         """The inputs for some samples of the batch; an input that is not a batch, such as a time step, stays whole."""
         n = len(self.inputs[0])
         return tuple(x[part] if x.dim() and len(x) == n else x for x in self.inputs)
+
+    def on_few(self, count: int, function: Callable[[tuple[Tensor, ...]], T]) -> T:
+        """A function of the inputs for some samples; of all where the network does not run on fewer, as on a graph."""
+        few = self.samples(slice(count))
+        try:
+            return function(few)
+        except (IndexError, RuntimeError, ValueError):
+            if len(few[0]) == len(self.inputs[0]):
+                raise
+            return function(self.inputs)
 
     def loss_of(self, output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
         """The objective; raises ``InputError`` when it is not a scalar tensor."""
@@ -205,6 +229,8 @@ class Probe:
         if not all(bool(x.isfinite().all()) for x in tensors(record.output)):
             raise InputError("the output of the network is not finite")
         watch.must_be_finite()
+        record.rectified = bool(record.activations)
+        record.activations = record.activations or record.convolutions
         return record
 
     @shared
@@ -300,6 +326,7 @@ class _Record(Watch):
         return feature.clone() if self.copies else feature
 
     def _keep(self, features: list[Tensor], feature: Tensor) -> None:
-        if self.is_feature(feature):
-            features.append(feature)
+        samples = as_feature(feature, self.batch_size)
+        if samples is not None:
+            features.append(samples)
             self._versions.append((feature, feature._version))

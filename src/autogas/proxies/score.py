@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from autogas.errors import InputError
+from autogas.proxies.binding import Inputs, bind
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
@@ -18,15 +17,14 @@ from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import measure
 
-Inputs = torch.Tensor | Sequence[torch.Tensor]
-
 
 def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = DEFAULT_PROXY, **options: Any) -> float:
     """Score one network; bigger means predicted to become better.
 
     Args:
         model: any module, in the mode in which it is to be measured; weights, buffers, mode and random state stay.
-        inputs: what ``model`` takes, a tensor ``[N, …]`` or a tuple of them; N at least 2 for expressions.
+        inputs: what ``model`` takes: a tensor ``[N, …]``, N at least 2; a tuple of its arguments; or a mapping of them
+            by name. The first tensor of two or more dimensions says how many samples there are.
         proxy: a name, an expression as text, or what :func:`get_proxy` and :func:`parse_proxy` return.
         **options: ``loss`` and ``seed``, see :func:`score_many`.
 
@@ -35,6 +33,7 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = D
             finite, with the reason.
 
     Examples:
+        >>> import torch
         >>> generator = torch.Generator().manual_seed(0)
         >>> images = torch.randn(8, 3, 16, 16, generator=generator)
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
@@ -66,23 +65,37 @@ def score_many(
     Raises:
         InputError: as :func:`score`.
     """
-    tensors = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
-    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-        raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
-    named = {str(p): get_proxy(p) if isinstance(p, str) else p for p in proxies}
+    network, tensors = bind(model, inputs)
+    if isinstance(proxies, str):
+        raise InputError(f"proxies {proxies!r}: accepted is a list, [{proxies!r}]; score takes one")
+    named = {str(p): _proxy(p) for p in proxies}
     expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
     out: dict[str, float] = {}
     if expressions:
         prefixes, parts = measured_prefixes(expressions.values()), parts_read(expressions.values())
-        evaluator = Evaluator([measure(model, tensors, prefixes, seed=seed, parts=parts)])
+        evaluator = Evaluator([measure(network, tensors, prefixes, seed=seed, parts=parts)])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
-    probe = Probe(model, tensors, loss=loss, seed=seed)
+    probe = Probe(network, tensors, loss=loss, seed=seed)
     for name, proxy in named.items():
         if isinstance(proxy, Expression):
             out[name] = float(evaluator.scores(proxy)[0])
         else:
             out[name] = probe.cost_of(proxy.of_network)[0]
         if not math.isfinite(out[name]):
-            raise InputError(f"proxy {name!r} gives {out[name]} on this network, which is no score")
+            raise InputError(f"proxy {name!r} has no finite score on this network: {_why(out[name], proxy)}")
     return out
+
+
+def _proxy(given: object) -> Expression | Scorer:
+    if isinstance(given, str):
+        return get_proxy(given)
+    if isinstance(given, Expression | Scorer):
+        return given
+    raise InputError(f"proxy {given!r}: accepted is a name, an expression, or what get_proxy and parse_proxy return")
+
+
+def _why(value: float, proxy: Expression | Scorer) -> str:
+    if isinstance(proxy, Scorer) and proxy.undefined:
+        return proxy.undefined
+    return "a logarithm of zero or an overflow" if math.isinf(value) else "a value that is not defined for its features"

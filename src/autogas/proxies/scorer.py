@@ -23,12 +23,14 @@ class Scorer:
         of_network: score of a network under a probe.
         of_architecture: score of an architecture in its space, without building it; None: build it and probe it.
         doc: what it is, in a line.
+        undefined: why a network has no finite score, in words.
     """
 
     name: str
     of_network: OfNetwork
     of_architecture: OfArchitecture | None
     doc: str
+    undefined: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -37,7 +39,7 @@ class Scorer:
 SCORERS: dict[str, Scorer] = {}
 
 
-def scorer(of_architecture: OfArchitecture | None = None) -> Callable[[OfNetwork], OfNetwork]:
+def scorer(of_architecture: OfArchitecture | None = None, *, undefined: str = "") -> Callable[[OfNetwork], OfNetwork]:
     """Register a function of a probe under its own name; its docstring's first line says what it is."""
 
     def register(function: OfNetwork) -> OfNetwork:
@@ -45,7 +47,7 @@ def scorer(of_architecture: OfArchitecture | None = None) -> Callable[[OfNetwork
         if name in SCORERS:
             raise ValueError(f"scorer {name!r} is registered twice")
         doc = inspect.getdoc(function) or ""
-        SCORERS[name] = Scorer(name, function, of_architecture, doc.partition("\n")[0].rstrip(".").lower())
+        SCORERS[name] = Scorer(name, function, of_architecture, doc.partition("\n")[0].rstrip(".").lower(), undefined)
         return function
 
     return register

@@ -24,6 +24,8 @@ from autogas.proxies.moments import Moments, moments
 from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Stage
 
+STAND_INS = ("activations", "normalisations")
+"""Layers for which convolutions stand in, in a network that has none of them."""
 ROOM = 1 << 19
 """Entries up to which layers of one shape wait for each other."""
 HELD = 1 << 26
@@ -200,7 +202,8 @@ def measure(
 ) -> Statistics:
     """Sufficient statistics of every captured layer for every prefix, from one forward pass.
 
-    A network without any normalisation has a second pass where normalisations are asked for: its convolutions stand in.
+    A network without any rectifier or normalisation has a second pass where those are asked for: its convolutions stand
+    in.
 
     Args:
         model: any module, in the mode in which it is to be measured; it is left as it was.
@@ -220,10 +223,11 @@ def measure(
     on_write = [accumulator.on_write for accumulator in accumulators.values()]
     start = time.perf_counter()
     _, failure = capture.run(model, inputs, selectors, seed, on_write)
-    normalised = accumulators.get("normalisations")
-    if normalised is not None and not normalised.live:  # a network without any
-        instead = [(REGISTRY[Stage.LAYERS]["convolutions"].function, normalised)]
-        capture.run(model, inputs, instead, seed, [normalised.on_write])
+    absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
+    if absent:
+        convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
+        instead = [(convolutions, accumulator) for accumulator in absent]
+        capture.run(model, inputs, instead, seed, [accumulator.on_write for accumulator in absent])
     total = time.perf_counter() - start
     found = _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
     if any(accumulator.lost for accumulator in accumulators.values()):

@@ -113,7 +113,7 @@ def test_zen_of_a_constant_batch_norm():
         def forward(self, x):
             return x * 0
 
-    with pytest.raises(InputError, match=r"proxy 'zen' gives (-inf|nan)"):
+    with pytest.raises(InputError, match="proxy 'zen' has no finite score"):
         score(
             nn.Sequential(nn.Conv2d(3, 4, 1), Dead(), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)), noise(4, 3, 6, 6), "zen"
         )
@@ -121,5 +121,5 @@ def test_zen_of_a_constant_batch_norm():
 
 def test_zen_leaves_whole_numbers_as_they_are():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
-    with pytest.raises(InputError, match="proxy 'zen' gives -inf"):  # nothing to perturb
+    with pytest.raises(InputError, match="proxy 'zen' has no finite score"):  # nothing to perturb
         score(model, torch.arange(9), "zen")

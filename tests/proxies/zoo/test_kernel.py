@@ -48,7 +48,7 @@ def test_nwot_counts_equal_signs(n):
 def test_nwot_of_samples_that_switch_alike():
     x = noise(4, 3, 9, 9)
     x[1] = x[0]
-    with pytest.raises(InputError, match="proxy 'nwot' gives -inf"):
+    with pytest.raises(InputError, match="proxy 'nwot' has no finite score"):
         score(network().eval(), x, "nwot")
 
 

@@ -93,5 +93,5 @@ def test_entropy_leaves_out_layers_that_do_not_vary():
 
 @pytest.mark.parametrize("name", ["variance", "entropy"])
 def test_no_convolution(name):
-    with pytest.raises(InputError, match=f"proxy '{name}' gives nan"):
+    with pytest.raises(InputError, match=f"proxy '{name}' has no finite score"):
         score(nn.ReLU(), noise(4, 3), name)

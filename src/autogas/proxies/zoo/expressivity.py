@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.capture import CONVOLUTIONS
+from autogas.proxies.features import CONVOLUTIONS
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
@@ -21,7 +21,7 @@ PERTURBATION = 1e-2
 BATCH_NORM = inspect.signature(F.batch_norm)
 
 
-@scorer()
+@scorer(undefined="under Gaussian weights its features overflow, or do not change with the input")
 def zen(probe: Probe) -> float:
     """Zen-score: expressivity of the network under Gaussian weights, with the scales of batch norms put back.
 
@@ -42,6 +42,8 @@ def zen(probe: Probe) -> float:
         probe.run(second, parameters, other)
     if watch.last is None or other.last is None:
         raise InputError("the network has no convolution and no linear layer, whose output zen reads")
+    if watch.last.shape != other.last.shape:
+        raise InputError("the network routes the samples of two inputs differently, so that their outputs do not pair")
     difference = float((watch.last - other.last).abs().mean(dtype=torch.float64))
     return (math.log(difference) if difference != 0 else -math.inf) + watch.log_scale
 

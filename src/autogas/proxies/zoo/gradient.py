@@ -7,6 +7,7 @@ The objective of the originals is the cross-entropy of labels, which generators 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,14 +16,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.capture import CONVOLUTIONS
+from autogas.proxies.features import CONVOLUTIONS
 from autogas.proxies.liveness import tensors
 from autogas.proxies.probe import Probe, gradients
 from autogas.proxies.scorer import scorer
 
 BLOCK = 1 << 16
 """Weights that are worked on at a time: what comes between two steps stays in the cache."""
+
+
+def _telling(probe: Probe, value: float) -> float:
+    """The value, unless it is the zero that every network gets whose gradients or weights are zero.
+
+    Raises:
+        InputError: it is, although there are weights.
+    """
+    if value == 0 and probe.weights:
+        raise InputError(
+            "zero for every weight, which ranks nothing: the output starts at zero, no layer is alive, or the forward "
+            "pass runs without gradients"
+        )
+    return value
 
 
 def _blocks(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -48,7 +64,7 @@ def grad_norm(probe: Probe) -> float:
 
     sum_l ||g_l||_2 (Abdelfattah et al., 2021). Bigger is better.
     """
-    return sum(float(g.norm()) for g in probe.gradient.weights)
+    return _telling(probe, sum(float(g.norm()) for g in probe.gradient.weights))
 
 
 @scorer()
@@ -58,7 +74,7 @@ def snip(probe: Probe) -> float:
     sum |w g| (Lee et al., SNIP, ICLR 2019, summed instead of normalised, as Abdelfattah et al. do). Bigger is
     better.
     """
-    return _absolute_dot(probe.weights, probe.gradient.weights)
+    return _telling(probe, _absolute_dot(probe.weights, probe.gradient.weights))
 
 
 @scorer()
@@ -67,7 +83,7 @@ def plain(probe: Probe) -> float:
 
     sum w g (Mozer & Smolensky, Skeletonization, NeurIPS 1988; Abdelfattah et al., 2021). Bigger is better.
     """
-    return _dot(probe.weights, probe.gradient.weights)
+    return _telling(probe, _dot(probe.weights, probe.gradient.weights))
 
 
 @scorer()
@@ -82,7 +98,7 @@ def fisher(probe: Probe) -> float:
     for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
         per_channel = (feature.detach() * by_feature).flatten(2).sum(-1) if feature.dim() > 2 else feature * by_feature
         total += float(per_channel.square().sum(dtype=torch.float64)) / (2 * len(feature))
-    return total
+    return _telling(probe, total)
 
 
 @scorer()
@@ -93,10 +109,10 @@ def grasp(probe: Probe) -> float:
     with temperature 1; exact, by a second backward pass). Bigger is better as zero-cost-nas uses it.
     """
     product = probe.hessian_vector([g.detach() for g in probe.differentiable_gradient])
-    return -_dot(probe.weights, product)
+    return _telling(probe, -_dot(probe.weights, product))
 
 
-@scorer()
+@scorer(undefined="the output does not depend on every sample, or there is one sample")
 def jacov(probe: Probe) -> float:
     """Correlation of the input Jacobians of the samples.
 
@@ -128,7 +144,8 @@ def zico(probe: Probe) -> float:
     for first, second in zip(*probe.batch_gradients, strict=True):
         ratio = sum(_ratio(a.abs(), b.abs()) for a, b in _blocks(first, second))
         total += math.log(ratio) if ratio != 0 else 0.0
-    return total
+    alive = any(bool(g.any()) for half in probe.batch_gradients for g in half)
+    return total if alive else _telling(probe, 0.0)
 
 
 def _ratio(a: Tensor, b: Tensor) -> float:
@@ -137,7 +154,7 @@ def _ratio(a: Tensor, b: Tensor) -> float:
     return float(torch.where(deviation == 0, 0.0, a.add_(b).div_(deviation)).sum(dtype=torch.float64))
 
 
-@scorer()
+@scorer(undefined="no weight carries flow from the input to the output, or the flow overflows")
 def synflow(probe: Probe) -> float:
     """SynFlow: flow of the absolute weights from input to output, as a logarithm.
 
@@ -151,14 +168,19 @@ def synflow(probe: Probe) -> float:
     """
     flow = math.nan
     for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100)):
-        flow = _flow(probe, dtype, scale)
+        try:
+            flow = probe.on_few(1, functools.partial(_flow, probe, dtype, scale))
+        except RuntimeError as error:
+            if dtype is torch.float32:
+                raise
+            raise InputError(f"the flow exceeds float32, and the network does not run in float64: {error}") from None
         # The flow of one weight is a small part of it, which must not be subnormal.
         if math.isfinite(flow) and flow > torch.finfo(dtype).tiny / torch.finfo(dtype).eps ** 2:
             return math.log(flow) - 2 * math.log(scale)
     return -math.inf if flow == 0 else math.nan
 
 
-def _flow(probe: Probe, dtype: torch.dtype, scale: float) -> float:
+def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...]) -> float:
     def absolute(name: str, p: Tensor) -> Tensor:
         if name.endswith("bias"):
             return torch.zeros_like(p, dtype=dtype)
@@ -167,7 +189,6 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float) -> float:
     parameters = {name: absolute(name, p) for name, p in probe.parameters.items()}
     weights = [p for p in parameters.values() if p.requires_grad]
     buffers = {name: b.to(dtype, copy=True) for name, b in probe.model.named_buffers() if b.is_floating_point()}
-    one = probe.samples(slice(1))
     source = tuple(torch.full_like(x, scale, dtype=dtype) if x.is_floating_point() else x for x in one)
     flow = _Linear(weights)
     with torch.enable_grad():
@@ -178,7 +199,7 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float) -> float:
     return _absolute_dot(carriers, found)
 
 
-@scorer()
+@scorer(undefined="the network has no square kernels of convolutions with a gradient")
 def eznas(probe: Probe) -> float:
     """EZNAS-A: the best program of EZNAS, on the gradients of convolution weights.
 

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autogas.errors import InputError
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
 PACKED = 20
 
 
-@scorer()
+@scorer(undefined="its kernel is singular, since some samples switch the same rectifiers")
 def nwot(probe: Probe) -> float:
     """NASWOT: how differently rectifiers switch for different samples.
 
@@ -23,6 +24,8 @@ def nwot(probe: Probe) -> float:
     inputs of rectifiers, as in the paper (NAS-Bench-Suite-Zero does so too; Auto-GAS read convolution outputs).
     """
     n = len(probe.inputs[0])
+    if n < 2:
+        raise InputError("1 sample has none to differ from: accepted are batches of at least 2 samples")
     kernel = torch.zeros(n, n, dtype=torch.float64, device=probe.inputs[0].device)
     for feature in probe.recorded.activations:
         sides = (feature.detach().flatten(1) > 0).float().mul_(2).sub_(1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
-
 from autogas.errors import InputError
+from autogas.proxies.counting import count_macs
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space
@@ -41,13 +40,10 @@ def params(probe: Probe) -> float:
 def macs(probe: Probe) -> float:
     """Multiply-accumulates for one sample.
 
-    Of convolutions and matrix products, as torch's flop counter has them; of an architecture as :class:`Cost` says. The
-    claim that bigger is better is the one to beat.
+    Of convolutions, matrix products, attention and recurrent layers, in whatever mode; of an architecture as
+    :class:`Cost` says. The claim that bigger is better is the one to beat.
     """
-    few = probe.samples(slice(2))  # batch norm needs two
-    with FlopCounterMode(display=False) as counter:
-        probe.run(few)
-    return float(counter.get_total_flops()) / 2 / len(few[0])
+    return probe.on_few(2, lambda inputs: count_macs(functools.partial(probe.run, inputs)) / len(inputs[0]))
 
 
 @scorer(_trait("num_downsamples", -1.0))
@@ -74,4 +70,6 @@ def num_activations(probe: Probe) -> float:
 
     The bound of what :func:`nwot` and :func:`swap` can count. Bigger is better.
     """
+    if not probe.recorded.rectified:
+        raise InputError("the network has no rectifier of a known kind (the ReLU family, SiLU, GELU, …) to count")
     return float(sum(x[0].numel() for x in probe.recorded.activations))

@@ -1,0 +1,86 @@
+"""Multiply-accumulate operations of any network, from the operators that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+
+
+def count_macs(run: Callable[[], Any]) -> float:
+    """Multiply-accumulates of what ``run`` does: convolutions, matrix products, attention, recurrent layers.
+
+    Attention and encoder layers run without torch's fused kernels for inference, whose insides cannot be counted.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _Counter() as counter:
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return float(counter.macs)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    """Scores and their weighted sum, ``[..., L, E]`` queries on ``[..., S, E]`` keys."""
+    return query.numel() * key.shape[-2] + query.numel() // query.shape[-1] * key.shape[-2] * value.shape[-1]
+
+
+def _bilinear(first: Tensor, second: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:  # noqa: ARG001
+    """``x' W y`` for each output, as ``_trilinear(x, W, y)`` gets it with its dimensions expanded later."""
+    samples = first.numel() // first.shape[-1]
+    return samples * second.numel()
+
+
+def _lstm(x: Tensor, *weights: Any, **_: Any) -> int:
+    """One layer and direction: four gates from the input and from the state, at each step."""
+    per_step: int = weights[0].numel() + weights[1].numel()
+    return x.numel() // x.shape[-1] * per_step
+
+
+def _cudnn_rnn(x: Tensor, weights: Sequence[Tensor], *_: Any, **__: Any) -> int:
+    """All matrices at each step; biases are vectors."""
+    return x.numel() // x.shape[-1] * sum(w.numel() for w in weights if w.dim() > 1)
+
+
+OWN: Mapping[Any, Callable[..., int]] = {
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_fused_attention_overrideable: _attention,
+    aten._scaled_dot_product_flash_attention: _attention,
+    aten._scaled_dot_product_efficient_attention: _attention,
+    aten._scaled_dot_product_cudnn_attention: _attention,
+    aten._trilinear: _bilinear,
+    aten.mkldnn_rnn_layer: _lstm,
+    aten._cudnn_rnn: _cudnn_rnn,
+}
+"""What torch's own counter does not know, or not everywhere."""
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0.0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        operator = func._overloadpacket
+        if operator not in OWN and operator not in flop_registry and func is not torch.ops.prim.device.default:
+            with self:  # what is made of others, as matmul is in inference mode
+                made_of = func.decompose(*args, **kwargs)
+            if made_of is not NotImplemented:
+                return made_of
+        out = func(*args, **kwargs)
+        if operator in OWN:
+            self.macs += OWN[operator](*args, **kwargs)
+        elif operator in flop_registry:
+            self.macs += flop_registry[operator](*args, **kwargs, out_val=out) / 2
+        return out

@@ -1,0 +1,83 @@
+"""What features are: which functions of torch have them, and which of their dimensions are the samples."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.nn import functional as F
+
+Function: TypeAlias = Callable[..., Any]
+
+
+def _named(names: str, *owners: object) -> frozenset[Function]:
+    return frozenset(getattr(owner, name) for owner in owners for name in names.split() if hasattr(owner, name))
+
+
+ACTIVATIONS = _named(
+    "relu relu_ leaky_relu leaky_relu_ rrelu rrelu_ prelu relu6 elu elu_ celu celu_ selu selu_ silu mish gelu "
+    "hardswish hardtanh",
+    F,
+    torch,
+    Tensor,
+)
+"""Rectifiers."""
+CONVOLUTIONS = _named("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch)
+"""Layers whose second argument is a weight."""
+RECURRENT = _named("lstm gru rnn_tanh rnn_relu", torch)
+"""They give a tuple, of which the first is the feature."""
+LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)
+"""Layers whose output is a feature."""
+NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch)
+
+
+@functools.cache
+def known(func: Function) -> Function:
+    """The function of torch that an operator of an exported graph stands for, or the function itself."""
+    if isinstance(func, OpOverload):
+        name = func._schema.name.partition("::")[2]
+        for owner in (torch, F, Tensor):
+            if hasattr(owner, name):
+                return getattr(owner, name)  # type: ignore[no-any-return]
+    return func
+
+
+def as_feature(tensor: Tensor, samples: int) -> Tensor | None:
+    """A tensor as ``[N, …]`` with N samples first, or None where none of its dimensions is the samples.
+
+    Networks fold what belongs to a sample into the batch: frames, patches, points of a ray, tokens. A first dimension
+    of k N, with the k of a sample side by side, is unfolded to ``[N, C, k, …]``, or ``[N, k, C]`` of vectors; a
+    sequence ``[T, N, C]`` is turned; samples that are groups of one convolution, ``[1, N C, …]``, are taken apart.
+
+    Examples:
+        >>> shapes = ((12, 8, 5, 5), (12, 8), (7, 4, 8), (1, 32, 5, 5))
+        >>> [tuple(as_feature(torch.zeros(shape), 4).shape) for shape in shapes]
+        [(4, 8, 3, 5, 5), (4, 3, 8), (4, 7, 8), (4, 8, 5, 5)]
+    """
+    if tensor.dim() < 2:
+        return None
+    first, second = tensor.shape[:2]
+    if first == samples:
+        return tensor
+    if tensor.dim() == 3 and second == samples:
+        return tensor.transpose(0, 1)
+    if first == 1 and tensor.dim() > 2 and second > samples and second % samples == 0:
+        return tensor[0].reshape(samples, second // samples, *tensor.shape[2:])
+    if first > samples and first % samples == 0:
+        unfolded = tensor.reshape(samples, first // samples, *tensor.shape[1:])
+        return unfolded if tensor.dim() == 2 else unfolded.movedim(2, 1)
+    return None
+
+
+def why_not(tensor: Tensor, samples: int) -> str:
+    """Why a tensor is no feature of so many samples."""
+    return f"shape {tuple(tensor.shape)} has no dimension of {samples} samples"
+
+
+def without_bias(named: Iterable[tuple[str, Tensor]]) -> list[Tensor]:
+    """Parameters but biases."""
+    return [p for name, p in named if not name.endswith("bias")]

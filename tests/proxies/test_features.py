@@ -1,0 +1,148 @@
+"""Networks that fold what belongs to a sample into the batch, or have no rectifier of a known kind."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autogas import InputError, score
+from autogas.proxies.features import as_feature
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 8), (5, 8, 2), (6, 3, 9, 9), ()])
+def test_what_has_no_dimension_of_samples_is_no_feature(shape):
+    assert as_feature(torch.zeros(shape), 4) is None
+
+
+@pytest.mark.parametrize(
+    ("fold", "shape"),
+    [
+        (lambda x: x.flatten(0, 1), (4, 3, 8)),  # vectors of a sample
+        (lambda x: x.transpose(0, 1), (4, 3, 8)),  # a sequence
+    ],
+)
+def test_vectors_of_a_sample_stay_together(fold, shape):
+    x = noise(*shape)
+    assert torch.equal(as_feature(fold(x).contiguous(), 4), x)
+
+
+def test_maps_of_a_sample_stay_together():
+    x = noise(4, 3, 8, 5, 5)  # three frames of eight channels
+    assert torch.equal(as_feature(x.flatten(0, 1), 4), x.transpose(1, 2))
+    assert torch.equal(as_feature(x[:, 0].reshape(1, 32, 5, 5), 4), x[:, 0])
+
+
+class Frames(nn.Module):
+    """The same layers on frames that are folded into the batch, or on volumes of depth one kernel."""
+
+    def __init__(self, folded):
+        super().__init__()
+        self.folded = folded
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+
+    def convolve(self, layer, x):
+        if self.folded:
+            return layer(x)
+        return F.conv3d(x, layer.weight[:, :, None], layer.bias, padding=(0, 1, 1))
+
+    def forward(self, x):  # [N, C, T, H, W]
+        n = len(x)
+        x = x.transpose(1, 2).flatten(0, 1) if self.folded else x
+        x = self.convolve(self.last, F.relu(self.convolve(self.first, x)))
+        return x.view(n, -1, *x.shape[1:]).transpose(1, 2) if self.folded else x
+
+
+@pytest.mark.parametrize(
+    "proxy", ["autogas", "nwot", "separation", "relu > gram > trace", "convolutions > covariance > eigenvalue_max"]
+)
+def test_folded_frames_score_as_volumes(proxy):
+    x = noise(4, 3, 5, 8, 8)
+    volumes, frames = Frames(folded=False), Frames(folded=True)
+    frames.load_state_dict(volumes.state_dict())
+    if proxy == "separation":  # whose parts count positions, of which a fold has as many
+        proxy = "activations > softmax > gram > trace > log > sum"
+    assert score(frames, x, proxy) == pytest.approx(score(volumes, x, proxy), rel=1e-4)
+
+
+class Sine(nn.Module):
+    def forward(self, x):
+        return torch.sin(x)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.cells = kind(8, 12, **options)
+
+    def forward(self, x):
+        return self.cells(x)[0]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_are_read_in_either_order(kind):
+    x = noise(6, 5, 8)
+    first = Recurrent(kind, batch_first=True)
+    later = Recurrent(kind)
+    later.load_state_dict(first.state_dict())
+    turned = nn.Sequential(Turn(), later)
+    for proxy in ("autogas", "separation"):
+        assert score(turned, x, proxy) == pytest.approx(score(first, x, proxy), rel=1e-6)
+
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return x.transpose(0, 1)
+
+
+def test_without_a_rectifier_convolutions_stand_in():
+    net = nn.Sequential(nn.Linear(8, 16), Sine(), nn.Linear(16, 4))
+    x = noise(6, 8)
+    assert score(net, x, "gram > trace") == score(net, x, "convolutions > gram > trace")
+    assert torch.isfinite(torch.tensor(score(net, x, "nwot")))
+    with pytest.raises(InputError, match="no rectifier of a known kind"):
+        score(net, x, "num_activations")
+
+
+class ZeroAtTheEnd(nn.Module):
+    """As published diffusion networks start."""
+
+    def __init__(self, zero=True, cut=False):
+        super().__init__()
+        self.cut = cut
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 3, padding=1))
+        if zero:
+            nn.init.zeros_(self.layers[2].weight)
+
+    def forward(self, x):
+        return self.layers(x) * (0.0 if self.cut else 1.0)
+
+
+def test_an_output_that_starts_at_zero_hides_no_features():
+    net, x = ZeroAtTheEnd(), noise(8, 3, 8, 8)
+    before = {name: p.clone() for name, p in net.state_dict().items()}
+    proxy = "activations > gram > trace"
+    other = ZeroAtTheEnd(zero=False)
+    other.layers[0].load_state_dict(net.layers[0].state_dict())
+    assert score(net, x, proxy) == score(other, x, proxy)
+    assert all(torch.equal(p, before[name]) for name, p in net.state_dict().items())
+    for name in ("snip", "plain"):
+        with pytest.raises(InputError, match="zero for every weight, which ranks nothing"):
+            score(net, x, name)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_an_output_that_ignores_its_input_is_still_refused(zero):
+    with pytest.raises(InputError, match="the output of the network ignores its input"):
+        score(ZeroAtTheEnd(zero, cut=True), noise(8, 3, 8, 8))
+
+
+def test_an_exported_graph_scores_as_its_module():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 3)).eval()
+    x = noise(4, 3, 8, 8)
+    graph = torch.export.export(net, (x,)).module()
+    for proxy in ("autogas", "separation", "nwot"):
+        assert score(graph, x, proxy) == pytest.approx(score(net, x, proxy), rel=1e-6)
