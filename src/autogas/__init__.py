@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark
     from autogas.errors import InputError
+    from autogas.proxies.explain import Explanation, explain
     from autogas.proxies.expression import Expression, Proxy, Sum, parse_proxy
     from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
     from autogas.proxies.score import score, score_many
@@ -32,6 +33,7 @@ __all__ = [
     "Benchmark",
     "Correlation",
     "Cost",
+    "Explanation",
     "Expression",
     "InputError",
     "Proxy",
@@ -44,6 +46,7 @@ __all__ = [
     "evaluate",
     "evaluate_generator",
     "evaluate_translation",
+    "explain",
     "get_proxy",
     "get_space",
     "list_benchmarks",
@@ -64,6 +67,7 @@ __all__ = [
 _HOMES = {
     "autogas.benchmarks": ("Benchmark", "Correlation", "correlate", "list_benchmarks", "load_benchmark"),
     "autogas.errors": ("InputError",),
+    "autogas.proxies.explain": ("Explanation", "explain"),
     "autogas.proxies.expression": ("Expression", "Proxy", "Sum", "parse_proxy"),
     "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
     "autogas.proxies.score": ("score", "score_many"),

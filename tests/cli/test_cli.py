@@ -597,3 +597,12 @@ def test_an_interrupted_run_says_how_to_go_on(autogas, here, monkeypatch):
     assert (code, out) == (130, "")
     assert err == "autogas: interrupted; what was recorded is kept, continue with --resume\n"
     assert len(Run.open(here / "run").record) == 6
+
+
+def test_score_explains(autogas):
+    args = ["score", "--arch", "eagan-best", "--space", "eagan-generator", "--set", "width=8", "--explain", "--json"]
+    code, out, _ = autogas(*args)
+    rows = json.loads(out)
+    assert code == 0
+    assert rows[0]["module"] == "linears.0"
+    assert {row["kind"] for row in rows} == {"activations", "convolutions", "normalisations"}

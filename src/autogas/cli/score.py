@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from json import loads as json_loads
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ def score(
     shape: Annotated[str, typer.Option(help="Shape of one noise sample for --module.")] = "3,32,32",
     batch_size: options.BatchSize = 16,
     set_: options.SpaceSettings = None,
+    explain: Annotated[bool, typer.Option("--explain", help="List the layers that the first proxy sees.")] = False,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     json: options.Json = False,
@@ -30,6 +32,7 @@ def score(
     """Score one network: an architecture of a space, or your own module, on Gaussian noise."""
     import torch
 
+    from autogas.proxies.explain import explain as explain_network
     from autogas.proxies.named import DEFAULT_PROXY
     from autogas.proxies.score import score_many
     from autogas.proxies.scorer import SCORERS
@@ -59,11 +62,17 @@ def score(
         model = load_network(module, seed)
         inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
     device = options.checked_device(device)
+    inputs = tuple(x.to(device) for x in inputs)
+    if explain:
+        with guarded(f"{module or arch!r} does not take its input"):
+            seen = explain_network(model.to(device), inputs, names[0])
+        options.emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
+        return
     rest = [name for name in names if name not in scores]
     if rest:
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
-            scores |= score_many(model.to(device), tuple(x.to(device) for x in inputs), rest)
+            scores |= score_many(model.to(device), inputs, rest, seed=seed)
     ordered = {name: scores[name] for name in names}
     options.emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
 

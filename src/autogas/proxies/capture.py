@@ -110,6 +110,7 @@ class _Offer(Watch):
         normalised = any(selects(F.batch_norm) for selects, _ in consumers)
         super().__init__(batch_size, LAYERS | NORMALISATIONS if normalised else LAYERS)
         self.consumers = consumers
+        self.on_miss: Callable[[Function], None] | None = None
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Offer a feature to every consumer."""
@@ -118,6 +119,8 @@ class _Offer(Watch):
             for selects, consume in self.consumers:
                 if selects(func):
                     consume(samples)
+        elif self.on_miss is not None:
+            self.on_miss(func)
         return feature
 
 
@@ -127,12 +130,13 @@ def run(
     consumers: Sequence[tuple[Selector, Consumer]],
     seed: int = 0,
     on_write: Iterable[Callable[[Sequence[int]], None]] = (),
+    on_miss: Callable[[Function], None] | None = None,
 ) -> tuple[Any, str]:
     """One forward pass of ``model(*inputs)`` with consumers watching.
 
     The network and all random states are the same afterwards, see :func:`unchanged`. Layers that draw random numbers,
     such as dropout, draw those of ``seed``. ``on_write`` is told of memories before the network may write them, see
-    :func:`~autogas.proxies.isolation.written`.
+    :func:`~autogas.proxies.isolation.written`; ``on_miss`` of functions whose tensor has no dimension of samples.
 
     Returns:
         The network's output, and why the network cannot be scored, or empty.
@@ -141,6 +145,7 @@ def run(
     watch = _Offer(consumers, len(inputs[0]))
     with unchanged(model, inputs, told=True) as network, torch.no_grad(), watch:
         watch.tell = [network.expect, *on_write]
+        watch.on_miss = on_miss
         seed_everything(seed, inputs)
         output = model(*copies)
     reason = failure(output)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from autogas.errors import InputError
-from autogas.proxies.binding import Inputs, bind
+from autogas.proxies.binding import Inputs, bind, hidden
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import measure
+from autogas.proxies.statistics import Statistics, measure
 
 
 def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = DEFAULT_PROXY, **options: Any) -> float:
@@ -31,6 +32,9 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = D
     Raises:
         InputError: an unknown proxy, a scorer that needs an architecture instead of a module, or a score that is not
             finite, with the reason.
+
+    Warns:
+        UserWarning: a quarter of the layers or more were left out, or scripted modules hide theirs.
 
     Examples:
         >>> import torch
@@ -73,7 +77,9 @@ def score_many(
     out: dict[str, float] = {}
     if expressions:
         prefixes, parts = measured_prefixes(expressions.values()), parts_read(expressions.values())
-        evaluator = Evaluator([measure(network, tensors, prefixes, seed=seed, parts=parts)])
+        statistics = measure(network, tensors, prefixes, seed=seed, parts=parts)
+        _warn(network, statistics)
+        evaluator = Evaluator([statistics])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
     probe = Probe(network, tensors, loss=loss, seed=seed)
@@ -85,6 +91,22 @@ def score_many(
         if not math.isfinite(out[name]):
             raise InputError(f"proxy {name!r} has no finite score on this network: {_why(out[name], proxy)}")
     return out
+
+
+def _warn(network: nn.Module, statistics: Statistics) -> None:
+    """Say that much of a network was not seen."""
+    seen = sum(len(live) for live in statistics.live.values())
+    if 3 * statistics.left_out > seen:
+        warnings.warn(
+            f"{statistics.left_out} of {statistics.left_out + seen} layers have no dimension of samples and were left "
+            "out: autogas.explain(network, inputs) lists them",
+            stacklevel=4,
+        )
+    if hidden(network):
+        warnings.warn(
+            f"the network has {hidden(network)} scripted modules, whose layers are not seen: score it unscripted",
+            stacklevel=4,
+        )
 
 
 def _proxy(given: object) -> Expression | Scorer:

@@ -6,6 +6,7 @@ They are the :mod:`~autogas.proxies.moments` of its layers, with what tells the 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, liveness
 from autogas.proxies.expression import Prefix
+from autogas.proxies.features import Function
 from autogas.proxies.isolation import memory_of
 from autogas.proxies.moments import Moments, moments
 from autogas.proxies.parts import WHOLE, get_part
@@ -44,6 +46,7 @@ class Statistics:
         positions: for each word for layers ``int64 [L]``: height times width of its maps, 1 for a vector.
         failure: why the network cannot be scored, or empty.
         seconds: of ``build`` (if it was built for this), ``forward`` and ``statistics``.
+        left_out: layers of these kinds whose tensor has no dimension of samples.
     """
 
     gram: dict[Prefix, NDArray[np.float32]]
@@ -53,6 +56,7 @@ class Statistics:
     positions: dict[str, NDArray[np.int64]]
     failure: str
     seconds: dict[str, float]
+    left_out: int = 0
 
     @property
     def prefixes(self) -> list[Prefix]:
@@ -221,8 +225,9 @@ def measure(
     accumulators = _accumulators(prefixes, parts)
     selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
     on_write = [accumulator.on_write for accumulator in accumulators.values()]
+    missed: list[Function] = []
     start = time.perf_counter()
-    _, failure = capture.run(model, inputs, selectors, seed, on_write)
+    _, failure = capture.run(model, inputs, selectors, seed, on_write, missed.append)
     absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
     if absent:
         convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
@@ -232,7 +237,8 @@ def measure(
     found = _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
     if any(accumulator.lost for accumulator in accumulators.values()):
         return measure(model, inputs, prefixes, seed=seed)
-    return found
+    left_out = sum(any(selects(func) for selects, _ in selectors) for func in missed)
+    return dataclasses.replace(found, left_out=left_out)
 
 
 @torch.no_grad()
