@@ -1,5 +1,7 @@
 import errno
+import importlib
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from autogas.files import read_json
-from autogas.proxies.bank import FeatureBank, home
+from autogas.proxies.bank import FeatureBank, code_of, home
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.spaces import get_space
@@ -321,3 +323,20 @@ def test_torch_version_is_part_of_the_key(monkeypatch, tmp_path):
     before = bank(tmp_path).folder
     monkeypatch.setattr(torch, "__version__", "0.0")
     assert bank(tmp_path).folder != before
+
+
+def test_the_code_that_builds_networks_is_part_of_the_key(tmp_path, monkeypatch):
+    """A space in a file of its own: another text of the file is another bank."""
+    file = tmp_path / "own_space.py"
+    seen = []
+    monkeypatch.syspath_prepend(tmp_path)
+    for width in (4, 5):
+        file.write_text(
+            f"from autogas.spaces.eagan import EAGANGenerator\nclass Own(EAGANGenerator):\n    WIDTH = {width}\n"
+        )
+        monkeypatch.delitem(sys.modules, "own_space", raising=False)
+        code_of.cache_clear()
+        seen.append(FeatureBank(importlib.import_module("own_space").Own(width=4)).folder)
+    assert seen[0] != seen[1]
+    ours = FeatureBank(get_space("eagan-generator", width=4))
+    assert ours.folder == FeatureBank(get_space("eagan-generator", width=4)).folder

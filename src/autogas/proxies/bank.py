@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import time
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import platformdirs
 import torch
 
+from autogas import spaces
 from autogas.files import checksum, replacing, write_json
 from autogas.proxies.expression import Prefix, parse_term
 from autogas.proxies.grammar import default_prefixes
@@ -33,6 +35,17 @@ def home() -> Path:
     return Path(os.environ.get("AUTOGAS_HOME") or platformdirs.user_data_dir("autogas"))
 
 
+@functools.cache
+def code_of(space: type[Space[Any]]) -> str:
+    """Digest of the sources that build the networks of a space: of the package's spaces, and of its own modules."""
+    files = set(Path(spaces.__file__).parent.rglob("*.py"))
+    for base in space.__mro__:
+        source = getattr(sys.modules.get(base.__module__), "__file__", None)
+        if source is not None and base is not object:
+            files.add(Path(source))
+    return checksum(file.read_bytes() for file in sorted(files))
+
+
 class FeatureBank:
     """Statistics of the architectures of one space, with one input and one set of prefixes.
 
@@ -41,7 +54,7 @@ class FeatureBank:
     run with one thread, and the instruction set is not part of the key.
 
     Args:
-        space: where architectures come from; its settings are part of the key.
+        space: where architectures come from; its settings and the code that builds its networks are part of the key.
         prefixes: what is kept of each layer (canonical). The default is all of the default grammar and of the
             expressions that have a name.
         batch_size: samples of noise.
@@ -75,6 +88,7 @@ class FeatureBank:
             "seed": seed,
             "device": torch.device(device).type,
             "torch": torch.__version__,
+            "code": code_of(type(space)),
             "format": FORMAT,
         }
         digest = hashlib.blake2b(json.dumps(self.key, sort_keys=True).encode(), digest_size=8).hexdigest()
