@@ -139,7 +139,7 @@ def train_gans(options: argparse.Namespace, archs: Iterable[str]) -> None:
 
 
 def train_translators(options: argparse.Namespace, archs: Iterable[str]) -> None:
-    """Run folders in a folder of the task's name."""
+    """Append to the task's file what is not in it yet; run folders are in a folder of the task's name."""
     settings = {
         "space": "resnet-translation",
         "space_settings": TRANSLATION,
@@ -148,8 +148,16 @@ def train_translators(options: argparse.Namespace, archs: Iterable[str]) -> None
         "recipe": TRANSLATION_RECIPE,
         "seed": 0,
     }
-    calls = (delayed(trained)(options.out / options.task / arch, arch, settings) for arch in archs)
-    Parallel(n_jobs=options.jobs)(calls)
+    file = options.out / f"{options.task}.jsonl"
+    done = {row["arch"] for row in rows_of(file)}
+    work = [arch for arch in archs if arch not in done]
+    calls = (delayed(trained)(options.out / options.task / arch, arch, settings) for arch in work)
+    results = Parallel(n_jobs=options.jobs, return_as="generator")(calls)
+    with file.open("a") as out:
+        for arch, result in zip(work, results, strict=True):
+            row = {"arch": arch, "seed": 0, "fid_cifarnet": result["metrics"]["fid-cifarnet"], **result["metrics"]}
+            out.write(json.dumps(row) + "\n")
+            out.flush()
 
 
 def train(options: argparse.Namespace) -> None:
@@ -170,16 +178,14 @@ def qualities(out: Path, task: str) -> dict[str, list[float]]:
         return micro()
     arms = json.loads((out / "winners.json").read_text())[TASKS[task]]
     reached: dict[str, list[float]] = {}
-    if task == "gan":
-        rows = rows_of(out / "gan.jsonl")
-        worst = max(row["fid_cifarnet"] for row in rows if row["fid_cifarnet"] is not None)
-        archs = set(itertools.chain.from_iterable(arms.values()))
-        seeds = [seed for seed in range(GAN_SEEDS) if archs <= {row["arch"] for row in rows if row["seed"] == seed}]
-        for row in (row for row in rows if row["seed"] in seeds):
-            reached.setdefault(row["arch"], []).append(row["fid_cifarnet"] or worst)
-    else:
-        for arch in set(itertools.chain.from_iterable(arms.values())):
-            reached[arch] = [Run.open(out / task / arch).results["metrics"]["fid-cifarnet"]]
+    rows = rows_of(out / f"{task}.jsonl")
+    archs = set(itertools.chain.from_iterable(arms.values()))
+    seeds = [seed for seed in range(GAN_SEEDS) if archs <= {row["arch"] for row in rows if row["seed"] == seed}]
+    if not seeds:
+        raise InputError(f"{len(rows)} trainings of {len(archs)}")
+    worst = max(row["fid_cifarnet"] for row in rows if row["fid_cifarnet"] is not None)
+    for row in (row for row in rows if row["seed"] in seeds):
+        reached.setdefault(row["arch"], []).append(row["fid_cifarnet"] or worst)
     return {arm: [-float(np.mean(reached[arch])) for arch in archs] for arm, archs in arms.items()}
 
 

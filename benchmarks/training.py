@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from autogas.datasets import Images
 from autogas.seeding import torch_generator
 from autogas.spaces.eagan import EAGANGenerator
 from autogas.training.gan import GANRecipe, GANTask, gan_task
+from autogas.training.loop import prepare
 from autogas.training.machine import Graphs, Machine, Precision, launch
+from autogas.training.profiling import profiled
 
 RECIPES = {
     "published": (256, GANRecipe()),
@@ -39,9 +40,7 @@ def new_task(name: str) -> GANTask:
 def stepper(machine: Machine, name: str) -> Callable[[int], None]:
     """Takes one step, on networks that are on the device and warm."""
     task = new_task(name)
-    for module in task.modules.values():
-        module.to(machine.device)
-    machine.tune(task.optimizers.values())
+    prepare(task, machine)
 
     def step(number: int) -> None:
         task.step(number, torch_generator("train", 0, number), machine)
@@ -76,16 +75,9 @@ def steps_a_second(name: str, seconds: float, device: str) -> float:
     return 1e3 / launch(milliseconds, name, seconds, device=device)
 
 
-def profiled(machine: Machine, name: str, rows: int) -> str:
-    """The operations of three steps that take most of the device's time."""
-    step = stepper(machine, name)
-    cuda = machine.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
-        for number in range(3):
-            step(number)
-        synchronize(machine)
-    by = "self_device_time_total" if cuda else "self_cpu_time_total"
-    return str(seen.key_averages().table(sort_by=by, row_limit=rows, max_name_column_width=70))
+def table(machine: Machine, name: str, rows: int) -> str:
+    """The operations of three steps that take most of the time."""
+    return profiled(new_task(name), machine, steps=3, rows=rows)
 
 
 def main() -> None:
@@ -114,7 +106,7 @@ def main() -> None:
         print(f"{options.at_once} trainings of width 64 at once: {sum(rates):,.0f} steps a second in all")
     if options.profile:
         for name in RECIPES:
-            print(name, launch(profiled, name, options.profile, device=options.device, graphs="off"), sep="\n")
+            print(name, launch(table, name, options.profile, device=options.device, graphs="off"), sep="\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from autogas.training.gan import GANRecipe, gan_task
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import launch
 from autogas.workflows.evaluate import evaluate, evaluate_generator, reference_statistics
-from autogas.workflows.train import train
+from autogas.workflows.train import profile, train
 
 RECIPE = {"steps": 5, "generator_batch": 4, "discriminator_batch": 2, "critic_steps": 1, "discriminator_width": 2}
 TRAIN = {
@@ -92,7 +92,7 @@ def test_a_killed_training_is_continued(undisturbed, image_folder, shared_home, 
     code = f"""
 import time
 from autogas.workflows import gan_trainer
-from autogas.workflows.train import train
+from autogas.workflows.train import profile, train
 draw = gan_trainer.sample_grid
 gan_trainer.sample_grid = lambda images: (time.sleep(0.5), draw(images))[1]
 train("eagan-best", out={str(tmp_path / "run")!r}, images={str(image_folder)!r}, **{TRAIN!r})
@@ -187,3 +187,12 @@ def test_tensorboard_is_asked_for_at_once(image_folder, tmp_path, monkeypatch):
 def test_training_on_cuda(image_folder, tmp_path):
     run = train("eagan-best", out=str(tmp_path / "run"), images=str(image_folder), device="cuda", **TRAIN)
     assert np.isfinite(run.results["metrics"]["fid-cifarnet"])
+
+
+def test_a_profile_names_operations_and_keeps_nothing(image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {name: value for name, value in TRAIN.items() if name in ("width", "recipe")}
+    table = profile("eagan-best", steps=1, rows=5, images=str(image_folder), **settings)
+    assert "ms a step" in table
+    assert "convolution" in table
+    assert list(tmp_path.iterdir()) == []

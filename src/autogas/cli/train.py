@@ -67,9 +67,13 @@ def train(
     devices: Annotated[int, typer.Option(help="GPUs to train on together.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
     graphs: Annotated[str, typer.Option(help="GAN: steps as CUDA graphs: auto (on one GPU), on, off.")] = "auto",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only print where the time of a step goes; nothing is kept.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Train a generator: checkpoints, samples and metrics as it goes, the exported network at the end."""
+    from autogas.workflows.train import profile as profile_training
     from autogas.workflows.train import train as workflow
 
     if resume is None and arch is None:
@@ -93,24 +97,27 @@ def train(
         "segmentation_weights": segmentation_weights,
         "segmentation_map": segmentation_map,
     }
-    run = workflow(
-        arch,
-        recipe=options.parse_settings(recipe, "--recipe"),
-        out=out,
-        space=space,
-        log_every=log_every,
-        checkpoint_every=checkpoint_every,
-        extractor=extractor,
-        inception_weights=inception_weights,
-        tensorboard=tensorboard,
-        seed=seed,
-        device=options.checked_device(device),
-        devices=devices,
-        precision=precision,
-        graphs=graphs,
+    settings: dict[str, Any] = {
+        "recipe": options.parse_settings(recipe, "--recipe"),
+        "space": space,
+        "log_every": log_every,
+        "checkpoint_every": checkpoint_every,
+        "extractor": extractor,
+        "inception_weights": inception_weights,
+        "tensorboard": tensorboard,
+        "seed": seed,
+        "device": options.checked_device(device),
+        "devices": devices,
+        "precision": precision,
+        "graphs": graphs,
         **{name: value for name, value in of_one_kind.items() if value is not None},
-    )
-    _emit(run, as_json=json)
+    }
+    if profile:
+        assert arch is not None
+        table = profile_training(arch, **settings)
+        options.emit({"profile": table}, as_json=json, text=table)
+        return
+    _emit(workflow(arch, out=out, **settings), as_json=json)
 
 
 def _emit(run: Run, *, as_json: bool) -> None:

@@ -98,9 +98,7 @@ def train(
         CollapseError: all samples are the same image.
         InputError: a checkpoint that cannot be read or is of other networks.
     """
-    for module in task.modules.values():
-        module.to(machine.device)
-    machine.tune(task.optimizers.values())
+    prepare(task, machine)
     start, rows = (0, []) if folder is None else _resume(task, folder)
     losses: list[Mapping[str, Tensor]] = []
     gpus = [machine.device] if machine.device.type == "cuda" else []
@@ -121,6 +119,13 @@ def train(
                     _keep(task, row, folder, saves=saves)
                 machine.wait()
     return rows
+
+
+def prepare(task: Task, machine: Machine) -> None:
+    """Bring a task to the device, and its optimisers into the form that is fastest there."""
+    for module in task.modules.values():
+        module.to(machine.device)
+    machine.tune(task.optimizers.values())
 
 
 def _mean_losses(losses: list[Mapping[str, Tensor]], done: int, machine: Machine) -> Row:

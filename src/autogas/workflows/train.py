@@ -20,6 +20,7 @@ from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import Machine, launch
 from autogas.training.pictures import loss_curves
+from autogas.training.profiling import profiled
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 from autogas.workflows.gan_trainer import GANTrainer
 from autogas.workflows.trainer import AnyTrainer, ExportableTask, Reader
@@ -89,6 +90,29 @@ def train(
         about = {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": trainer.steps}
         run.finish({**about, **results.model_dump()})
     return run
+
+
+def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Any) -> str:
+    """Where the time of a step goes: the operations that take most of it, as a table; nothing is kept.
+
+    Args:
+        arch: as for :func:`train`.
+        steps: how many are measured, after as many that are not.
+        rows: operations to show.
+        **settings: as for :func:`train`; on a GPU steps are profiled without a graph, which has no operations.
+
+    Raises:
+        InputError: as :func:`train`.
+    """
+    trainer = read(from_anywhere({"arch": arch, "recipe": {}, **settings}))
+    s = trainer.settings
+    trainer.check(None)
+    return launch(_profiled, s.model_dump_json(), steps, rows, device=s.device, precision=s.precision, graphs="off")
+
+
+def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> str:
+    trainer = read(json.loads(settings_json))
+    return profiled(trainer.task(), machine, steps=steps, rows=rows, seed=trainer.settings.seed)
 
 
 def read(given: Mapping[str, Any]) -> AnyTrainer:
