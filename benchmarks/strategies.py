@@ -141,13 +141,14 @@ def searched(game: Game, strategy: Strategy[Sum], evaluations: int) -> Sum:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", nargs="*", default=list(POOL), help="which of the three")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)
     grammar = SumGrammar(2)
-    tables = {name: Table(name, grammar, options.out, options.jobs) for name in POOL}
+    tables = {name: Table(name, grammar, options.out, options.jobs) for name in options.benchmarks}
     place = {term: i for i, term in enumerate(grammar.terms())}
     reached: dict[str, list[float]] = {"enumeration": [], "random": [], "evolution": []}
     for seed in range(options.seeds):

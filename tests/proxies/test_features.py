@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autogas import InputError, score
-from autogas.proxies.features import as_feature
+from autogas import InputError, explain, score
+from autogas.proxies.features import Fold, as_feature, fold_of, row_means
 
 
 def noise(*shape, seed=0):
@@ -146,3 +146,61 @@ def test_an_exported_graph_scores_as_its_module():
     graph = torch.export.export(net, (x,)).module()
     for proxy in ("autogas", "separation", "nwot"):
         assert score(graph, x, proxy) == pytest.approx(score(net, x, proxy), rel=1e-6)
+
+
+def test_rows_are_placed_by_what_moves_when_samples_are_reversed():
+    x = noise(4, 3, 8)
+    for fold, rows, reversed_rows in (
+        (Fold.OUTER, x.flatten(0, 1), x.flip(0).flatten(0, 1)),
+        (Fold.INNER, x.transpose(0, 1).flatten(0, 1), x.flip(0).transpose(0, 1).flatten(0, 1)),
+        (Fold.NONE, x.flatten(0, 1), x.flatten(0, 1)),
+    ):
+        assert fold_of(row_means(rows), row_means(reversed_rows), 4) is fold
+    assert torch.equal(as_feature(x.transpose(0, 1).flatten(0, 1), 4, Fold.INNER), x)
+    assert as_feature(x.flatten(0, 1), 4, Fold.NONE) is None
+
+
+class TimeFirst(Frames):
+    """Frames that are folded with the samples inside."""
+
+    def forward(self, x):
+        n = len(x)
+        x = x.permute(2, 0, 1, 3, 4).flatten(0, 1)
+        x = self.last(F.relu(self.first(x)))
+        return x.view(-1, n, *x.shape[1:]).permute(1, 2, 0, 3, 4)
+
+
+@pytest.mark.parametrize("proxy", ["autogas", "nwot", "convolutions > covariance > eigenvalue_max"])
+def test_frames_that_are_folded_the_other_way_score_alike(proxy):
+    x = noise(4, 3, 5, 8, 8)
+    outer, inner = Frames(folded=True), TimeFirst(folded=True)
+    inner.load_state_dict(outer.state_dict())
+    assert score(inner, x, proxy) == pytest.approx(score(outer, x, proxy), rel=1e-5)
+
+
+class Hypernetwork(nn.Module):
+    """A weight of eight rows is made by layers that see no sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.maker = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 5))
+        self.last = nn.Linear(8, 5)
+        self.register_buffer("codes", noise(8, 3, seed=1))
+
+    def forward(self, x):
+        return F.relu(F.linear(x, self.maker(self.codes).T)) + F.relu(self.last(x))
+
+
+@pytest.mark.filterwarnings("ignore:1 of 3 layers have no dimension of samples")
+def test_rows_that_are_no_samples_are_left_out():
+    net, x = Hypernetwork(), noise(4, 8)
+    reasons = [layer.left_out for layer in explain(net, x, "autogas").layers if layer.module.startswith("maker")]
+    assert reasons == 3 * ["the rows are not those of samples: 8 for 4 samples"]
+    values = [layer.values[0] for layer in explain(net, x, "gram > trace > sum").layers]
+    assert sum(value is not None for value in values) == 2
+    other = Hypernetwork()
+    other.load_state_dict(net.state_dict())
+    other.codes = torch.cat([net.codes, torch.zeros(1, 3)])  # nine rows, which are no multiple of four samples
+    other.maker.register_forward_hook(lambda module, given, made: made[:8])
+    assert score(net, x, "autogas") == score(other, x, "autogas")
+    assert score(net, x, "nwot") == score(other, x, "nwot")

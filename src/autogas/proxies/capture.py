@@ -7,6 +7,7 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,9 +21,13 @@ from autogas.proxies.features import (
     LAYERS,
     NORMALISATIONS,
     RECURRENT,
+    Fold,
     Function,
     as_feature,
+    fold_of,
+    is_folded,
     known,
+    row_means,
     without_bias,
 )
 from autogas.proxies.isolation import unchanged, written
@@ -65,12 +70,21 @@ class Watch(Interceptor):
     Args:
         batch_size: a feature ``[N, …]`` has one entry a sample; what has another length is none.
         outputs: functions whose output is a feature.
+        folds: how the rows of folded features belong to samples, by number of the feature, see :func:`folds_of`.
     """
 
-    def __init__(self, batch_size: int, outputs: frozenset[Function] = LAYERS) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        outputs: frozenset[Function] = LAYERS,
+        folds: Mapping[int, Fold] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.outputs = outputs
+        self.folds = folds
+        self.folded: dict[int, Tensor] = {}
+        self._number = 0
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
 
@@ -97,6 +111,14 @@ class Watch(Interceptor):
         """Look at a rectifier's input or a layer's output; returns what the network goes on with as that output."""
         return feature
 
+    def as_feature(self, tensor: Tensor) -> Tensor | None:
+        """The tensor with its samples first, or None; to be called once for each, in order."""
+        number = self._number
+        self._number += 1
+        if is_folded(tensor, self.batch_size):
+            self.folded[number] = row_means(tensor)
+        return as_feature(tensor, self.batch_size, self.folds.get(number, Fold.OUTER))
+
     def must_be_finite(self) -> None:
         """Raises ``InputError`` when a feature is not finite."""
         if self.finiteness.failure:
@@ -106,15 +128,17 @@ class Watch(Interceptor):
 class _Offer(Watch):
     """Hand the selected features to their consumers."""
 
-    def __init__(self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int) -> None:
+    def __init__(
+        self, consumers: Sequence[tuple[Selector, Consumer]], batch_size: int, folds: Mapping[int, Fold]
+    ) -> None:
         normalised = any(selects(F.batch_norm) for selects, _ in consumers)
-        super().__init__(batch_size, LAYERS | NORMALISATIONS if normalised else LAYERS)
+        super().__init__(batch_size, LAYERS | NORMALISATIONS if normalised else LAYERS, folds)
         self.consumers = consumers
         self.on_miss: Callable[[Function], None] | None = None
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Offer a feature to every consumer."""
-        samples = as_feature(feature, self.batch_size)
+        samples = self.as_feature(feature)
         if samples is not None:
             for selects, consume in self.consumers:
                 if selects(func):
@@ -131,18 +155,30 @@ def run(
     seed: int = 0,
     on_write: Iterable[Callable[[Sequence[int]], None]] = (),
     on_miss: Callable[[Function], None] | None = None,
+    folds: Mapping[int, Fold] = MappingProxyType({}),
+    folded: dict[int, Tensor] | None = None,
 ) -> tuple[Any, str]:
     """One forward pass of ``model(*inputs)`` with consumers watching.
 
     The network and all random states are the same afterwards, see :func:`unchanged`. Layers that draw random numbers,
-    such as dropout, draw those of ``seed``. ``on_write`` is told of memories before the network may write them, see
-    :func:`~autogas.proxies.isolation.written`; ``on_miss`` of functions whose tensor has no dimension of samples.
+    such as dropout, draw those of ``seed``.
+
+    Args:
+        model: the network.
+        inputs: its arguments.
+        consumers: get the features of the functions that they select.
+        seed: of the layers that draw random numbers.
+        on_write: told of memories before the network may write them, see
+            :func:`~autogas.proxies.isolation.written`.
+        on_miss: told of functions whose tensor has no dimension of samples.
+        folds: see :class:`Watch`.
+        folded: gets the means of rows of features that have more rows than samples.
 
     Returns:
         The network's output, and why the network cannot be scored, or empty.
     """
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
-    watch = _Offer(consumers, len(inputs[0]))
+    watch = _Offer(consumers, len(inputs[0]), folds)
     with unchanged(model, inputs, told=True) as network, torch.no_grad(), watch:
         watch.tell = [network.expect, *on_write]
         watch.on_miss = on_miss
@@ -151,7 +187,32 @@ def run(
     reason = failure(output)
     if reason == IGNORES and _starts_at_zero(model, inputs, seed):
         reason = ""
+    if folded is not None:
+        folded.update(watch.folded)
     return output, reason or watch.finiteness.failure
+
+
+def folds_of(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    selectors: Iterable[Selector],
+    folded: Mapping[int, Tensor],
+    seed: int = 0,
+) -> dict[int, Fold]:
+    """How the rows of folded features belong to samples, from a pass in which the samples come in reverse.
+
+    Args:
+        model: the network.
+        inputs: of the pass before.
+        selectors: of that pass.
+        folded: means of rows of that pass, by number of the feature.
+        seed: of that pass.
+    """
+    n = len(inputs[0])
+    turned = tuple(x.flip(0) if x.dim() and len(x) == n else x for x in inputs)
+    others: dict[int, Tensor] = {}
+    run(model, turned, [(selects, lambda _: None) for selects in selectors], seed, folded=others)
+    return {number: fold_of(rows, others.get(number, rows), n) for number, rows in folded.items()}
 
 
 def _starts_at_zero(model: nn.Module, inputs: tuple[Tensor, ...], seed: int) -> bool:

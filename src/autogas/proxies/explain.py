@@ -18,10 +18,10 @@ from torch.nn.modules import module as hooks
 
 from autogas.errors import InputError
 from autogas.proxies.binding import Bound, Inputs, bind, hidden
-from autogas.proxies.capture import Watch
+from autogas.proxies.capture import Watch, folds_of
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy, measured_prefixes
-from autogas.proxies.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Function, as_feature, why_not
+from autogas.proxies.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
 from autogas.proxies.grammar import apply_tail
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import varies
@@ -144,15 +144,18 @@ def explain(
 class _List(Watch):
     """Notes every call that has a feature, be it one or not."""
 
-    def __init__(self, batch_size: int, path: Callable[[], str]) -> None:
-        super().__init__(batch_size, LAYERS | NORMALISATIONS)
+    def __init__(self, batch_size: int, path: Callable[[], str], folds: Mapping[int, Fold]) -> None:
+        super().__init__(batch_size, LAYERS | NORMALISATIONS, folds)
         self.path = path
         self.layers: list[Layer] = []
 
     def see(self, func: Function, feature: Tensor) -> Tensor:
         """Note a feature."""
-        samples = as_feature(feature, self.batch_size)
+        number = len(self.layers)
+        samples = self.as_feature(feature)
         left_out = why_not(feature, self.batch_size) if samples is None else ""
+        if self.folds.get(number) is Fold.NONE:
+            left_out = f"{Fold.NONE.value}: {feature.shape[0]} for {self.batch_size} samples"
         if samples is not None and not (samples[0].numel() > 1 and varies(samples)):
             left_out = "does not vary over the samples"
         kind = "activations" if func in ACTIVATIONS else "convolutions" if func in LAYERS else "normalisations"
@@ -162,13 +165,21 @@ class _List(Watch):
 
 
 def _seen(network: nn.Module, tensors: tuple[Tensor, ...], seed: int) -> list[Layer]:
+    watch = _listed(network, tensors, seed, {})
+    if watch.folded:
+        folds = folds_of(network, tensors, [lambda _: True], watch.folded, seed)
+        watch = _listed(network, tensors, seed, folds)
+    return watch.layers
+
+
+def _listed(network: nn.Module, tensors: tuple[Tensor, ...], seed: int, folds: Mapping[int, Fold]) -> _List:
     inner = network.model if isinstance(network, Bound) else network
     with unchanged(network, tensors), _paths(inner) as path, torch.no_grad():
         seed_everything(seed, tensors)
-        watch = _List(len(tensors[0]), path)
+        watch = _List(len(tensors[0]), path, folds)
         with watch:
             network(*(x.clone() for x in tensors))
-    return watch.layers
+    return watch
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -46,12 +47,30 @@ def known(func: Function) -> Function:
     return func
 
 
-def as_feature(tensor: Tensor, samples: int) -> Tensor | None:
+class Fold(enum.Enum):
+    """How rows that are more than samples belong to them."""
+
+    OUTER = "the rows of a sample are neighbours"
+    INNER = "the rows of a sample are as far apart as there are samples"
+    NONE = "the rows are not those of samples"
+
+
+def is_folded(tensor: Tensor, samples: int) -> bool:
+    """Whether a tensor has a multiple of the samples as rows."""
+    return tensor.dim() > 1 and len(tensor) > samples and len(tensor) % samples == 0
+
+
+def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor | None:
     """A tensor as ``[N, …]`` with N samples first, or None where none of its dimensions is the samples.
 
     Networks fold what belongs to a sample into the batch: frames, patches, points of a ray, tokens. A first dimension
-    of k N, with the k of a sample side by side, is unfolded to ``[N, C, k, …]``, or ``[N, k, C]`` of vectors; a
-    sequence ``[T, N, C]`` is turned; samples that are groups of one convolution, ``[1, N C, …]``, are taken apart.
+    of k N is unfolded to ``[N, C, k, …]``, or ``[N, k, C]`` of vectors; a sequence ``[T, N, C]`` is turned; samples
+    that are groups of one convolution, ``[1, N C, …]``, are taken apart.
+
+    Args:
+        tensor: of any shape.
+        samples: N.
+        fold: how k N rows belong to samples, see :func:`fold_of`.
 
     Examples:
         >>> shapes = ((12, 8, 5, 5), (12, 8), (7, 4, 8), (1, 32, 5, 5))
@@ -67,10 +86,38 @@ def as_feature(tensor: Tensor, samples: int) -> Tensor | None:
         return tensor.transpose(0, 1)
     if first == 1 and tensor.dim() > 2 and second > samples and second % samples == 0:
         return tensor[0].reshape(samples, second // samples, *tensor.shape[2:])
-    if first > samples and first % samples == 0:
-        unfolded = tensor.reshape(samples, first // samples, *tensor.shape[1:])
-        return unfolded if tensor.dim() == 2 else unfolded.movedim(2, 1)
-    return None
+    if not is_folded(tensor, samples) or fold is Fold.NONE:
+        return None
+    inside = first // samples
+    if fold is Fold.OUTER:
+        unfolded = tensor.reshape(samples, inside, *tensor.shape[1:])
+    else:
+        unfolded = tensor.reshape(inside, samples, *tensor.shape[1:]).transpose(0, 1)
+    return unfolded if tensor.dim() == 2 else unfolded.movedim(2, 1)
+
+
+def row_means(tensor: Tensor) -> Tensor:
+    """What :func:`fold_of` compares, ``[rows]``."""
+    return tensor.detach().flatten(1).double().mean(1).cpu()
+
+
+def fold_of(rows: Tensor, reversed_rows: Tensor, samples: int) -> Fold:
+    """How rows belong to samples, from the means of rows of a pass and of one whose samples came in reverse.
+
+    That may be inexact, as where dropout draws by place. What fits best must fit clearly better than rows that do not
+    move.
+    """
+    if rows.shape != reversed_rows.shape:
+        return Fold.NONE
+    inside = len(rows) // samples
+    expected = {
+        Fold.OUTER: rows.view(samples, inside).flip(0).flatten(),
+        Fold.INNER: rows.view(inside, samples).flip(1).flatten(),
+        Fold.NONE: rows,
+    }
+    misfit = {fold: float((reversed_rows - moved).square().sum()) for fold, moved in expected.items()}
+    best = min(misfit, key=lambda fold: misfit[fold])
+    return best if misfit[best] < 0.5 * misfit[Fold.NONE] else Fold.NONE
 
 
 def why_not(tensor: Tensor, samples: int) -> str:

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.capture import Watch
-from autogas.proxies.features import ACTIVATIONS, as_feature
+from autogas.proxies.capture import Watch, activations, convolutions, folds_of
+from autogas.proxies.features import ACTIVATIONS, Fold
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import tensors
 from autogas.seeding import seed_everything, torch_generator
@@ -213,18 +213,28 @@ class Probe:
 
     @shared
     def recorded(self) -> Recorded:
-        """One forward pass on :attr:`inputs` with its graph and features, or two where layers work in place.
+        """One forward pass on :attr:`inputs` with its graph and features.
+
+        More where layers work in place, and where features have more rows than samples.
 
         Raises:
             InputError: the output or a feature is not finite.
         """
         inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in self.inputs)
-        for copies in (False, True):
+        copies, folds = False, dict[int, Fold]()
+        while True:
             record = Recorded(inputs)
-            watch = _Record(record, copies=copies)
+            watch = _Record(record, copies=copies, folds=folds)
             with torch.enable_grad():
                 record.output = self.run(inputs, None, watch)
-            if not watch.overwritten:
+            if watch.overwritten and not copies:
+                copies = True
+            elif watch.folded and not folds:
+                layers = (convolutions, activations)
+                folds = folds_of(self.model, self.inputs, layers, watch.folded, self.seed)
+                if all(fold is Fold.OUTER for fold in folds.values()):
+                    break
+            else:
                 break
         if not all(bool(x.isfinite().all()) for x in tensors(record.output)):
             raise InputError("the output of the network is not finite")
@@ -304,10 +314,11 @@ class _Record(Watch):
     Args:
         record: what they are added to.
         copies: keep them apart from what the network goes on with, which it may overwrite.
+        folds: see :class:`Watch`.
     """
 
-    def __init__(self, record: Recorded, *, copies: bool) -> None:
-        super().__init__(len(record.inputs[0]))
+    def __init__(self, record: Recorded, *, copies: bool, folds: Mapping[int, Fold]) -> None:
+        super().__init__(len(record.inputs[0]), folds=folds)
         self.record = record
         self.copies = copies
         self._versions: list[tuple[Tensor, int]] = []
@@ -326,7 +337,7 @@ class _Record(Watch):
         return feature.clone() if self.copies else feature
 
     def _keep(self, features: list[Tensor], feature: Tensor) -> None:
-        samples = as_feature(feature, self.batch_size)
+        samples = self.as_feature(feature)
         if samples is not None:
             features.append(samples)
             self._versions.append((feature, feature._version))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, liveness
 from autogas.proxies.expression import Prefix
-from autogas.proxies.features import Function
+from autogas.proxies.features import Fold, Function
 from autogas.proxies.isolation import memory_of
 from autogas.proxies.moments import Moments, moments
 from autogas.proxies.parts import WHOLE, get_part
@@ -222,23 +222,45 @@ def measure(
     """
     if inputs[0].dim() < 2 or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: accepted are batches [N, …] of at least 2 samples")
-    accumulators = _accumulators(prefixes, parts)
-    selectors = [(REGISTRY[Stage.LAYERS][layers].function, accumulators[layers]) for layers in accumulators]
-    on_write = [accumulator.on_write for accumulator in accumulators.values()]
-    missed: list[Function] = []
     start = time.perf_counter()
-    _, failure = capture.run(model, inputs, selectors, seed, on_write, missed.append)
-    absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
-    if absent:
-        convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
-        instead = [(convolutions, accumulator) for accumulator in absent]
-        capture.run(model, inputs, instead, seed, [accumulator.on_write for accumulator in absent])
+    accumulators, failure, left_out, folds = _pass(model, inputs, prefixes, seed, parts, {})
+    if any(fold is not Fold.OUTER for fold in folds.values()):
+        accumulators, failure, left_out, _ = _pass(model, inputs, prefixes, seed, parts, folds)
     total = time.perf_counter() - start
     found = _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
     if any(accumulator.lost for accumulator in accumulators.values()):
         return measure(model, inputs, prefixes, seed=seed)
-    left_out = sum(any(selects(func) for selects, _ in selectors) for func in missed)
     return dataclasses.replace(found, left_out=left_out)
+
+
+def _pass(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    prefixes: Sequence[Prefix],
+    seed: int,
+    parts: Mapping[str, frozenset[str]] | None,
+    folds: Mapping[int, Fold],
+) -> tuple[dict[str, _LayerAccumulator], str, int, Mapping[int, Fold]]:
+    """Accumulators, why there is no score, layers left out, and how folded rows should have been taken.
+
+    Features are taken as ``folds`` say; without, as if the rows of a sample were neighbours, and it is looked up how.
+    """
+    accumulators = _accumulators(prefixes, parts)
+    selects = {layers: REGISTRY[Stage.LAYERS][layers].function for layers in accumulators}
+    consumers = [(selects[layers], accumulator) for layers, accumulator in accumulators.items()]
+    missed: list[Function] = []
+    folded: dict[int, Tensor] = {}
+    on_write = [accumulator.on_write for accumulator in accumulators.values()]
+    _, failure = capture.run(model, inputs, consumers, seed, on_write, missed.append, folds, folded)
+    absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
+    if absent:
+        convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
+        instead = [(convolutions, accumulator) for accumulator in absent]
+        capture.run(model, inputs, instead, seed, [accumulator.on_write for accumulator in absent], folds=folds)
+    if folded and not folds:
+        folds = capture.folds_of(model, inputs, selects.values(), folded, seed)
+    left_out = sum(any(select(func) for select in selects.values()) for func in missed)
+    return accumulators, failure, left_out, folds
 
 
 @torch.no_grad()
