@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from autogas.datasets import Images
@@ -42,6 +43,17 @@ class GANRecipe(BaseModel):
     clip: float | None = Field(None, gt=0, description="largest norm of the gradients of a network")
     discriminator: str = Field("eagan-best-cifar10", description="architecture of eagan-discriminator")
     discriminator_width: int = Field(128, ge=1, description="its channels")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_version(cls, given: Any) -> Any:
+        return of_any_version(given) if isinstance(given, Mapping) else given
+
+
+def of_any_version(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe; one that says all but ``average_ramp`` was written by a version whose averages had no ramp."""
+    older = GANRecipe.model_fields.keys() - recipe.keys() == {"average_ramp"}
+    return {**recipe, "average_ramp": False} if older else dict(recipe)
 
 
 PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {

@@ -13,7 +13,7 @@ from autogas.metrics import FeatureExtractor, FeatureStatistics
 from autogas.seeding import torch_generator
 from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
 from autogas.training.export import load_generator
-from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task
+from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task, of_any_version
 from autogas.training.pictures import sample_grid
 from autogas.workflows.evaluate import Evaluation, Generate, evaluate_generator, reference_statistics
 from autogas.workflows.trainer import Trainer, TrainSettings
@@ -55,7 +55,7 @@ class GANTrainer(Trainer[GANTrainSettings]):
         dataset = given.get("dataset", "cifar10")
         published = PUBLISHED_RECIPES.get(dataset, GANRecipe()).model_dump()
         images = "stl10-unlabeled" if dataset == "stl10" else dataset
-        recipe = {**published, **given.get("recipe", {})}
+        recipe = {**published, **of_any_version(given.get("recipe", {}))}
         return cls(GANTrainSettings.model_validate({"images": images, **given, "recipe": recipe}))
 
     @property
