@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autogas import explain, score
+from autogas import InputError, explain, score
 
 
 def noise(*shape):
@@ -126,8 +126,12 @@ def test_a_score_of_a_part_warns():
 def test_scripted_parts_are_told_of(net):
     x = noise(4, 3, 8, 8)
     net.body = torch.jit.script(net.body)
-    with pytest.warns(UserWarning, match="scripted modules, whose layers are not seen"):
-        score(net, x, "convolutions > gram > trace")
+    for proxy in ("convolutions > gram > trace", "snip"):
+        with pytest.warns(UserWarning, match="scripted modules, whose layers are not seen"):
+            score(net, x, proxy)
+    assert score(net, x, "macs") > 0
+    with pytest.raises(InputError, match="the network is a scripted module, whose layers are not seen"):
+        score(net.body, x, "snip")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert explain(net, x, "convolutions > gram > trace").hidden > 0

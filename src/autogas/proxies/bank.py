@@ -26,7 +26,7 @@ from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, get_space
 
-FORMAT = 8
+FORMAT = 9
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
 
 
@@ -134,7 +134,7 @@ class FeatureBank:
         if self.device != "cpu":
             model, inputs = model.to(self.device), tuple(x.to(self.device) for x in inputs)
         build = time.perf_counter() - start
-        statistics = measure(model, inputs, self.prefixes)
+        statistics = measure(model, inputs, self.prefixes, seed=self.seed)
         return Statistics(**{**vars(statistics), "seconds": {"build": build, **statistics.seconds}})
 
     def fill(self, archs: Sequence[Hashable], *, jobs: int = 1) -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from autogas.errors import InputError
@@ -73,12 +74,13 @@ def score_many(
     if isinstance(proxies, str):
         raise InputError(f"proxies {proxies!r}: accepted is a list, [{proxies!r}]; score takes one")
     named = {str(p): _proxy(p) for p in proxies}
+    _look_into(network, named)
     expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
     out: dict[str, float] = {}
     if expressions:
         prefixes, parts = measured_prefixes(expressions.values()), parts_read(expressions.values())
         statistics = measure(network, tensors, prefixes, seed=seed, parts=parts)
-        _warn(network, statistics)
+        _warn(statistics)
         evaluator = Evaluator([statistics])
         for reason in evaluator.failures.values():
             raise InputError(f"the network has no score: {reason}")
@@ -93,7 +95,7 @@ def score_many(
     return out
 
 
-def _warn(network: nn.Module, statistics: Statistics) -> None:
+def _warn(statistics: Statistics) -> None:
     """Say that much of a network was not seen."""
     seen = sum(len(live) for live in statistics.live.values())
     if 3 * statistics.left_out > seen:
@@ -102,11 +104,22 @@ def _warn(network: nn.Module, statistics: Statistics) -> None:
             "out: autogas.explain(network, inputs) lists them",
             stacklevel=4,
         )
-    if hidden(network):
-        warnings.warn(
-            f"the network has {hidden(network)} scripted modules, whose layers are not seen: score it unscripted",
-            stacklevel=4,
-        )
+
+
+COUNTED = ("params", "macs")
+"""Scorers that see into scripted modules."""
+
+
+def _look_into(network: nn.Module, names: Iterable[str]) -> None:
+    """Refuse a scripted network, and warn of scripted parts, where a proxy wants to see their layers."""
+    if not hidden(network) or set(names) <= set(COUNTED):
+        return
+    if isinstance(network, torch.jit.ScriptModule):
+        raise InputError("the network is a scripted module, whose layers are not seen: score it unscripted")
+    warnings.warn(
+        f"the network has {hidden(network)} scripted modules, whose layers are not seen: score it unscripted",
+        stacklevel=4,
+    )
 
 
 def _proxy(given: object) -> Expression | Scorer:

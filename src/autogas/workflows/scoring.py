@@ -81,7 +81,7 @@ def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> 
     if expressions:
         shared = any(isinstance(scorer, Scorer) and scorer.of_architecture is None for scorer in named.values())
         statistics = _banked(here, arch, s, expressions.values()) or _measured_now(
-            probe if shared else network, expressions.values()
+            probe if shared else network, expressions.values(), s.seed
         )
         evaluator = Evaluator([statistics])
         reason = evaluator.failures.get(0, "")
@@ -110,23 +110,25 @@ def _banked(space: Space[Any], arch: Any, s: Scoring, expressions: Iterable[Expr
 
 
 def _measured_now(
-    source: Callable[[], Probe | tuple[nn.Module, tuple[torch.Tensor, ...]]], expressions: Iterable[Expression]
+    source: Callable[[], Probe | tuple[nn.Module, tuple[torch.Tensor, ...]]],
+    expressions: Iterable[Expression],
+    seed: int,
 ) -> Statistics:
     """Statistics from a pass of their own, or from that of a probe."""
     given, prefixes = source(), measured_prefixes(expressions)
     if isinstance(given, Probe):
         return _of_probe(given, prefixes)
-    return measure(*given, prefixes, parts=parts_read(expressions))
+    return measure(*given, prefixes, seed=seed, parts=parts_read(expressions))
 
 
 def _of_probe(probe: Probe, prefixes: Sequence[Prefix]) -> Statistics:
     """Statistics from the pass that other scorers read."""
     record = attempt(lambda: probe.recorded)
     if isinstance(record, Failure):  # of a pass with a graph, which statistics do not need
-        return measure(probe.model, probe.inputs, prefixes)
+        return measure(probe.model, probe.inputs, prefixes, seed=probe.seed)
     features = {"activations": record.activations, "convolutions": record.convolutions}
     if not {prefix.layers for prefix in prefixes} <= features.keys():
-        return measure(probe.model, probe.inputs, prefixes)
+        return measure(probe.model, probe.inputs, prefixes, seed=probe.seed)
     return measure_features(features, record.output, prefixes, forward_seconds=probe.seconds["recorded"])
 
 
