@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
     from autogas.proxies.score import score, score_many
     from autogas.runs import Run
-    from autogas.spaces import Cost, Space, get_space, list_spaces
+    from autogas.spaces import ChoiceSpace, Cost, Space, get_space, list_spaces, register_space
     from autogas.training.export import load_generator, load_translator
     from autogas.workflows.discover import discover
     from autogas.workflows.discover_across import discover_across
@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_PROXY",
     "Benchmark",
+    "ChoiceSpace",
     "Correlation",
     "Cost",
     "Explanation",
@@ -57,6 +58,7 @@ __all__ = [
     "load_translator",
     "parse_proxy",
     "rank",
+    "register_space",
     "score",
     "score_many",
     "search",
@@ -72,7 +74,7 @@ _HOMES = {
     "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
     "autogas.proxies.score": ("score", "score_many"),
     "autogas.runs": ("Run",),
-    "autogas.spaces": ("Cost", "Space", "get_space", "list_spaces"),
+    "autogas.spaces": ("ChoiceSpace", "Cost", "Space", "get_space", "list_spaces", "register_space"),
     "autogas.training.export": ("load_generator", "load_translator"),
     "autogas.workflows.discover": ("discover",),
     "autogas.workflows.discover_across": ("discover_across",),

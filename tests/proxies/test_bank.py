@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autogas.files import read_json
-from autogas.proxies.bank import FeatureBank, code_of, home
+from autogas.proxies.bank import FeatureBank, home
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.spaces import get_space
@@ -335,7 +335,6 @@ def test_the_code_that_builds_networks_is_part_of_the_key(tmp_path, monkeypatch)
             f"from autogas.spaces.eagan import EAGANGenerator\nclass Own(EAGANGenerator):\n    WIDTH = {width}\n"
         )
         monkeypatch.delitem(sys.modules, "own_space", raising=False)
-        code_of.cache_clear()
         seen.append(FeatureBank(importlib.import_module("own_space").Own(width=4)).folder)
     assert seen[0] != seen[1]
     ours = FeatureBank(get_space("eagan-generator", width=4))

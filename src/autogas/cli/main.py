@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import signal
 import sys
 import warnings
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from autogas import __version__
+from autogas import __version__, plugins
 from autogas.cli import bench, data, options
 from autogas.cli.catalogue import catalogue
 from autogas.cli.cifarnet import train_cifarnet
@@ -24,6 +25,7 @@ from autogas.cli.score import score
 from autogas.cli.search import search
 from autogas.cli.segmentation import train_segmentation
 from autogas.cli.train import train
+from autogas.cli.user_code import guarded
 from autogas.errors import InputError
 from autogas.memory import keep_freed_memory
 
@@ -44,11 +46,18 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def autogas(
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(help="Python file or module that adds spaces, primitives or scorers; also after the verb."),
+    ] = None,
 ) -> None:
     """Find good image generators without training them."""
+    for reference in plugin or ():
+        with guarded(f"--plugin {reference!r}"):
+            plugins.add(reference)
 
 
 app.command()(discover)
@@ -66,7 +75,22 @@ app.command(name="train-cifarnet", hidden=True)(train_cifarnet)
 app.command(name="train-segmentation", hidden=True)(train_segmentation)
 
 
-BESIDE_RESUME = ("--resume", "--jobs", "--json", "--name", "--store", "--help")
+def plugins_first(words: Sequence[str]) -> list[str]:
+    """The words with every ``--plugin REFERENCE`` before the verb, where the application looks for it."""
+    first: list[str] = []
+    rest: list[str] = []
+    given = iter(words)
+    for word in given:
+        if word == "--plugin":
+            first += [word, *itertools.islice(given, 1)]
+        elif word.startswith("--plugin="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return [*first, *rest]
+
+
+BESIDE_RESUME = ("--resume", "--plugin", "--jobs", "--json", "--name", "--store", "--help")
 """What says how and where to, and nothing of the result."""
 
 
@@ -95,7 +119,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with options.one_line_errors():
         check_resume(sys.argv[1:])
-        code = app(standalone_mode=False)
+        code = app(plugins_first(sys.argv[1:]), standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     raise SystemExit(code or 0)

@@ -6,11 +6,13 @@ import functools
 import hashlib
 import io
 import json
+import marshal
 import os
 import sys
 import time
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -35,15 +37,34 @@ def home() -> Path:
     return Path(os.environ.get("AUTOGAS_HOME") or platformdirs.user_data_dir("autogas"))
 
 
-@functools.cache
-def code_of(space: type[Space[Any]]) -> str:
-    """Digest of the sources that build the networks of a space: of the package's spaces, and of its own modules."""
-    files = set(Path(spaces.__file__).parent.rglob("*.py"))
-    for base in space.__mro__:
-        source = getattr(sys.modules.get(base.__module__), "__file__", None)
-        if source is not None and base is not object:
-            files.add(Path(source))
-    return checksum(file.read_bytes() for file in sorted(files))
+def code_of(space: Space[Any]) -> str:
+    """Digest of the code that builds the networks of a space.
+
+    That is the package's spaces, the modules of what makes the networks, and what was imported from beside those.
+    """
+    return _code_of(space.makers)
+
+
+@functools.lru_cache(maxsize=16)
+def _code_of(makers: tuple[object, ...]) -> str:
+    ours = Path(spaces.__file__).parent
+    files = set(ours.rglob("*.py"))
+    for maker in makers:
+        for one in maker.__mro__ if isinstance(maker, type) else (maker,):
+            source = getattr(sys.modules.get(one.__module__), "__file__", None)
+            standard = one.__module__.partition(".")[0] in sys.stdlib_module_names
+            if source is not None and not standard and ours not in Path(source).parents:
+                files |= _beside(Path(source))
+    texts = [marshal.dumps(maker.__code__) for maker in makers if isinstance(maker, FunctionType)]
+    return checksum([*texts, *(file.read_bytes() for file in sorted(files))])
+
+
+def _beside(file: Path) -> set[Path]:
+    """A file, and the others of its folder that are imported; of installed packages itself alone."""
+    if "site-packages" in file.parts:
+        return {file}
+    sources = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {file, *(Path(source) for source in sources if source is not None and Path(source).parent == file.parent)}
 
 
 class FeatureBank:
@@ -61,6 +82,7 @@ class FeatureBank:
         seed: of weights and noise.
         device: where networks run; part of the key, since devices round differently.
         root: folder of all banks; default ``<home>/features``.
+        code: digest of the code that builds networks, part of the key; default :func:`code_of`.
     """
 
     def __init__(
@@ -72,6 +94,7 @@ class FeatureBank:
         seed: int = 0,
         device: str = "cpu",
         root: Path | None = None,
+        code: str | None = None,
     ) -> None:
         self.space = space
         given = (*default_prefixes(), *named_prefixes()) if prefixes is None else prefixes
@@ -88,7 +111,7 @@ class FeatureBank:
             "seed": seed,
             "device": torch.device(device).type,
             "torch": torch.__version__,
-            "code": code_of(type(space)),
+            "code": code or code_of(space),
             "format": FORMAT,
         }
         digest = hashlib.blake2b(json.dumps(self.key, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -182,6 +205,7 @@ class FeatureBank:
             "seed": self.seed,
             "device": self.device,
             "root": self.root,
+            "code": self.key["code"],
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 
 import autogas.proxies.zoo  # noqa: F401 - fills the registry
+from autogas import plugins
 from autogas.errors import InputError, unknown
 from autogas.proxies.expression import SEPARATOR, Expression, Prefix, measured_prefixes, parse_proxy
 from autogas.proxies.scorer import SCORERS, Scorer
@@ -58,6 +59,7 @@ def get_proxy(name: str) -> Expression | Scorer:
         >>> str(get_proxy("autogas"))
         'swish > above_mean > gram > slogdet > pow2'
     """
+    plugins.load()
     if name in EXPRESSIONS:
         return parse_proxy(EXPRESSIONS[name])
     if name in SCORERS:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
+from collections.abc import Callable
 from typing import Any
 
+from autogas import plugins
 from autogas.errors import InputError, unknown
 from autogas.spaces.base import Space
+from autogas.spaces.choice import Choices, ChoiceSpace
 from autogas.spaces.cost import Cost
 from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.translation import ResNetTranslation, SPADETranslation
 from autogas.spaces.transnas import TransNAS, TransNASMacro, TransNASMicro
 
-SPACES: dict[str, type[Space[Any]]] = {
+SPACES: dict[str, Callable[..., Space[Any]]] = {
     space.name: space
     for space in (
         TransNAS,
@@ -26,6 +30,35 @@ SPACES: dict[str, type[Space[Any]]] = {
 }
 
 
+def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = False) -> None:
+    """Make a space known by its name, to everything that takes the name of a space.
+
+    Other processes (``jobs``) know it only if a plug-in registers it: a file or module given as ``--plugin``.
+
+    Args:
+        space: a space, which has no settings then, or its class.
+        replace: take the place of a space of that name without a warning.
+
+    Warns:
+        UserWarning: there was a space of that name, which is replaced.
+    """
+    if space.name in SPACES and not replace:
+        warnings.warn(f"space {space.name!r} is replaced", stacklevel=2)
+    SPACES[space.name] = space if isinstance(space, type) else _Fixed(space)
+
+
+class _Fixed:
+    """Gives the same space always."""
+
+    def __init__(self, space: Space[Any]) -> None:
+        self._space = space
+
+    def __call__(self, **settings: Any) -> Space[Any]:
+        if settings:
+            raise InputError(f"space {self._space.name} has no settings: {', '.join(settings)} given")
+        return self._space
+
+
 def list_spaces(pattern: str = "*") -> list[str]:
     """Names of all search spaces that match a wildcard pattern.
 
@@ -33,6 +66,7 @@ def list_spaces(pattern: str = "*") -> list[str]:
         >>> list_spaces("transnas-*")
         ['transnas-macro', 'transnas-micro']
     """
+    plugins.load()
     return sorted(fnmatch.filter(SPACES, pattern))
 
 
@@ -46,6 +80,7 @@ def get_space(name: str, /, **settings: Any) -> Space[Any]:
         >>> len(get_space("transnas-macro"))
         3256
     """
+    plugins.load()
     if name not in SPACES:
         raise unknown("space", name, SPACES)
     try:
@@ -54,4 +89,4 @@ def get_space(name: str, /, **settings: Any) -> Space[Any]:
         raise InputError(f"space {name}: {error}") from None
 
 
-__all__ = ["SPACES", "Cost", "Space", "get_space", "list_spaces"]
+__all__ = ["SPACES", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]

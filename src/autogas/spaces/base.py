@@ -38,6 +38,11 @@ class Space(ABC, Generic[A]):
     def settings(self) -> Mapping[str, object]:
         """Every setting that changes a network or its input; ``get_space(name, **settings)`` is the same space."""
 
+    @property
+    def makers(self) -> tuple[object, ...]:
+        """Classes and functions whose code makes the networks: when it changes, what was measured counts no more."""
+        return (type(self),)
+
     @abstractmethod
     def parse(self, text: str) -> A:
         """Read an architecture string; raises ``InputError`` for one outside the space."""

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.datasets import Images, load_images
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
-from autogas.errors import InputError, unknown
+from autogas.errors import InputError
 from autogas.metrics import FeatureAccumulator, FeatureExtractor, FeatureStatistics, get_extractor
-from autogas.spaces import SPACES, get_space
+from autogas.spaces import get_space, list_spaces
 from autogas.spaces.eagan import EAGANGenerator
 from autogas.training.autoencoder import AutoencoderRecipe, AutoencoderResult, fit_autoencoder
 from autogas.training.gan import GANRecipe, gan_task
@@ -96,12 +96,11 @@ class Training:
 
 def training_of(space: str) -> Training:
     """How networks of a space are trained; raises ``InputError`` for a space without a training or an unknown one."""
-    if space not in SPACES:
-        raise unknown("space", space, SPACES)
-    if SPACES[space].family not in TRAININGS:
-        accepted = ", ".join(name for name in sorted(SPACES) if SPACES[name].family in TRAININGS)
+    family = get_space(space).family
+    if family not in TRAININGS:
+        accepted = ", ".join(name for name in list_spaces() if get_space(name).family in TRAININGS)
         raise InputError(f"space {space!r}: benchmarks can be built of {accepted}")
-    return TRAININGS[SPACES[space].family]
+    return TRAININGS[family]
 
 
 def load_autoencoder_images(s: AutoencoderBuildSettings) -> tuple[Images, Images]:

@@ -6,10 +6,10 @@ import functools
 from typing import Any
 
 from autogas.errors import InputError
-from autogas.proxies.counting import count_macs
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space
+from autogas.spaces.counting import count_macs
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -1,0 +1,199 @@
+"""A search space in a few lines: what can be chosen, and a function from the choices to a network."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+
+from autogas.errors import InputError, unknown
+from autogas.seeding import derive_seed
+from autogas.spaces.base import Space
+from autogas.spaces.cost import Cost
+from autogas.spaces.counting import count_macs
+
+DRAWS = 10_000
+"""Draws after which a constraint that admitted none is taken for one that admits none."""
+
+
+class Choices(dict[str, Any]):
+    """One architecture: a value for each name; frozen, and its text parses back to it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(str(self))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        raise TypeError("an architecture cannot be changed")
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.items())
+
+
+Shapes: TypeAlias = Sequence[Sequence[int]]
+
+
+class ChoiceSpace(Space[Choices]):
+    """Every combination of some choices that a constraint admits.
+
+    Args:
+        name: of the space; letters, digits, ``-`` and ``_``.
+        choices: values by name; their texts must differ and hold no comma.
+        build: makes the network from a value for each name, by keyword, with torch's own initialisation.
+        inputs: shape of one sample of each input of a network.
+        constraint: says of values by keyword whether they belong to the space; None: all do.
+        traits: counts by name, of values by keyword, to hold proxies against.
+
+    Raises:
+        InputError: no choice, values that are told apart by nothing, or a constraint that admits none.
+
+    Examples:
+        >>> def build(width, depth):
+        ...     layers = [nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()) for _ in range(depth)]
+        ...     return nn.Sequential(nn.Conv2d(3, width, 1), *layers, nn.Conv2d(width, 3, 1))
+        >>> space = ChoiceSpace("plain", {"width": [8, 16], "depth": range(1, 4)}, build, [(3, 16, 16)])
+        >>> len(space), str(next(space.enumerate())), space.cost(space.parse("width=8,depth=1")).params
+        (6, 'width=8,depth=1', 643)
+    """
+
+    family = "choices"
+
+    def __init__(
+        self,
+        name: str,
+        choices: Mapping[str, Sequence[Any]],
+        build: Callable[..., nn.Module],
+        inputs: Shapes,
+        *,
+        constraint: Callable[..., bool] | None = None,
+        traits: Callable[..., Mapping[str, float]] | None = None,
+    ) -> None:
+        self.name = name
+        self.family = name
+        self._choices = {key: tuple(values) for key, values in choices.items()}
+        self._texts = {key: {str(value): value for value in values} for key, values in self._choices.items()}
+        self._build = build
+        self._inputs = tuple(tuple(shape) for shape in inputs)
+        self._constraint = constraint or (lambda **_: True)
+        self._traits = traits
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise InputError(f"space {name!r}: accepted are letters, digits, - and _")
+        for key, texts in self._texts.items():
+            if not texts or len(texts) < len(self._choices[key]) or any("," in text for text in texts):
+                raise InputError(
+                    f"space {name}, choice {key!r}: accepted are values whose texts differ, without commas"
+                )
+        if not self._choices or not self._inputs:
+            raise InputError(f"space {name}: accepted are one choice or more, and one shape of an input or more")
+        self._size: int | None = None
+        self.sample(np.random.default_rng(0))
+
+    @property
+    def image_size(self) -> int:  # type: ignore[override]
+        """Height of the first input, 1 for a vector."""
+        return self._inputs[0][1] if len(self._inputs[0]) > 1 else 1
+
+    @property
+    def makers(self) -> tuple[object, ...]:
+        """See :class:`Space`."""
+        return (type(self), self._build)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`Space`."""
+        return self._inputs
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """None: a space of other choices has another name."""
+        return {}
+
+    def parse(self, text: str) -> Choices:
+        """Read ``name=value,…``, every name once, in any order."""
+        given = dict(part.partition("=")[::2] for part in text.replace(" ", "").split(","))
+        if given.keys() != self._choices.keys():
+            expected = ",".join(f"{key}={values[0]}" for key, values in self._choices.items())
+            raise InputError(f"architecture {text!r}: accepted are the choices of space {self.name}, as {expected}")
+        for key, value in given.items():
+            if value not in self._texts[key]:
+                raise unknown(f"value of {key}", value, self._texts[key])
+        arch = Choices({key: self._texts[key][given[key]] for key in self._choices})
+        if not self._constraint(**arch):
+            raise InputError(f"architecture {text!r}: the constraint of space {self.name} excludes it")
+        return arch
+
+    def sample(self, rng: np.random.Generator) -> Choices:
+        """Uniform over what the constraint admits."""
+        for _ in range(DRAWS):
+            arch = Choices({key: values[int(rng.integers(len(values)))] for key, values in self._choices.items()})
+            if self._constraint(**arch):
+                return arch
+        raise InputError(f"space {self.name}: its constraint admitted none of {DRAWS:,} random architectures")
+
+    def mutate(self, arch: Choices, rng: np.random.Generator) -> Choices:
+        """One choice redrawn; where the constraint admits no such neighbour, another architecture."""
+        neighbours = [
+            Choices({**arch, key: value})
+            for key, values in self._choices.items()
+            for value in values
+            if value != arch[key] and self._constraint(**{**arch, key: value})
+        ]
+        if neighbours:
+            return neighbours[int(rng.integers(len(neighbours)))]
+        if len(self) < 2:
+            raise InputError(f"space {self.name} holds one architecture, which has no neighbour")
+        while (other := self.sample(rng)) == arch:
+            pass
+        return other
+
+    def crossover(self, first: Choices, second: Choices, rng: np.random.Generator) -> Choices:
+        """Each choice from one of the parents; the first one where the constraint admits no mixture drawn."""
+        for _ in range(100):
+            child = Choices({key: (first, second)[int(rng.integers(2))][key] for key in self._choices})
+            if self._constraint(**child):
+                return child
+        return first
+
+    def enumerate(self) -> Iterator[Choices]:
+        """Every architecture once, the last choice changing fastest."""
+        for values in itertools.product(*self._choices.values()):
+            arch = Choices(zip(self._choices, values, strict=True))
+            if self._constraint(**arch):
+                yield arch
+
+    def __len__(self) -> int:
+        if self._size is None:
+            self._size = sum(1 for _ in self.enumerate())
+        return self._size
+
+    def traits(self, arch: Choices) -> Mapping[str, float]:
+        """See :class:`Space`."""
+        return {} if self._traits is None else self._traits(**arch)
+
+    def network(self, arch: Choices) -> nn.Module:
+        """The user's network, with the weights that it comes with."""
+        return self._build(**arch)
+
+    def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Leave the weights as they are: they were drawn when the network was made."""
+
+    def build(self, arch: Choices, *, seed: int = 0) -> nn.Module:
+        """The network on the CPU, in training mode, deterministic in ``(arch, seed)``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("weights", seed, self.name, arch))
+            model = self._build(**arch)
+        if not isinstance(model, nn.Module):
+            raise InputError(f"space {self.name}: build made a {type(model).__name__}, accepted is a torch.nn.Module")
+        return model.train()
+
+    def cost(self, arch: Choices) -> Cost:
+        """Parameters, and MACs of one of two samples, whatever the layers."""
+        model = self.build(arch).eval()
+        samples = [torch.zeros(2, *shape) for shape in self._inputs]
+        with torch.no_grad():
+            macs = count_macs(lambda: model(*samples)) / 2
+        return Cost(params=sum(p.numel() for p in model.parameters()), macs=math.ceil(macs))

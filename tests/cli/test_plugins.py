@@ -1,0 +1,96 @@
+"""Spaces, primitives and scorers of users, in this process and in workers."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PLUGIN = '''
+import torch
+from torch import nn
+
+import autogas
+from autogas.proxies.primitives import Stage, primitive
+from autogas.proxies.scorer import scorer
+from blocks import block
+
+
+def build(width, depth):
+    return nn.Sequential(nn.Conv2d(3, width, 1), *[block(width) for _ in range(depth)], nn.Conv2d(width, 3, 1))
+
+
+autogas.register_space(
+    autogas.ChoiceSpace("plain-autoencoder", {"width": [4, 8, 12], "depth": range(1, 5)}, build, [(3, 8, 8)])
+)
+
+
+@scorer()
+def relu_share(probe):
+    """Share of rectifier inputs above zero."""
+    return float(torch.cat([x.flatten() > 0 for x in probe.recorded.activations]).float().mean())
+'''
+BLOCKS = """
+from torch import nn
+
+
+def block(width):
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    (tmp_path / "blocks.py").write_text(BLOCKS)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    return tmp_path / "mine.py"
+
+
+def command(*words, home):
+    environment = {**os.environ, "AUTOGAS_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment.pop("AUTOGAS_PLUGINS", None)
+    words = [sys.executable, "-m", "autogas", *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+
+
+SEARCH = ["search", "plain-autoencoder", "--population", 4, "--iterations", 2, "--sample", 4, "--agreement", 0]
+
+
+@pytest.mark.parametrize("proxy", ["separation", "relu_share"])
+def test_a_search_finds_the_same_alone_and_with_workers(plugin, tmp_path, proxy):
+    found = []
+    for jobs in (1, 2):
+        out = tmp_path / f"run-{jobs}"
+        done = command(*SEARCH, "--proxy", proxy, "--jobs", jobs, "--out", out, "--plugin", plugin, home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append((out / "results.json").read_bytes())
+    assert found[0] == found[1]
+    assert json.loads(found[0])["failed"] == 0
+
+
+def test_a_name_without_its_plugin_is_unknown(plugin, tmp_path):
+    done = command("score", "--space", "plain-autoencoder", "--arch", "width=4,depth=1", home=tmp_path)
+    assert done.returncode == 2
+    assert "unknown space 'plain-autoencoder'" in done.stderr
+    done = command("--plugin", plugin, "list", "spaces", home=tmp_path)
+    assert "plain-autoencoder" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "accepted is a Python file that exists, or a module"),
+        ("raise RuntimeError('no luck')", "RuntimeError at mine.py:1: no luck"),
+        ("import sys; sys.exit(3)", "SystemExit at mine.py:1"),
+        ("def", "SyntaxError at mine.py:1"),
+    ],
+)
+def test_a_bad_plugin_is_one_line(tmp_path, content, said):
+    file = tmp_path / "mine.py"
+    if content is not None:
+        file.write_text(content)
+    done = command("list", "spaces", "--plugin", file, home=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,133 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autogas import ChoiceSpace, InputError, get_space, list_spaces, register_space, search
+from autogas.spaces import SPACES
+
+CHOICES = {"width": [4, 8, 16], "depth": range(1, 5), "norm": [True, False]}
+
+
+def build(width, depth, norm):
+    layers = [nn.Conv2d(3, width, 3, padding=1)]
+    for _ in range(depth):
+        layers += [nn.BatchNorm2d(width)] if norm else []
+        layers += [nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)]
+    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, 3, 1))
+
+
+def small(width, depth, norm):
+    return width * depth <= 32
+
+
+@pytest.fixture
+def space():
+    return ChoiceSpace("mine", CHOICES, build, [(3, 8, 8)], constraint=small)
+
+
+EXPECTED = [values for values in itertools.product(*CHOICES.values()) if small(*values)]
+
+
+def test_it_holds_what_the_constraint_admits(space):
+    assert len(space) == len(EXPECTED)
+    assert [tuple(arch.values()) for arch in space.enumerate()] == EXPECTED
+    assert all(space.parse(str(arch)) == arch for arch in space.enumerate())
+
+
+def test_samples_are_uniform(space):
+    rng = np.random.default_rng(0)
+    drawn = [str(space.sample(rng)) for _ in range(100 * len(EXPECTED))]
+    counts = [drawn.count(str(arch)) for arch in space.enumerate()]
+    assert sum(counts) == len(drawn)
+    assert sum((count - 100) ** 2 / 100 for count in counts) < 60  # chi squared of 19 degrees, p < 1e-5
+
+
+def test_operators_stay_inside(space):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        first, second = space.sample(rng), space.sample(rng)
+        mutant, child = space.mutate(first, rng), space.crossover(first, second, rng)
+        assert space.parse(str(mutant)) == mutant != first
+        assert sum(mutant[key] != first[key] for key in first) == 1
+        assert space.parse(str(child)) == child
+        assert all(child[key] in (first[key], second[key]) for key in child)
+
+
+def test_cost_is_that_by_hand(space):
+    cost = space.cost(space.parse("width=8,depth=2,norm=False"))
+    assert cost.params == (3 * 9 + 1) * 8 + 2 * (8 * 9 + 1) * 8 + (8 + 1) * 3
+    assert cost.macs == 64 * (3 * 9 * 8 + 2 * 8 * 9 * 8 + 8 * 3)
+
+
+def test_weights_depend_on_seed_and_architecture_alone(space):
+    arch = space.parse("depth=1, norm=True, width=4")
+    first = space.build(arch, seed=1)
+    torch.manual_seed(7)
+    again, other = space.build(arch, seed=1), space.build(arch, seed=2)
+    assert torch.equal(first[0].weight, again[0].weight)
+    assert not torch.equal(first[0].weight, other[0].weight)
+    assert torch.initial_seed() == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("width=4", "accepted are the choices of space mine, as width=4,depth=1,norm=True"),
+        ("width=5,depth=1,norm=True", "unknown value of width '5'"),
+        ("width=16,depth=4,norm=True", "the constraint of space mine excludes it"),
+        ("", "accepted are the choices"),
+    ],
+)
+def test_a_bad_architecture_is_named(space, text, said):
+    with pytest.raises(InputError, match=said):
+        space.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"choices": {}}, "one choice or more"),
+        ({"choices": {"a": []}}, "choice 'a'"),
+        ({"choices": {"a": [1, "1"]}}, "choice 'a'"),
+        ({"choices": {"a": ["x,y"]}}, "choice 'a'"),
+        ({"name": "a b"}, "space 'a b'"),
+        ({"constraint": lambda **_: False}, "admitted none of 10,000"),
+    ],
+)
+def test_a_bad_space_is_named(given, said):
+    with pytest.raises(InputError, match=said):
+        ChoiceSpace(**{"name": "bad", "choices": {"a": [1]}, "build": build, "inputs": [(3, 8, 8)], **given})
+
+
+def test_an_architecture_is_frozen(space):
+    arch = next(space.enumerate())
+    with pytest.raises(TypeError, match="cannot be changed"):
+        arch["width"] = 8
+    assert hash(arch) == hash(space.parse(str(arch)))
+
+
+@pytest.fixture
+def registered(space):
+    register_space(space)
+    yield space
+    del SPACES["mine"]
+
+
+def test_a_registered_space_is_searched(registered, tmp_path):
+    assert get_space("mine") is registered
+    assert "mine" in list_spaces()
+    run = search("mine", "macs", out=str(tmp_path / "run"), iterations=4, population=5, sample=5, agreement=2)
+    best = max(registered.enumerate(), key=lambda arch: registered.cost(arch).macs)
+    assert run.results["winner"]["macs"] <= registered.cost(best).macs
+    with pytest.raises(InputError, match="space mine has no settings: width given"):
+        get_space("mine", width=3)
+
+
+def test_registering_again_replaces_with_a_warning(registered):
+    with pytest.warns(UserWarning, match="space 'mine' is replaced"):
+        register_space(ChoiceSpace("mine", {"width": [4]}, build, [(3, 8, 8)]))
+    assert len(get_space("mine")) == 1
+    register_space(registered, replace=True)
