@@ -77,6 +77,6 @@ def _import(reference: str) -> None:
     sys.modules[name] = code
     try:
         specification.loader.exec_module(code)
-    except BaseException:
+    except BaseException:  # also an exit: what was half imported must not pass for a plug-in
         del sys.modules[name]
         raise

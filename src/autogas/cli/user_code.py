@@ -97,7 +97,7 @@ def guarded(what: str) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except BaseException as error:
+    except BaseException as error:  # the code of users may exit
         if type(error) in (KeyboardInterrupt, GeneratorExit):
             raise
         raise InputError(f"{what}: {describe(error)}") from None

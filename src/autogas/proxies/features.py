@@ -43,7 +43,8 @@ def known(func: Function) -> Function:
         name = func._schema.name.partition("::")[2]
         for owner in (torch, F, Tensor):
             if hasattr(owner, name):
-                return getattr(owner, name)  # type: ignore[no-any-return]
+                found: Function = getattr(owner, name)
+                return found
     return func
 
 

@@ -84,7 +84,7 @@ class Run:
                 _must_be_free(path)  # nor has another run begun meanwhile
                 write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings, "inputs": run.inputs})
                 run.record.writer()
-            except BaseException:
+            except BaseException:  # an interrupt too: nobody may stay locked out
                 run._release()
                 raise
         except (OSError, sqlite3.Error, ValueError) as error:
@@ -126,7 +126,7 @@ class Run:
             run._acquire()
             try:
                 len(run.record)  # a damaged one is said before any work
-            except BaseException:
+            except BaseException:  # an interrupt too: nobody may stay locked out
                 run._release()
                 raise
         except (OSError, sqlite3.Error) as error:

@@ -24,7 +24,7 @@ DRAWS = 10_000
 class Choices(dict[str, Any]):
     """One architecture: a value for each name; frozen, and its text parses back to it."""
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # a plain dictionary has none
         return hash(str(self))
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -60,8 +60,6 @@ class ChoiceSpace(Space[Choices]):
         (6, 'width=8,depth=1', 643)
     """
 
-    family = "choices"
-
     def __init__(
         self,
         name: str,
@@ -89,13 +87,9 @@ class ChoiceSpace(Space[Choices]):
                 )
         if not self._choices or not self._inputs:
             raise InputError(f"space {name}: accepted are one choice or more, and one shape of an input or more")
+        self.image_size = self._inputs[0][1] if len(self._inputs[0]) > 1 else 1  # of a vector
         self._size: int | None = None
         self.sample(np.random.default_rng(0))
-
-    @property
-    def image_size(self) -> int:  # type: ignore[override]
-        """Height of the first input, 1 for a vector."""
-        return self._inputs[0][1] if len(self._inputs[0]) > 1 else 1
 
     @property
     def makers(self) -> tuple[object, ...]:

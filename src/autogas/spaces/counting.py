@@ -33,10 +33,9 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
     return query.numel() * key.shape[-2] + query.numel() // query.shape[-1] * key.shape[-2] * value.shape[-1]
 
 
-def _bilinear(first: Tensor, second: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:  # noqa: ARG001
-    """``x' W y`` for each output, as ``_trilinear(x, W, y)`` gets it with its dimensions expanded later."""
-    samples = first.numel() // first.shape[-1]
-    return samples * second.numel()
+def _bilinear(x: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
+    """``x' W y`` for each output, as ``_trilinear(x, W, y)`` gets it before it expands their dimensions."""
+    return x.numel() // x.shape[-1] * weight.numel()
 
 
 def _lstm(x: Tensor, *weights: Any, **_: Any) -> int:
