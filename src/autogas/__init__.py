@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark
     from autogas.errors import InputError
+    from autogas.metrics.evaluation import evaluate_generator
     from autogas.proxies.explain import Explanation, explain
     from autogas.proxies.expression import Expression, Proxy, Sum, parse_proxy
     from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autogas.training.export import load_generator, load_translator
     from autogas.workflows.discover import discover
     from autogas.workflows.discover_across import discover_across
-    from autogas.workflows.evaluate import evaluate, evaluate_generator
+    from autogas.workflows.evaluate import evaluate
     from autogas.workflows.evaluate_translation import evaluate_translation
     from autogas.workflows.rank import rank
     from autogas.workflows.search import search
@@ -69,6 +70,7 @@ __all__ = [
 _HOMES = {
     "autogas.benchmarks": ("Benchmark", "Correlation", "correlate", "list_benchmarks", "load_benchmark"),
     "autogas.errors": ("InputError",),
+    "autogas.metrics.evaluation": ("evaluate_generator",),
     "autogas.proxies.explain": ("Explanation", "explain"),
     "autogas.proxies.expression": ("Expression", "Proxy", "Sum", "parse_proxy"),
     "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
@@ -78,7 +80,7 @@ _HOMES = {
     "autogas.training.export": ("load_generator", "load_translator"),
     "autogas.workflows.discover": ("discover",),
     "autogas.workflows.discover_across": ("discover_across",),
-    "autogas.workflows.evaluate": ("evaluate", "evaluate_generator"),
+    "autogas.workflows.evaluate": ("evaluate",),
     "autogas.workflows.evaluate_translation": ("evaluate_translation",),
     "autogas.workflows.rank": ("rank",),
     "autogas.workflows.search": ("search",),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autogas.cli.options import parse_settings, printable
+from autogas.cli.parsing import parse_settings
+from autogas.cli.printing import printable
 from autogas.errors import InputError
 
 COMMAND = str(Path(sys.executable).with_name("autogas"))

@@ -6,6 +6,12 @@ import pandas as pd
 import pytest
 
 from autogas.runs import Run
+from autogas.settings import described
+from autogas.training.kinds.autoencoder import AutoencoderSettings
+from autogas.training.kinds.base import joined
+from autogas.workflows.build import BuildSettings
+from autogas.workflows.discover import DiscoverSettings
+from autogas.workflows.rank import RankSettings
 
 PAPER = "swish > above_mean > gram > slogdet > pow2"
 WINNER = "tanh > gram > eigenvalue_min > log1p > sum > neg"
@@ -129,6 +135,7 @@ def build_files(archs=ARCHS):
     ]
     versions = {"torch": "2.6.0", "python": "3.11.2"}
     results = {
+        "quality": {"metric": "ssim", "higher_is_better": True, "measured": "SSIM on held-out images"},
         "trained": len(rows),
         "failed": {"64-9-basic/seed0": "out of memory"},
         "provenance": {"settings": settings, "versions": versions, "machine": "x86_64", "commit": None},
@@ -137,6 +144,11 @@ def build_files(archs=ARCHS):
     return settings, results, costs, {"trained": pd.DataFrame(rows, columns=["arch", "seed", "ssim"])}
 
 
+MODELS = {
+    "discover": DiscoverSettings,
+    "rank": RankSettings,
+    "build": joined(BuildSettings, AutoencoderSettings),
+}
 FILES = {"discover": discover_files, "rank": rank_files, "build": build_files}
 
 
@@ -150,7 +162,7 @@ def make_run(tmp_path):
         if change is not None:
             change(*files)
         settings, results, costs, tables = files
-        run = Run.start(workflow, settings, tmp_path / folder)
+        run = Run.start(workflow, settings, tmp_path / folder, fields=described(MODELS[workflow]))
         runs.append(run)
         for name, table in tables.items():
             run.write_table(name, table)

@@ -5,8 +5,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from autogas.report.cells import SIZE, cell_drawings
+from autogas.report.cells import drawn
 from autogas.spaces import get_space
+from autogas.spaces.diagram import SIZE
 
 SPACES = ("eagan-generator", "eagan-discriminator")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -19,7 +20,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 def drawings(name, seed=0, count=20):
     space, rng = get_space(name), np.random.default_rng(seed)
     for arch in (*space.published.values(), *(space.sample(rng) for _ in range(count))):
-        for place, (genes, text) in enumerate(zip(arch.cells, cell_drawings(space, arch), strict=True)):
+        for place, (genes, text) in enumerate(zip(arch.cells, map(drawn, space.diagrams(arch)), strict=True)):
             yield place, genes, ElementTree.fromstring(text)
 
 
@@ -84,7 +85,7 @@ def nodes(svg):
 )
 def test_arrows_join_the_nodes_of_their_edges(name, text, expected):
     space = get_space(name)
-    svg = ElementTree.fromstring(cell_drawings(space, space.parse(text))[0])
+    svg = ElementTree.fromstring(drawn(space.diagrams(space.parse(text))[0]))
     places = nodes(svg)
 
     def nearest(point):
@@ -108,12 +109,12 @@ def test_everything_lies_inside_the_drawing(name):
 
 def test_other_spaces_have_no_drawings():
     space = get_space("transnas-macro")
-    assert cell_drawings(space, space.parse("64-1234-basic")) == []
+    assert space.diagrams(space.parse("64-1234-basic")) == []
 
 
 def test_drawing_is_small_and_needs_nothing_else():
     for name in SPACES:
         space = get_space(name)
-        for text in cell_drawings(space, next(iter(space.published.values()))):
+        for text in map(drawn, space.diagrams(next(iter(space.published.values())))):
             assert len(text) < 4000
             assert not re.search(r"class=|href|url\(|<style|id=", text)

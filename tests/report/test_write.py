@@ -289,6 +289,6 @@ def test_build_shows_trainings_and_provenance(make_run):
     assert "between 0.310 and 0.650" in shown
     assert "64-9-basic/seed0 out of memory" in shown
     assert "torch 2.6.0" in shown
-    assert "autogas bench build --space transnas --count 6 --recipe steps=30 --recipe batch_size=32" in shown
-    assert "The command line has no option for train_images=9" in shown
+    assert "autogas bench build --space transnas --train-images 9 --recipe steps=30 --recipe batch_size=32" in shown
+    assert "--count 6" in shown
     assert "10 min" in shown

@@ -107,7 +107,12 @@ def test_a_reader_sees_the_old_file_until_the_block_ends(tmp_path):
 
 
 def test_start_writes_workflow_and_settings(run):
-    assert read_json(run.path / "settings.json") == {"workflow": "build", "settings": SETTINGS, "inputs": {}}
+    assert read_json(run.path / "settings.json") == {
+        "workflow": "build",
+        "settings": SETTINGS,
+        "inputs": {},
+        "fields": [],
+    }
     assert (run.workflow, run.settings) == ("build", SETTINGS)
     assert len(run.record) == 0
 

@@ -11,7 +11,7 @@ from autogas.datasets import Images
 from autogas.errors import InputError
 from autogas.spaces import get_space
 from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task
-from autogas.workflows.gan_trainer import GANTrainer
+from autogas.workflows.train import read
 
 
 def test_published_recipes():
@@ -40,8 +40,8 @@ def test_a_recipe_out_of_range_is_refused(fault):
 def test_a_recipe_of_before_the_ramp_keeps_its_constant_average():
     old = {name: value for name, value in GANRecipe(steps=7).model_dump().items() if name != "average_ramp"}
     assert not GANRecipe.model_validate(old).average_ramp
-    assert not GANTrainer.read({"arch": "eagan-best", "recipe": old}).settings.recipe.average_ramp
-    assert GANTrainer.read({"arch": "eagan-best", "recipe": {"steps": 7}}).settings.recipe.average_ramp
+    assert not read({"arch": "eagan-best", "recipe": old}).settings.recipe.average_ramp
+    assert read({"arch": "eagan-best", "recipe": {"steps": 7}}).settings.recipe.average_ramp
     assert GANRecipe(steps=7).average_ramp
 
 

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 import autogas
 from autogas.errors import InputError
 from autogas.metrics import FeatureStatistics, get_extractor, inception_score
+from autogas.metrics.evaluation import Evaluation, evaluate_generator
 from autogas.metrics.pixels import as_uint8
 from autogas.runs import Run
-from autogas.workflows.evaluate import Evaluation, evaluate, evaluate_generator
+from autogas.workflows.evaluate import evaluate
 
 REAL, FAKE = 60, 40
 
@@ -275,7 +276,7 @@ def five(tmp_path, name="five", count=5):
 def test_too_few_images_for_the_splits_are_said_before_any_work_and_leave_no_folder(folders, tmp_path, monkeypatch):
     images, (_, real) = five(tmp_path), folders
     with monkeypatch.context() as patch:
-        patch.setattr("autogas.workflows.evaluate._measure", None)  # nothing is measured
+        patch.setattr("autogas.metrics.evaluation.measure_images", None)  # nothing is measured
         with pytest.raises(InputError, match=r"--splits 10: 5 images; accepted are 1 to 5 splits"):
             evaluate(images, real, out="o1")
     assert not (tmp_path / "o1").exists()
@@ -308,6 +309,6 @@ def test_libraries_that_are_no_installed_distribution_have_no_version(folders, m
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("autogas.workflows.common.version", missing)
+    monkeypatch.setattr("autogas.versions.version", missing)
     versions = evaluate(*folders, splits=2).results["protocol"]["versions"]
     assert versions == {"autogas": autogas.__version__, "torch": None, "torch-fidelity": None}

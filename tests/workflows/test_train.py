@@ -10,12 +10,13 @@ from toys import python
 from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.metrics import get_extractor
+from autogas.metrics.evaluation import evaluate_generator, reference_statistics
 from autogas.runs import Run
 from autogas.spaces import get_space
 from autogas.training.gan import GANRecipe, gan_task
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import launch
-from autogas.workflows.evaluate import evaluate, evaluate_generator, reference_statistics
+from autogas.workflows.evaluate import evaluate
 from autogas.workflows.train import profile, train
 
 RECIPE = {"steps": 5, "generator_batch": 4, "discriminator_batch": 2, "critic_steps": 1, "discriminator_width": 2}
@@ -91,10 +92,10 @@ def test_the_generator_can_be_evaluated(undisturbed):
 def test_a_killed_training_is_continued(undisturbed, image_folder, shared_home, tmp_path):
     code = f"""
 import time
-from autogas.workflows import gan_trainer
+from autogas.training.kinds import gan
 from autogas.workflows.train import profile, train
-draw = gan_trainer.sample_grid
-gan_trainer.sample_grid = lambda images: (time.sleep(0.5), draw(images))[1]
+draw = gan.sample_grid
+gan.sample_grid = lambda images: (time.sleep(0.5), draw(images))[1]
 train("eagan-best", out={str(tmp_path / "run")!r}, images={str(image_folder)!r}, **{TRAIN!r})
 """
     process = python(code, shared_home)
@@ -123,7 +124,7 @@ def test_the_winner_of_a_search_is_trained(undisturbed, image_folder, tmp_path):
     settings = {**TRAIN, "recipe": {**RECIPE, "steps": 1}}
     run = train(str(search.path), out=str(tmp_path / "run"), images=str(image_folder), **settings)
     assert run.results["arch"] == found
-    assert (run.settings["dataset"], run.settings["width"]) == ("stl10", TRAIN["width"])  # what is said here counts
+    assert run.settings["space_settings"] == {"dataset": "stl10", "width": TRAIN["width"]}  # what is said here counts
     with pytest.raises(InputError, match="a run of train: accepted is a search, which has a winner"):
         train(str(undisturbed.path), images=str(image_folder))
 
@@ -160,7 +161,7 @@ def test_logs_for_tensorboard(image_folder, tmp_path):
     [
         ({"arch": "best"}, "eagan-best"),
         ({"images": "nowhere"}, "nowhere"),
-        ({"space": "transnas"}, "space"),
+        ({"space": "transnas-mikro"}, "did you mean 'transnas-micro'"),
         ({"dataset": "imagenet"}, "dataset"),
         ({"width": 0}, "width"),
         ({"recipe": {"epochs": 3}}, "epochs"),

@@ -71,10 +71,10 @@ def files(path):
 def test_a_killed_training_is_continued(trained, data, shared_home, tmp_path, name):
     code = f"""
 import time
-from autogas.workflows import translation_trainer
+from autogas.training.kinds import translation
 from autogas.workflows.train import train
-draw = translation_trainer.sample_grid
-translation_trainer.sample_grid = lambda images, columns: (time.sleep(0.5), draw(images, columns=columns))[1]
+draw = translation.sample_grid
+translation.sample_grid = lambda images, columns: (time.sleep(0.5), draw(images, columns=columns))[1]
 train(data={str(data / name)!r}, out={str(tmp_path / "run")!r}, recipe={RECIPE!r}, **{EVERY!r}, **{TASKS[name]!r})
 """
     process = python(code, shared_home)
@@ -180,8 +180,9 @@ def test_a_generator_is_evaluated_like_its_training(trained, data, tmp_path):
 
 def test_a_segmentation_of_the_real_images_is_as_good_as_it_says(data, tmp_path):
     """What is seen in the targets themselves, by hand, when a translation gives the targets."""
+    from autogas.datasets.translation import load_data
     from autogas.metrics.segmenter import load_segmenter
-    from autogas.workflows.evaluate_translation import load_data, measure_translation, target_statistics
+    from autogas.metrics.translation import measure_translation, target_statistics
 
     record = make_segmentation(
         str(data / "gaugan"), tmp_path / "net.pt", SegmentationRecipe(steps=30, width=6), classes=6, size=64

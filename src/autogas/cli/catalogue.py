@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 from autogas.errors import unknown
 
 
 def catalogue(
     what: Annotated[str | None, typer.Argument(help="spaces, proxies, primitives or benchmarks; default all.")] = None,
-    json: options.Json = False,
+    json: parsing.Json = False,
 ) -> None:
     """List spaces, proxies, primitives of the proxy language, and benchmarks."""
     from autogas.benchmarks import list_benchmarks
@@ -31,4 +32,4 @@ def catalogue(
             raise unknown("kind of thing", what, everything)
         everything = {what: everything[what]}
     lines = [f"{kind}\n" + "\n".join(f"  {name}" for name in names) for kind, names in everything.items()]
-    options.emit(everything, as_json=json, text="\n".join(lines))
+    emit(everything, as_json=json, text="\n".join(lines))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 
 
 def train_cifarnet(
@@ -18,9 +19,9 @@ def train_cifarnet(
     ),
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 18,
     data: Annotated[str, typer.Option(help="What the images are, for the record.")] = "CIFAR-10 training images",
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    json: options.Json = False,
+    seed: parsing.Seed = 0,
+    device: parsing.Device = "cpu",
+    json: parsing.Json = False,
 ) -> None:
     """Train the CIFAR-10 classifier whose features ``evaluate --extractor cifarnet`` compares."""
     import torch
@@ -35,6 +36,6 @@ def train_cifarnet(
         CifarNetRecipe(epochs=epochs),
         data=data,
         seed=seed,
-        device=options.checked_device(device),
+        device=parsing.checked_device(device),
     )
-    options.emit(record, as_json=json, text=f"{file}: held-out accuracy {record['held_out_accuracy']:.4f}")
+    emit(record, as_json=json, text=f"{file}: held-out accuracy {record['held_out_accuracy']:.4f}")

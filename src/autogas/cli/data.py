@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 
-app = typer.Typer(no_args_is_help=True, help="Make small data sets for image-to-image translation.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make small data sets for image-to-image translation."
+)
 
 
 @app.callback()
@@ -31,7 +34,7 @@ def make(
     count: Annotated[int | None, typer.Option(min=1, help="The first so many training images; default all.")] = None,
     held_out_count: Annotated[int | None, typer.Option(min=1, help="The same of the test split.")] = None,
     size: Annotated[int, typer.Option(min=8, help="Height and width.")] = 32,
-    json: options.Json = False,
+    json: parsing.Json = False,
 ) -> None:
     """Write a data set in the folders that `autogas train --data` reads."""
     from autogas.datasets.mini import make_translation
@@ -40,4 +43,4 @@ def make(
         kind, folder, images=images, held_out=held_out, count=count, held_out_count=held_out_count, size=size
     )
     lines = [f"{number}\t{folder / name}" for name, number in numbers.items()]
-    options.emit({"folder": str(folder), "files": numbers}, as_json=json, text="\n".join(lines))
+    emit({"folder": str(folder), "files": numbers}, as_json=json, text="\n".join(lines))

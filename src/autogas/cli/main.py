@@ -1,4 +1,4 @@
-"""The ``autogas`` command: one file a verb."""
+"""The ``autogas`` command: one file a verb, loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from typing import Annotated
 import typer
 
 from autogas import __version__, plugins
-from autogas.cli import bench, data, options
-from autogas.cli.catalogue import catalogue
-from autogas.cli.cifarnet import train_cifarnet
-from autogas.cli.discover import discover
-from autogas.cli.evaluate import evaluate
-from autogas.cli.rank import rank
-from autogas.cli.report import report
-from autogas.cli.reproduce import reproduce
-from autogas.cli.score import score
-from autogas.cli.search import search
-from autogas.cli.segmentation import train_segmentation
-from autogas.cli.train import train
+from autogas.cli.failing import one_line_errors
+from autogas.cli.lazy import lazy_group
 from autogas.cli.user_code import guarded
 from autogas.errors import InputError
 from autogas.memory import keep_freed_memory
 
+VERBS = {
+    "discover": ("discover:discover", "Discover a proxy that ranks trained generators, and judge it on unseen ones."),
+    "rank": ("rank:rank", "Correlate scores of proxies with measured quality, next to the trivial scorers."),
+    "search": ("search:search", "Search architectures with a proxy, without training, inside a budget."),
+    "train": ("train:train", "Train a network: checkpoints, samples and metrics, and the network at the end."),
+    "evaluate": ("evaluate:evaluate", "Measure images: Fréchet distance to reference images, and Inception Score."),
+    "score": ("score:score", "Score one network: an architecture of a space, or your own module."),
+    "reproduce": ("reproduce:reproduce", "Regenerate a table of the paper, the printed numbers beside ours."),
+    "bench": ("bench:app", "Import, build, list and show benchmarks."),
+    "data": ("data:app", "Make small data sets for image-to-image translation."),
+    "report": ("report:report", "Write figures and one self-contained HTML page into a run folder."),
+    "list": ("catalogue:catalogue", "List spaces, proxies, primitives of the proxy language, and benchmarks."),
+    "train-cifarnet": ("cifarnet:train_cifarnet", ""),
+    "train-segmentation": ("segmentation:train_segmentation", ""),
+}
+
+
 app = typer.Typer(
+    cls=lazy_group(VERBS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find good image generators without training them.",
 )
@@ -55,24 +62,6 @@ def autogas(
     ] = None,
 ) -> None:
     """Find good image generators without training them."""
-    for reference in plugin or ():
-        with guarded(f"--plugin {reference!r}"):
-            plugins.add(reference)
-
-
-app.command()(discover)
-app.command()(rank)
-app.command()(reproduce)
-app.command()(search)
-app.command()(score)
-app.command()(train)
-app.command()(evaluate)
-app.add_typer(bench.app, name="bench")
-app.add_typer(data.app, name="data")
-app.command()(report)
-app.command(name="list")(catalogue)
-app.command(name="train-cifarnet", hidden=True)(train_cifarnet)
-app.command(name="train-segmentation", hidden=True)(train_segmentation)
 
 
 def plugins_first(words: Sequence[str]) -> list[str]:
@@ -84,7 +73,7 @@ def plugins_first(words: Sequence[str]) -> list[str]:
         if word == "--plugin":
             first += [word, *itertools.islice(given, 1)]
         elif word.startswith("--plugin="):
-            first.append(word)
+            first += word.split("=", 1)
         else:
             rest.append(word)
     return [*first, *rest]
@@ -117,9 +106,14 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # where the terminal knows ASCII only
     warnings.filterwarnings("ignore", message=r".*tasks which were still being processed", module="joblib")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    with options.one_line_errors():
+    with one_line_errors():
         check_resume(sys.argv[1:])
-        code = app(plugins_first(sys.argv[1:]), standalone_mode=False)
+        words = plugins_first(sys.argv[1:])
+        for option, reference in itertools.pairwise(words):  # before the verb's options are made, of which they may be
+            if option == "--plugin":
+                with guarded(f"--plugin {reference!r}"):
+                    plugins.add(reference)
+        code = app(words, standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     raise SystemExit(code or 0)

@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 
 
 def report(
     run: Annotated[str, typer.Argument(help="Folder of a finished run.")],
-    json: options.Json = False,
+    json: parsing.Json = False,
 ) -> None:
     """Write figures and one self-contained HTML page into a run folder."""
     from autogas.report import write_report
     from autogas.runs import Run
 
     path = write_report(Run.open(run))
-    options.emit({"report": str(path)}, as_json=json, text=str(path))
+    emit({"report": str(path)}, as_json=json, text=str(path))

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 from autogas.cli.user_code import guarded, load_network
 from autogas.errors import InputError
 
@@ -22,12 +23,12 @@ def score(
         typer.Option(help="FILE.py:NAME (or package.module:NAME), a function or class that makes your own network."),
     ] = None,
     shape: Annotated[str, typer.Option(help="Shape of one noise sample for --module.")] = "3,32,32",
-    batch_size: options.BatchSize = 16,
-    set_: options.SpaceSettings = None,
+    batch_size: parsing.BatchSize = 16,
+    set_: parsing.SpaceSettings = None,
     explain: Annotated[bool, typer.Option("--explain", help="List the layers that the first proxy sees.")] = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    json: options.Json = False,
+    seed: parsing.Seed = 0,
+    device: parsing.Device = "cpu",
+    json: parsing.Json = False,
 ) -> None:
     """Score one network: an architecture of a space, or your own module, on Gaussian noise."""
     import torch
@@ -44,9 +45,9 @@ def score(
     names = proxies or [DEFAULT_PROXY]
     scores: dict[str, float] = {}
     if arch is not None:
-        here = get_space(space, **options.parse_settings(set_))
+        here = get_space(space, **parsing.parse_settings(set_))
         entries = batch_size * sum(math.prod(shape) for shape in here.input_shapes)
-        options.must_fit(entries, f"--batch-size {batch_size}")
+        parsing.must_fit(entries, f"--batch-size {batch_size}")
         parsed = here.parse(arch)
         for name in names:
             scorer = SCORERS.get(name)
@@ -58,15 +59,15 @@ def score(
         if set_:
             raise InputError(f"--set {set_[0]!r} is a setting of a space: accepted with --arch")
         sample = _shape(shape)
-        options.must_fit(batch_size * math.prod(sample), f"--shape {shape} with --batch-size {batch_size}")
+        parsing.must_fit(batch_size * math.prod(sample), f"--shape {shape} with --batch-size {batch_size}")
         model = load_network(module, seed)
         inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
-    device = options.checked_device(device)
+    device = parsing.checked_device(device)
     inputs = tuple(x.to(device) for x in inputs)
     if explain:
         with guarded(f"{module or arch!r} does not take its input"):
             seen = explain_network(model.to(device), inputs, names[0])
-        options.emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
+        emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
         return
     rest = [name for name in names if name not in scores]
     if rest:
@@ -74,7 +75,7 @@ def score(
         with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
             scores |= score_many(model.to(device), inputs, rest, seed=seed)
     ordered = {name: scores[name] for name in names}
-    options.emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
+    emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
 
 
 def _shape(text: str) -> tuple[int, ...]:

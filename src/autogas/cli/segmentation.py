@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autogas.cli import options
+from autogas.cli import parsing
+from autogas.cli.printing import emit
 
 
 def train_segmentation(
@@ -17,14 +18,14 @@ def train_segmentation(
     ),
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 6,
     size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 64,
-    recipe: options.Recipe = None,
-    seed: options.Seed = 0,
-    json: options.Json = False,
+    recipe: parsing.Recipe = None,
+    seed: parsing.Seed = 0,
+    json: parsing.Json = False,
 ) -> None:
     """Train a small segmentation network on real images, for ``evaluate --segmentation``."""
     from autogas.metrics.segmentation_training import SegmentationRecipe, make_segmentation
 
-    settings = SegmentationRecipe.model_validate(options.parse_settings(recipe, "--recipe"))
+    settings = SegmentationRecipe.model_validate(parsing.parse_settings(recipe, "--recipe"))
     record = make_segmentation(data, file, settings, classes=classes, size=size, seed=seed)
     line = f"{file}: held-out mean IoU {record['miou']:.4f}, pixel accuracy {record['pixel_accuracy']:.4f}"
-    options.emit(record, as_json=json, text=line)
+    emit(record, as_json=json, text=line)

@@ -20,6 +20,7 @@ from typing import Literal
 from autogas.datasets.domains import Domain, Frame, ImageFiles, LabelMaps, image_size
 from autogas.datasets.pictures import IMAGE_SUFFIXES, find_images
 from autogas.errors import InputError
+from autogas.spaces.translation import TranslationSpace
 
 Layout = Literal["unpaired", "paired", "labels"]
 DIRECTIONS = ("AtoB", "BtoA")
@@ -102,6 +103,41 @@ def load_translation(
             image_size(file)
     inputs, targets = sides if direction == "AtoB" else reversed(sides)
     return TranslationData(inputs, targets, layout == "paired", str(source), split, labels)
+
+
+def load_data(
+    space: TranslationSpace,
+    source: str,
+    layout: Layout,
+    *,
+    split: str,
+    direction: str = "AtoB",
+    enlarge: float = 1.0,
+    flip: bool = False,
+) -> TranslationData:
+    """Data at the size of a space; see :func:`load_translation`.
+
+    Raises:
+        InputError: as there, and for label maps where the space takes images, or images where it takes label maps.
+    """
+    if (space.label_maps is not None) != (layout == "labels"):
+        given, takes = ("label maps", "images") if layout == "labels" else ("images", "label maps")
+        raise InputError(f"data {source!r}: {given}; {space.name} translates {takes}")
+    _, height, width = space.input_shapes[0]
+    classes, unknown = space.label_maps or (None, None)
+    frame = Frame(height, width, enlarge, flip)
+    data = load_translation(
+        source,
+        layout=layout,
+        frame=frame,
+        split=split,
+        direction=direction,
+        num_labels=classes,
+        unknown=unknown,
+    )
+    if split != "train" and min(len(data.inputs), len(data.targets)) < 2:
+        raise InputError(f"data {source!r}: fewer than 2 images in the split {data.split}, accepted are 2 or more")
+    return data
 
 
 def find_layout(source: str | Path) -> Layout:

@@ -15,7 +15,6 @@ from autogas.benchmarks.published import FIGURE_1
 from autogas.errors import InputError
 from autogas.proxies.named import TRIVIAL
 from autogas.runs import Run
-from autogas.workflows.trainings import Training, training_of
 
 Values = NDArray[np.float64]
 ARCH = "arch"
@@ -28,7 +27,7 @@ NEEDED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "rank": (("benchmark", "test"), {"scores": (ARCH,)}),
     "reproduce": (("tables", "claims"), {"scores": ()}),
     "search": (("winner", "controls", "sample"), {"candidates": (ARCH, "iteration", "score", "macs", "reason")}),
-    "build": (("trained", "failed"), {"trained": (ARCH, "seed")}),
+    "build": (("trained", "failed", "quality"), {"trained": (ARCH, "seed")}),
 }
 
 
@@ -40,6 +39,7 @@ class RunData:
         workflow: which workflow made it.
         settings: what determined it.
         results: its ``results.json``.
+        fields: what each setting means.
         costs: its ``costs.json``, empty when there is none.
         tables: its Parquet tables by name.
     """
@@ -47,6 +47,7 @@ class RunData:
     workflow: str
     settings: Mapping[str, Any]
     results: Mapping[str, Any]
+    fields: Mapping[str, Mapping[str, Any]]
     costs: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
 
@@ -104,9 +105,9 @@ def read(run: Run) -> RunData:
     if missing:
         raise InputError(f"{str(run.path)!r} has a results.json without {', '.join(missing)}")
     if run.workflow == "build":
-        tables = {"trained": (*tables["trained"], training_of(run.settings["space"]).metric)}
+        tables = {"trained": (*tables["trained"], results["quality"]["metric"])}
     read_tables = {name: _table(run, name, columns) for name, columns in tables.items()}
-    return RunData(run.workflow, run.settings, results, run.costs, read_tables)
+    return RunData(run.workflow, run.settings, results, run.fields, run.costs, read_tables)
 
 
 def _table(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -134,9 +135,9 @@ def panels(data: RunData) -> list[Panel]:
     ]
 
 
-def build_training(data: RunData) -> Training:
-    """What a build trained: the name of its metric, and what it is."""
-    return training_of(data.settings["space"])
+def metric_of(data: RunData) -> str:
+    """The name of the metric that is quality in a build."""
+    return str(data.results["quality"]["metric"])
 
 
 def reproduced_panels(data: RunData) -> dict[str, list[Panel]]:
@@ -166,7 +167,7 @@ def first_quality(data: RunData) -> Values:
     """Quality that every architecture of a build reached with the first seed."""
     trained = data.tables["trained"]
     first = trained[trained["seed"] == trained["seed"].min()]
-    quality: Values = first[build_training(data).metric].to_numpy(dtype=np.float64)
+    quality: Values = first[metric_of(data)].to_numpy(dtype=np.float64)
     return quality
 
 
@@ -177,7 +178,7 @@ def bins_for(quality: Values) -> int:
 
 def repeats(data: RunData) -> list[Panel]:
     """One panel for each further training seed of a build: its quality against that of the first seed."""
-    metric = build_training(data).metric
+    metric = metric_of(data)
     wide = data.tables["trained"].pivot(index=ARCH, columns="seed", values=metric).sort_index()
     first, *others = wide.columns
     out = []

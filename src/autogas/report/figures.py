@@ -19,8 +19,8 @@ from autogas.report.data import (
     Panel,
     RunData,
     bins_for,
-    build_training,
     first_quality,
+    metric_of,
     panels,
     repeats,
     reproduced_panels,
@@ -125,18 +125,17 @@ def cost_scatter(data: RunData) -> Figure:
 
 
 def _build_figures(data: RunData) -> dict[str, bytes]:
-    training = build_training(data)
     figure = Figure(figsize=(5, 3.3), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     quality = first_quality(data)
     axes.hist(quality, bins=bins_for(quality), color=COLOURS["scorer"])
-    axes.set_xlabel(training.measured, fontsize=9)
+    axes.set_xlabel(data.results["quality"]["measured"], fontsize=9)
     axes.set_ylabel("architectures", fontsize=9)
     _plain(axes)
     figures: dict[str, Any] = {"distribution": figure}
     again = repeats(data)
     if again:
-        figures["seeds"] = scatter(again, f"{training.metric}, seed {data.tables['trained']['seed'].min()}")
+        figures["seeds"] = scatter(again, f"{metric_of(data)}, seed {data.tables['trained']['seed'].min()}")
     return {name: png(figure) for name, figure in figures.items()}
 
 

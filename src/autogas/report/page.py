@@ -39,8 +39,7 @@ def render(data: RunData) -> str:
         workflow=data.workflow,
         results=data.results,
         costs=data.costs,
-        command=reproduce.command(data.workflow, data.settings),
-        python_only=reproduce.python_only(data.workflow, data.settings),
-        settings=reproduce.setting_rows(data.workflow, data.settings),
+        command=reproduce.command(data.workflow, data.settings, data.fields),
+        settings=reproduce.setting_rows(data.settings, data.fields),
         **SECTIONS[data.workflow](data),
     )

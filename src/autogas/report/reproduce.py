@@ -9,35 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from autogas.workflows.build import DEFAULT_SPACE
-from autogas.workflows.candidates import SearchSettings
-from autogas.workflows.discover import DiscoverSettings
-from autogas.workflows.rank import RankSettings
-from autogas.workflows.tables import ReproduceSettings
-from autogas.workflows.trainings import training_of
-
-VERBS: dict[str, tuple[str, type[BaseModel] | None]] = {
-    "discover": ("autogas discover", DiscoverSettings),
-    "rank": ("autogas rank", RankSettings),
-    "search": ("autogas search", SearchSettings),
-    "build": ("autogas bench build", None),
-    "reproduce": ("autogas reproduce", ReproduceSettings),
+VERBS = {
+    "discover": "autogas discover",
+    "discover-across": "autogas discover",
+    "rank": "autogas rank",
+    "search": "autogas search",
+    "build": "autogas bench build",
+    "reproduce": "autogas reproduce",
 }
-"""Command and class of settings, which for a build depends on the space."""
-ALWAYS = ("benchmark", "space", "recipe", "name", "benchmarks")
-OPTIONS = {"everything": "--all", "space_settings": "--set", "benchmarks": "--benchmark"}
-"""Options whose name is not the setting's own."""
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "discover": (),
-    "rank": ("proxies",),
-    "search": ("space",),
-    "build": (),
-    "reproduce": ("name",),
-}
-PYTHON_ONLY = ("train_images", "held_out_images")
-"""Settings without an option: the Python functions take them."""
+Fields = Mapping[str, Mapping[str, Any]]
+"""What each setting means, as the run folder has it; see :func:`autogas.settings.described`."""
+UNKNOWN: Mapping[str, Any] = {"default": None, "meaning": "", "flag": None, "argument": False, "always": False}
 
 
 @dataclass(frozen=True)
@@ -50,37 +32,30 @@ class Setting:
     meaning: str
 
 
-def command(workflow: str, settings: Mapping[str, Any]) -> str:
+def command(workflow: str, settings: Mapping[str, Any], fields: Fields) -> str:
     """The command line that repeats a run: what must be given, and every setting that differs from its default."""
-    verb, model = VERBS[workflow][0], _model(workflow, settings)
-    given = [name for name in _ordered(model, settings) if name in ALWAYS or settings[name] != _default(model, name)]
-    arguments = ARGUMENTS[workflow]
-    given.sort(key=lambda name: name not in arguments)
-    parts = (_argument(settings[name]) if name in arguments else _option(name, settings[name]) for name in given)
-    return shlex.join([*verb.split(), *itertools.chain.from_iterable(parts)])
-
-
-def python_only(workflow: str, settings: Mapping[str, Any]) -> list[str]:
-    """``name=value`` of every setting that is not the default and that the command line cannot set."""
-    model = _model(workflow, settings)
-    found = [(name, settings[name], _default(model, name)) for name in PYTHON_ONLY if name in settings]
-    return [f"{name}={value}" for name, value, default in found if value != default]
+    known = {name: fields.get(name, UNKNOWN) for name in _ordered(settings, fields)}
+    given = [name for name, field in known.items() if field["always"] or settings[name] != field["default"]]
+    given.sort(key=lambda name: not known[name]["argument"])
+    parts = [VERBS[workflow].split()]
+    for name in given:
+        field = known[name]
+        flag = field["flag"] or "--" + name.replace("_", "-")
+        parts.append(_argument(settings[name]) if field["argument"] else list(_option(name, flag, settings[name])))
+    return shlex.join(itertools.chain.from_iterable(parts))
 
 
 def _argument(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(map(str, value))
 
 
-def _option(name: str, value: Any) -> Iterator[str]:
-    if name in PYTHON_ONLY:
-        return
+def _option(name: str, flag: str, value: Any) -> Iterator[str]:
     if name == "scored_at" and value == {}:
         yield "--full-size"
         return
     if name == "validation" and value is None:
-        yield from ("--validation", "all")
+        yield from (flag, "all")
         return
-    flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
     if isinstance(value, bool):
         yield flag if value else flag.replace("--", "--no-", 1)
     elif isinstance(value, Mapping):
@@ -102,34 +77,19 @@ def _plain(value: Any) -> str:
     return json.dumps(value)
 
 
-def setting_rows(workflow: str, settings: Mapping[str, Any]) -> list[Setting]:
-    """Every setting of a run, in the order of the settings' own class."""
-    model = _model(workflow, settings)
-    fields = model.model_fields
+def setting_rows(settings: Mapping[str, Any], fields: Fields) -> list[Setting]:
+    """Every setting of a run, in the order in which they were declared."""
     rows = []
-    for name in _ordered(model, settings):
-        meaning = fields[name].description if name in fields else None
-        changed = name not in ALWAYS and settings[name] != _default(model, name)
-        rows.append(Setting(name, _shown(settings[name]), changed, meaning or ""))
+    for name in _ordered(settings, fields):
+        field = fields.get(name, UNKNOWN)
+        changed = not field["always"] and settings[name] != field["default"]
+        rows.append(Setting(name, _shown(settings[name]), changed, field["meaning"]))
     return rows
 
 
-def _model(workflow: str, settings: Mapping[str, Any]) -> type[BaseModel]:
-    """The class of a run's settings."""
-    return VERBS[workflow][1] or training_of(settings.get("space", DEFAULT_SPACE)).settings
-
-
-def _ordered(model: type[BaseModel], settings: Mapping[str, Any]) -> list[str]:
-    """Names of settings in the order of their class, unknown ones last."""
-    known = [name for name in model.model_fields if name in settings]
-    return [*known, *(name for name in settings if name not in model.model_fields)]
-
-
-def _default(model: type[BaseModel], name: str) -> Any:
-    if name not in model.model_fields:
-        return None
-    default = model.model_fields[name].get_default(call_default_factory=True)
-    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+def _ordered(settings: Mapping[str, Any], fields: Fields) -> list[str]:
+    """Names of settings as they were declared, unknown ones last."""
+    return [*(name for name in fields if name in settings), *(name for name in settings if name not in fields)]
 
 
 def _shown(value: Any) -> str:

@@ -12,15 +12,15 @@ from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
 from autogas.proxies.named import PAPERS_PROXY, get_proxy
 from autogas.report import charts, formula, words
-from autogas.report.cells import cell_drawings
+from autogas.report.cells import drawn
 from autogas.report.charts import Marker
 from autogas.report.data import (
     RunData,
     Trace,
     bins_for,
-    build_training,
     failure_reasons,
     first_quality,
+    metric_of,
     panels,
     repeats,
     reproduced_panels,
@@ -28,7 +28,6 @@ from autogas.report.data import (
     traces,
 )
 from autogas.spaces import get_space
-from autogas.workflows.candidates import SearchSettings
 
 Context = dict[str, Any]
 
@@ -95,9 +94,9 @@ def search(data: RunData) -> Context:
     return {
         "space": settings["space"],
         "proxy": settings["proxy"],
-        "budget": SearchSettings(**settings).budget,
+        "budget": results["budget"],
         "stages": mathematics(str(get_proxy(settings["proxy"]))),
-        "cells": cell_drawings(space, space.parse(results["winner"]["arch"])),
+        "cells": [drawn(cell) for cell in space.diagrams(space.parse(results["winner"]["arch"]))],
         "latency": data.costs.get("latency_ms", {}),
         "original": words.row_of(results["controls"], "original"),
         "by_cost": charts.costs(found, results["controls"]),
@@ -109,14 +108,14 @@ def search(data: RunData) -> Context:
 def build(data: RunData) -> Context:
     """What was trained, and how far training agrees with itself."""
     trained = data.tables["trained"]
-    training = build_training(data)
+    measured = data.results["quality"]["measured"]
     quality = first_quality(data)
     counts, edges = np.histogram(quality, bins=bins_for(quality))
-    titles = (training.measured, "architectures")
-    first_seed = f"{training.metric}, seed {trained['seed'].min()}"
+    titles = (measured, "architectures")
+    first_seed = f"{metric_of(data)}, seed {trained['seed'].min()}"
     return {
         "architectures": len(quality),
-        "measured": training.measured,
+        "measured": measured,
         "lowest": float(quality.min()),
         "highest": float(quality.max()),
         "distribution": charts.bars(counts, edges, [], titles, "architectures"),

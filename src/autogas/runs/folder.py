@@ -45,16 +45,23 @@ class Run:
         workflow: which workflow made it (``discover``, ``rank``, ``build``, …).
         settings: everything that determines the result.
         inputs: digests of the contents that the settings only name.
+        fields: what each setting means, see :func:`autogas.settings.described`.
         record: evaluations so far.
     """
 
     def __init__(
-        self, path: Path, workflow: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        workflow: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        fields: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.path = path
         self.workflow = workflow
         self.settings = dict(settings)
         self.inputs = dict(inputs or {})
+        self.fields = dict(fields or {})
         self.record = Record(path / RECORD_FILE)
         self._lock: FileLock | None = None
         self._new = False
@@ -66,6 +73,7 @@ class Run:
         settings: Mapping[str, Any],
         out: str | Path | None = None,
         inputs: Mapping[str, str] | None = None,
+        fields: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Run:
         """Make a new run folder (``runs/<workflow>-<time>`` unless ``out`` names one) and lock it.
 
@@ -73,7 +81,7 @@ class Run:
             InputError: the folder holds a run or files of its names already, or cannot be written.
         """
         path = Path(out) if out is not None else _unused(Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S"))
-        run = cls(path, workflow, settings, inputs)
+        run = cls(path, workflow, settings, inputs, fields)
         try:
             run._new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
@@ -82,7 +90,15 @@ class Run:
             run._acquire()
             try:
                 _must_be_free(path)  # nor has another run begun meanwhile
-                write_json(path / SETTINGS_FILE, {"workflow": workflow, "settings": run.settings, "inputs": run.inputs})
+                write_json(
+                    path / SETTINGS_FILE,
+                    {
+                        "workflow": workflow,
+                        "settings": run.settings,
+                        "inputs": run.inputs,
+                        "fields": [{"name": name, **field} for name, field in run.fields.items()],  # in their order
+                    },
+                )
                 run.record.writer()
             except BaseException:  # an interrupt too: nobody may stay locked out
                 run._release()
@@ -100,13 +116,14 @@ class Run:
         try:
             saved = read_json(path / SETTINGS_FILE, "start the run again in another folder")
             found, settings, inputs = saved["workflow"], dict(**saved["settings"]), dict(**saved["inputs"])
+            fields = {field.pop("name"): field for field in map(dict, saved.get("fields", ()))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise InputError(f"{str(path)!r} is not a run folder: {error}") from None
             raise InputError(f"{str(path)!r} is not a run folder: it has no readable {SETTINGS_FILE}") from None
         if workflow is not None and found != workflow:
             raise InputError(f"{str(path)!r} is a run of {found}, not of {workflow}")
-        return cls(path, found, settings, inputs)
+        return cls(path, found, settings, inputs, fields)
 
     @classmethod
     def resume(cls, path: str | Path, workflow: str, inputs: Mapping[str, str] | None = None) -> Run:

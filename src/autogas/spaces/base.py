@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
 from autogas.spaces.cost import Cost, count_cost
+from autogas.spaces.diagram import Diagram
 
 A = TypeVar("A", bound=Hashable)
 
@@ -27,6 +28,20 @@ class Space(ABC, Generic[A]):
     name: str
     family: str
     image_size: int
+
+    # What workflows ask of a space; the defaults fit a space that knows nothing special of itself.
+    smaller: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a small version whose scores have the same order: searches score candidates in it."""
+    search_population: ClassVar[int] = 32
+    """Candidates an iteration of a search."""
+    search_iterations: ClassVar[int] = 150
+    """Iterations of a search."""
+    scored_samples: ClassVar[int] = 16
+    """Samples that networks are scored on in a search."""
+    costs_by_formula: ClassVar[bool] = False
+    """Whether costs take microseconds, so that all architectures inside a budget can be listed first."""
+    distilled_at: ClassVar[tuple[str, ...]] = ()
+    """Names of the modules whose outputs a student learns from its teacher."""
 
     @property
     @abstractmethod
@@ -95,6 +110,19 @@ class Space(ABC, Generic[A]):
     def traits(self, arch: A) -> Mapping[str, float]:  # noqa: ARG002 - a space without countable traits has none
         """Counts read off the genotype (the trivial scorers): name to value."""
         return {}
+
+    @property
+    def scored_images(self) -> str | None:
+        """Source of the images that networks are scored on in a search where none is named; None: their inputs."""
+        return None
+
+    def original(self) -> tuple[Space[A], A] | None:
+        """The uncompressed network that a search makes smaller: a space and an architecture of it, or None."""
+        return None
+
+    def diagrams(self, arch: A) -> list[Diagram]:  # noqa: ARG002 - a space without cells has none
+        """A drawing of every searched cell, in order of execution."""
+        return []
 
     def build(self, arch: A, *, seed: int = 0) -> nn.Module:
         """The network of ``arch`` on the CPU, in training mode, deterministic in ``(arch, seed)``.

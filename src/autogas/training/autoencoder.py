@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.datasets import Images
 from autogas.metrics import ssim
 from autogas.seeding import torch_generator
 from autogas.training.layout import memory_layout
+from autogas.training.machine import Machine, set_learning_rate
 
 
 class AutoencoderRecipe(BaseModel):
@@ -26,42 +27,70 @@ class AutoencoderRecipe(BaseModel):
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first momentum")
 
 
-class AutoencoderResult(BaseModel):
-    """What training reached: SSIM and mean absolute error on held-out images scaled to [0, 1]."""
+class AutoencoderTask:
+    """A network that learns to reconstruct images; every network sees the same ones for the same ``seed``.
 
-    ssim: float
-    l1: float
-    train_l1: float = Field(description="mean absolute error over the last tenth of the training steps")
-    train_seconds: float
-    evaluate_seconds: float
-
-
-def train_autoencoder(
-    model: nn.Module, images: Images, recipe: AutoencoderRecipe, *, seed: int = 0, device: str = "cpu"
-) -> float:
-    """Train ``model`` in place; returns the mean absolute error in [0, 1] over the last tenth of the steps.
-
-    Every model sees the same images in the same order for the same ``seed``.
+    Args:
+        model: images in [-1, 1] to images; trained in place.
+        images: to train on.
+        recipe: how to train.
+        seed: of the batches.
     """
-    layout = memory_layout(model)
-    model.train().to(device).to(memory_format=layout)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, 0.999))
+
+    def __init__(self, model: nn.Module, images: Images, recipe: AutoencoderRecipe, *, seed: int = 0) -> None:
+        self.layout = memory_layout(model)
+        self.model = model.train().to(memory_format=self.layout)
+        self.images = images
+        self.recipe = recipe
+        betas = (recipe.beta1, 0.999)
+        self.optimizers = {"model": torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=betas)}
+        generator = torch_generator("batches", seed)
+        shape = (recipe.batch_size,)
+        self._batches = [torch.randint(len(images), shape, generator=generator) for _ in range(recipe.steps)]
+        self._rates = one_cycle(recipe)
+        self._last = torch.zeros(2, 3, 1, 1)
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The network."""
+        return {"model": self.model}
+
+    @property
+    def exported(self) -> nn.Module:
+        """The network."""
+        return self.model
+
+    def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """One update; returns the mean absolute error of pixels in [0, 1]."""
+        set_learning_rate(self.optimizers["model"], self._rates[step])
+        batch = self.images.batch(machine.share(self._batches[step]))
+        batch = machine.put(batch.contiguous(memory_format=self.layout))
+        with machine.autocast():
+            made = self.model(batch)
+            loss = F.l1_loss(made, batch)
+        machine.minimise(loss, self.optimizers["model"])
+        self._last = made.detach()
+        return {"train_l1": loss.detach() / 2}
+
+    def samples(self, count: int, generator: torch.Generator) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """At most ``count`` reconstructions ``[n, 3, H, W]`` of the last batch, in [0, 1]."""
+        few = self._last if len(self._last) > 1 else self._last.repeat(2, 1, 1, 1)
+        return (few[:count] + 1) / 2
+
+
+def one_cycle(recipe: AutoencoderRecipe) -> list[float]:
+    """Learning rate of each step: up for three tenths of them, then down to almost 0, along cosines (Smith, 2018)."""
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(()))], lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps, cycle_momentum=False
     )
-    generator = torch_generator("batches", seed)
-    losses = []
-    for _ in range(recipe.steps):
-        index = torch.randint(len(images), (recipe.batch_size,), generator=generator)
-        batch = images.batch(index).to(device, memory_format=layout)
-        loss = F.l1_loss(model(batch), batch)
-        optimizer.zero_grad()
-        loss.backward()
+    rates = []
+    for step in range(recipe.steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
-        schedule.step()
-        losses.append(loss.detach())
-    tail = losses[-max(1, recipe.steps // 10) :]
-    return float(torch.stack(tail).mean()) / 2
+        if step < recipe.steps - 1:
+            schedule.step()
+    return rates
 
 
 @torch.no_grad()
@@ -81,26 +110,3 @@ def evaluate_autoencoder(
         similarity += ssim(output, target) * len(index)
         l1 += float(F.l1_loss(output, target)) * len(index)
     return similarity / len(images), l1 / len(images)
-
-
-def fit_autoencoder(
-    model: nn.Module,
-    train: Images,
-    held_out: Images,
-    recipe: AutoencoderRecipe,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-) -> AutoencoderResult:
-    """Train ``model`` on one set of images and measure it on another."""
-    start = time.perf_counter()
-    train_l1 = train_autoencoder(model, train, recipe, seed=seed, device=device)
-    trained = time.perf_counter()
-    similarity, l1 = evaluate_autoencoder(model, held_out, device=device)
-    return AutoencoderResult(
-        ssim=similarity,
-        l1=l1,
-        train_l1=train_l1,
-        train_seconds=trained - start,
-        evaluate_seconds=time.perf_counter() - trained,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,12 +14,6 @@ from autogas.seeding import torch_generator
 from autogas.spaces.layers import Conv2d
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.layout import memory_layout
-
-POINTS: Mapping[str, tuple[str, ...]] = {
-    "resnet-translation": ("down_2", "block_3", "block_6", "block_9"),
-    "spade-translation": ("blocks.head_0", "blocks.G_middle_1", "blocks.up_1"),
-}
-"""The parts of a generator whose outputs are compared, by family of the space."""
 
 
 class Teacher(nn.Module):
@@ -38,7 +32,7 @@ class Teacher(nn.Module):
     def __init__(self, network: nn.Module, student: nn.Module, space: TranslationSpace, *, seed: int = 0) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False).to(memory_format=memory_layout(network))
-        self.points = POINTS[space.family]
+        self.points = space.distilled_at
         widths = [self._widths(model, space) for model in (student, network)]
         self.connectors = nn.ModuleList(Conv2d(a, b, 1) for a, b in zip(*widths, strict=True))
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,38 @@ def save_generator(
     """
     about = {"space": space.name, "space_settings": dict(space.settings), "arch": str(arch)}
     save_tensors(path, model.state_dict(), {**about, "trained": dict(trained or {})})
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network of any kind, in evaluation mode.
+
+    Attributes:
+        network: the module.
+        space: its space.
+        arch: its architecture.
+        trained: what for: its ``task`` and ``direction``, as far as there are any.
+    """
+
+    network: nn.Module
+    space: Space[Any]
+    arch: Any
+    trained: Mapping[str, str]
+
+
+def load_network(path: str | Path, *, device: str = "cpu") -> TrainedNetwork:
+    """Read any network that was exported after training.
+
+    Args:
+        path: the file, or the folder of its training.
+        device: where to run it.
+
+    Raises:
+        InputError: a file that cannot be read, or is none of these.
+    """
+    path = Path(path)
+    model, space, arch, trained = _load(path / GENERATOR_FILE if path.is_dir() else path)
+    return TrainedNetwork(model.to(device).eval().requires_grad_(False), space, arch, trained)
 
 
 class TrainedGenerator:
@@ -93,15 +126,21 @@ class TrainedTranslator:
 def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:
     """Read a generator of images from latents that was exported after training.
 
+    Args:
+        path: the file, or the folder of its training.
+        device: where to run it.
+
     Raises:
         InputError: a file that cannot be read, or is no such generator.
     """
-    model, space, arch, _ = _load(Path(path))
-    if isinstance(space, TranslationSpace):
+    found = load_network(path, device=device)
+    if isinstance(found.space, TranslationSpace):
         raise InputError(
-            f"generator {str(path)!r}: of {space.name}, which translates images: name its data with --data"
+            f"generator {str(path)!r}: of {found.space.name}, which translates images: name its data with --data"
         )
-    return TrainedGenerator(model.to(device), space, arch)
+    if any(len(shape) > 1 for shape in found.space.input_shapes):
+        raise InputError(f"generator {str(path)!r}: of {found.space.name}, accepted is one of images from latents")
+    return TrainedGenerator(found.network, found.space, found.arch)
 
 
 def load_translator(path: str | Path, *, device: str = "cpu") -> TrainedTranslator:
@@ -114,11 +153,10 @@ def load_translator(path: str | Path, *, device: str = "cpu") -> TrainedTranslat
     Raises:
         InputError: a file that cannot be read, or is no such generator.
     """
-    path = Path(path)
-    model, space, arch, trained = _load(path / GENERATOR_FILE if path.is_dir() else path)
-    if not isinstance(space, TranslationSpace):
-        raise InputError(f"generator {str(path)!r}: of {space.name}, accepted is one that translates images")
-    return TrainedTranslator(model.to(device), space, arch, trained)
+    found = load_network(path, device=device)
+    if not isinstance(found.space, TranslationSpace):
+        raise InputError(f"generator {str(path)!r}: of {found.space.name}, accepted is one that translates images")
+    return TrainedTranslator(found.network, found.space, found.arch, found.trained)
 
 
 def _load(path: Path) -> tuple[nn.Module, Space[Any], Any, dict[str, str]]:

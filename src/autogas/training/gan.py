@@ -21,8 +21,8 @@ from autogas.training.machine import Machine, set_learning_rate
 SAMPLE_BATCH = 250
 
 
-class GANRecipe(BaseModel):
-    """How a GAN is trained: Adam on the hinge loss against a spectrally normalised discriminator.
+class AdversarialRecipe(BaseModel):
+    """How a generator and a discriminator are trained: Adam on the hinge loss.
 
     A step is ``critic_steps`` updates of the discriminator and then one of the generator.
     """
@@ -41,6 +41,11 @@ class GANRecipe(BaseModel):
     average_ramp: bool = Field(True, description="that decay is lower in the first steps; EAGAN has it constant")
     linear_decay: bool = Field(False, description="learning rates fall linearly to 0 over all steps")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradients of a network")
+
+
+class GANRecipe(AdversarialRecipe):
+    """How a generator is trained, and the spectrally normalised discriminator that it is trained against."""
+
     discriminator: str = Field("eagan-best-cifar10", description="architecture of eagan-discriminator")
     discriminator_width: int = Field(128, ge=1, description="its channels")
 

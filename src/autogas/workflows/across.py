@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy
+from autogas.settings import all_is_none, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
@@ -28,7 +29,11 @@ class AcrossSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmarks: list[str] = Field(min_length=2, description="where measured quality comes from")
+    benchmarks: list[str] = Field(
+        min_length=2,
+        description="where measured quality comes from",
+        json_schema_extra=on_command_line(flag="--benchmark", always=True),
+    )
     objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
     strategy: Literal["evolution", "random", "enumerate", "ascent"] = Field(
         "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
@@ -39,8 +44,11 @@ class AcrossSettings(BaseModel):
     iterations: int = Field(100, ge=1, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(20, ge=1, description="parents an iteration")
-    validation: int | None = Field(
-        None, ge=3, description="validation architectures of each at most; None: four sevenths"
+    validation: Annotated[int | None, BeforeValidator(all_is_none)] = Field(
+        None,
+        ge=3,
+        description="validation architectures of each at most, or all: four sevenths",
+        json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")

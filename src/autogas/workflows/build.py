@@ -8,54 +8,84 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
+from pydantic import BaseModel, Field
 
 from autogas.benchmarks import save_benchmark
 from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.spaces import get_space
-from autogas.workflows.common import open_run, read_settings, versions
-from autogas.workflows.trainings import BuildSettings, training_of
+from autogas.training.kinds import Training, TrainingSettings, read_training, training_of
+from autogas.versions import versions
+from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 
 DEFAULT_SPACE = "transnas"
 
 
+class BuildSettings(BaseModel):
+    """Which architectures are trained for a benchmark, beside what their kind of training asks for."""
+
+    count: int = Field(300, ge=1, description="architectures, sampled uniformly")
+    repeats: int = Field(30, ge=0, description="how many of them are trained with several seeds, for the noise ceiling")
+    repeat_space: str | None = Field(None, description="a space within: its architectures are all repeated")
+    seeds: int = Field(3, ge=2, description="seeds that repeated architectures are trained with")
+
+
 @functools.lru_cache(maxsize=1)
-def shared_images(settings_json: str) -> Any:
-    """What all trainings of a build share, loaded once in each process."""
-    settings = read_build_settings(json.loads(settings_json))
-    return training_of(settings.space).load(settings)
+def shared_training(settings_json: str) -> Training[Any, Any]:
+    """The training of all architectures, its images loaded once in each process."""
+    training = read(json.loads(settings_json))
+    training.prepare()
+    return training
 
 
 def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
     """Train one architecture with one seed; the unit of work that the record keeps."""
-    settings = read_build_settings(json.loads(settings_json))
-    return training_of(settings.space).fit(settings, shared_images(settings_json), *item).model_dump()
+    return shared_training(settings_json).row(*item)
 
 
-def read_build_settings(given: Mapping[str, Any]) -> BuildSettings:
-    """Settings of the class that fits the space, which is ``transnas`` unless said."""
-    return training_of(given.get("space", DEFAULT_SPACE)).settings.model_validate(given)
+def read(given: Mapping[str, Any]) -> Training[Any, Any]:
+    """The training that the space asks for, which is ``transnas`` unless said."""
+    whole = {"space": DEFAULT_SPACE, **given}
+    return read_training({**training_of(str(whole["space"])).short, **whole}, BuildSettings)
+
+
+def which(training: Training[Any, Any]) -> BuildSettings:
+    """Its settings, as those of this workflow."""
+    return cast("BuildSettings", training.settings)
 
 
 def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **given: Any) -> Run:
     """Train every sampled architecture that the run has not trained yet.
 
-    The settings are those of the space's :class:`~autogas.workflows.trainings.Training`. The run folder holds
-    ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then the fields of
-    :class:`~autogas.training.autoencoder.AutoencoderResult` or :class:`~autogas.workflows.trainings.GANResult`.
+    The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then what
+    :meth:`Training.row <autogas.training.kinds.base.Training.row>` returns.
+
+    Args:
+        out: folder to make.
+        resume: folder to continue instead; its settings count.
+        jobs: processes that train.
+        **given: ``space``, fields of :class:`BuildSettings`, and those of the space's kind of training, see
+            :mod:`autogas.training.kinds`; ``seed`` is that of the sample of architectures.
+
+    Raises:
+        InputError: bad settings or images, or no training that succeeded.
     """
-    kind = training_of((given if resume is None else Run.open(resume, "build").settings).get("space", DEFAULT_SPACE))
-    settings = read_settings("build", kind.settings, given, resume)
-    metric = kind.metric
-    work = prepare(settings)
+    if resume is not None:
+        model = type(read(Run.open(resume, "build").settings).settings)
+        given = resumed_settings("build", model, given, resume)
+    settings = read(from_anywhere(given)).settings
+    settings_json = settings.model_dump_json()
+    training = shared_training(settings_json)
+    metric = training.quality.metric
+    work = prepare(training)
     with open_run("build", settings, out=out, resume=resume) as run:
-        settings_json = settings.model_dump_json()
         todo = [item for item in work if metric not in run.record.get(_key(item), {})]
 
         start = time.perf_counter()
@@ -78,33 +108,38 @@ def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, *
         run.write_costs(
             {"seconds_this_time": time.perf_counter() - start, "train_seconds": table["train_seconds"].sum()}
         )
-        run.finish({"trained": len(rows), "failed": failed, "provenance": provenance(settings)})
+        run.finish(
+            {
+                "quality": asdict(training.quality),
+                "trained": len(rows),
+                "failed": failed,
+                "provenance": provenance(settings),
+            }
+        )
     return run
 
 
-def prepare(settings: BuildSettings) -> list[tuple[str, int]]:
-    """Architecture and seed of every training, first seeds first; a bad source or space is said at once."""
-    space = get_space(settings.space, **settings.space_settings)
-    within = get_space(settings.repeat_space) if settings.repeat_space else None
-    shared_images(settings.model_dump_json())
-    archs = [str(arch) for arch in space.sample_distinct(settings.count, numpy_generator("build", settings.seed))]
-    again = [arch for i, arch in enumerate(archs) if i < settings.repeats or (within and within.holds(arch))]
-    return [(arch, 0) for arch in archs] + [(arch, seed) for seed in range(1, settings.seeds) for arch in again]
+def prepare(training: Training[Any, Any]) -> list[tuple[str, int]]:
+    """Architecture and seed of every training, first seeds first."""
+    s, space = which(training), training.space
+    within = get_space(s.repeat_space) if s.repeat_space else None
+    drawn = space.sample_distinct(s.count, numpy_generator("build", training.settings.seed))
+    archs = [str(arch) for arch in drawn]
+    again = [arch for i, arch in enumerate(archs) if i < s.repeats or (within and within.holds(arch))]
+    return [(arch, 0) for arch in archs] + [(arch, seed) for seed in range(1, s.seeds) for arch in again]
 
 
 def store_built(run: Run, *, name: str | None = None, folder: Path | None = None) -> Path:
     """Store the table of a finished run as a benchmark, by default under the run folder's name."""
-    settings = read_build_settings(run.settings)
-    training = training_of(settings.space)
-    trained = run.read_table("trained")
+    trained, results = run.read_table("trained"), run.results
     return save_benchmark(
         name or run.path.resolve().name,
         trained,
-        space=settings.space,
-        space_settings=settings.space_settings,
-        metric=training.metric,
-        higher_is_better=training.higher_is_better,
-        provenance={**run.results["provenance"], "train_seconds": round(float(trained["train_seconds"].sum()))},
+        space=run.settings["space"],
+        space_settings=run.settings["space_settings"],
+        metric=results["quality"]["metric"],
+        higher_is_better=results["quality"]["higher_is_better"],
+        provenance={**results["provenance"], "train_seconds": round(float(trained["train_seconds"].sum()))},
         folder=folder,
     )
 
@@ -113,12 +148,12 @@ def _key(item: tuple[str, int]) -> str:
     return f"{item[0]}/seed{item[1]}"
 
 
-def provenance(settings: BuildSettings) -> dict[str, Any]:
+def provenance(settings: TrainingSettings) -> dict[str, Any]:
     """How a benchmark came to be: settings, versions, hardware, commit."""
     here = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     shown = settings.model_dump(mode="json")
-    for source in {"images", "held_out"} & shown.keys():
+    for source in {"images", "held_out", "data", "teacher", "reference"} & shown.keys():
         shown[source] = shown[source] and Path(shown[source]).name
     return {
         "settings": shown,

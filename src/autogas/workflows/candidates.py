@@ -6,20 +6,19 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from autogas.errors import InputError
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.runs import Failure, Run, parallel_map
+from autogas.settings import on_command_line, split_at_commas
 from autogas.spaces import Cost, Space, get_space
-from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
-from autogas.spaces.translation import ResNetTranslation, SPADETranslation
-from autogas.spaces.translation.base import TranslationSpace
 from autogas.workflows.scoring import Scoring, score_architecture, scoring_inputs, space_key
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -28,14 +27,6 @@ FULL_SIZE = "at full size: "
 """Starts the keys of scores at full size on the record."""
 LATENCY_RUNS = 7
 ENUMERABLE = 100_000
-TRANSLATORS = (ResNetTranslation.name, SPADETranslation.name)
-SCORED_AT: Mapping[str, Mapping[str, Any]] = {
-    EAGANGenerator.name: {"width": 64},
-    EAGANDiscriminator.name: {"width": 32},
-    ResNetTranslation.name: {"image_size": 32},
-    SPADETranslation.name: {"image_size": 64},
-}
-"""Small sizes that keep the order of scores."""
 
 
 def score_alone() -> list[Objective]:
@@ -48,14 +39,18 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: str = Field(description="search space")
+    space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
     proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
-    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
+    space_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the space that differ",
+        json_schema_extra=on_command_line(flag="--set"),
+    )
     scored_at: dict[str, Any] | None = Field(
         None, description="settings of the space at which candidates are scored; None: the space's usual small size"
     )
     strategy: Literal["evolution", "random"] = Field("evolution", description="how candidates are found")
-    objectives: list[Objective] = Field(
+    objectives: Annotated[list[Objective], BeforeValidator(split_at_commas)] = Field(
         default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
     )
     population: int | None = Field(None, ge=1, description="candidates an iteration; None: 32, translators 10")
@@ -76,27 +71,30 @@ class SearchSettings(BaseModel):
     seed: int = Field(0, ge=0, description="of weights, noise and search")
     device: str = Field("cpu", description="where networks run")
 
+    @cached_property
+    def searched(self) -> Space[Any]:
+        """The space that is searched, which knows what is not said here."""
+        return get_space(self.space, **self.space_settings)
+
     @property
     def candidates(self) -> int:
         """Candidates an iteration."""
-        return self.population or (10 if self.space in TRANSLATORS else 32)
+        return self.population or self.searched.search_population
 
     @property
     def rounds(self) -> int:
-        """Rounds of ask and tell: the paper's."""
-        return self.iterations or (500 if self.space in TRANSLATORS else 150)
+        """Rounds of ask and tell."""
+        return self.iterations or self.searched.search_iterations
 
     @property
     def samples(self) -> int:
-        """Samples that networks are scored on; label maps of SPADE generators cost ten times an image's work."""
-        return self.batch_size or (4 if self.space == SPADETranslation.name else 16)
+        """Samples that networks are scored on."""
+        return self.batch_size or self.searched.scored_samples
 
     @property
     def source(self) -> str | None:
         """Images that networks are scored on."""
-        if self.images is None and self.space == EAGANDiscriminator.name:
-            return str(self.space_settings.get("dataset", "cifar10"))
-        return self.images
+        return self.images or self.searched.scored_images
 
     @field_validator("objectives")
     @classmethod
@@ -114,8 +112,8 @@ class SearchSettings(BaseModel):
 
 def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
     """The space that is searched, and the one in which candidates are scored: smaller where nothing is said."""
-    space = get_space(s.space, **s.space_settings)
-    usual = {name: value for name, value in SCORED_AT.get(s.space, {}).items() if value < space.settings[name]}
+    space = s.searched
+    usual = {name: value for name, value in space.smaller.items() if value < space.settings[name]}
     return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
 
 
@@ -143,7 +141,7 @@ class Within:
         self.max_macs = math.inf if s.max_macs is None else s.max_macs
         self.limited = s.max_params is not None or s.max_macs is not None
         self.cost: Callable[[Any], Cost] = functools.lru_cache(maxsize=1 << 16)(space.cost)
-        few = isinstance(space, TranslationSpace) and len(space) <= ENUMERABLE
+        few = space.costs_by_formula and len(space) <= ENUMERABLE
         self.members = list(filter(self.admits, space.enumerate())) if few and self.limited else None
 
     def admits(self, arch: Any) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from autogas import __version__
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
@@ -23,6 +21,7 @@ from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run
+from autogas.settings import described
 from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
@@ -111,7 +110,7 @@ def open_run(
     digests = {**(inputs or {}), **files}
     if resume is not None:
         return Run.resume(resume, workflow, digests)
-    return Run.start(workflow, saved, out, digests)
+    return Run.start(workflow, saved, out, digests, described(type(settings)))
 
 
 def _digest(source: object) -> str:
@@ -124,18 +123,6 @@ def _digest(source: object) -> str:
             return checksum(iter(lambda: file.read(1 << 20), b""))
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
-
-
-def versions(names: Iterable[str]) -> dict[str, str | None]:
-    """Versions of distributions; None for one that is not installed as such, but lies on the path as source."""
-    return {name: __version__ if name == "autogas" else _version(name) for name in names}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def about_benchmark(bench: Benchmark) -> dict[str, Any]:

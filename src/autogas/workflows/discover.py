@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.correlation import Kendall
@@ -27,6 +27,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.settings import all_is_none, on_command_line
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
@@ -46,16 +47,27 @@ class DiscoverSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str = Field(DEFAULT_BENCHMARK, description="where measured quality comes from")
-    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
+    benchmark: str = Field(
+        DEFAULT_BENCHMARK,
+        description="where measured quality comes from",
+        json_schema_extra=on_command_line(always=True),
+    )
+    space_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the space that differ",
+        json_schema_extra=on_command_line(flag="--set"),
+    )
     strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
     population: int = Field(20, ge=1, description="candidates an iteration")
     iterations: int = Field(100, ge=1, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
     fitness: Kendall = Field("kendall_a", description="Kendall's tau-a, or tau-b, the paper's, which leaves out ties")
-    validation: int | None = Field(
-        50, ge=3, description="architectures that candidates are judged on; None: four sevenths of the benchmark"
+    validation: Annotated[int | None, BeforeValidator(all_is_none)] = Field(
+        50,
+        ge=3,
+        description="architectures that candidates are judged on, or all: four sevenths of the benchmark",
+        json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
@@ -65,7 +77,7 @@ class DiscoverSettings(BaseModel):
 
 
 def discover(
-    benchmark: str | Benchmark,
+    benchmark: str | Benchmark = DEFAULT_BENCHMARK,
     *,
     out: str | None = None,
     resume: str | None = None,

@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from pydantic import Field
 
-from autogas.datasets.domains import Domain, Frame, LabelMaps
-from autogas.datasets.translation import Layout, TranslationData, find_layout, load_translation
-from autogas.errors import InputError
-from autogas.metrics import (
-    FeatureAccumulator,
-    FeatureExtractor,
-    FeatureStatistics,
-    confusion_matrix,
-    frechet_distance,
-    get_extractor,
-    metric_name,
-    psnr,
-    segmentation_scores,
-    ssim,
-)
-from autogas.metrics.pixels import as_uint8
-from autogas.metrics.segmenter import IGNORED, Segmenter, load_segmenter
-from autogas.runs import Run, progress
-from autogas.spaces.translation import SPADETranslation, TranslationSpace
+from autogas.datasets.translation import find_layout, load_data
+from autogas.metrics import get_extractor
+from autogas.metrics.evaluation import reference_statistics
+from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
+from autogas.runs import Run
 from autogas.training.export import load_translator
-from autogas.workflows.common import open_run, read_settings, versions
-from autogas.workflows.evaluate import LIBRARIES, Evaluation, identity, reference_statistics
-
-COCO_UNKNOWN = 255
-"""Label of pixels without one in COCO, which count as its last class."""
-
-Translate = Callable[[Tensor], Tensor]
-"""Inputs of a space to images ``[N, 3, H, W]`` in [0, 1]."""
-
-
-class SegmentationSettings(BaseModel):
-    """Which network says what is seen in translated images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    segmentation: str | None = Field(
-        None,
-        description="for mean IoU where there are label maps: a TorchScript or ONNX file or a model of torchvision",
-    )
-    segmentation_weights: str | None = Field(None, description="weights of a model of torchvision; None: downloaded")
-    segmentation_map: str | None = Field(None, description="JSON file of what that network takes and its classes")
-
-    def segmenter(self, device: str) -> Segmenter | None:
-        """The network, if one is named."""
-        if self.segmentation is None:
-            return None
-        return load_segmenter(
-            self.segmentation, weights=self.segmentation_weights, about=self.segmentation_map, device=device
-        )
-
-    def fitting_segmenter(self, data: TranslationData, device: str) -> Segmenter | None:
-        """The same, once it has run on one target and knows the classes of every label map.
-
-        Raises:
-            InputError: data without label maps, a network that fails, or a class that it does not know.
-        """
-        if self.segmentation is not None and data.labels is None:
-            raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
-        segmenter = self.segmenter(device)
-        if segmenter is not None:
-            check_segmenter(segmenter, data)
-        return segmenter
+from autogas.workflows.common import open_run, read_settings
 
 
 class EvaluateTranslationSettings(SegmentationSettings):
@@ -100,7 +42,7 @@ def evaluate_translation(
 ) -> Run:
     """Evaluate a translation; see :class:`EvaluateTranslationSettings` for the settings.
 
-    The results are an :class:`~autogas.workflows.evaluate.Evaluation`: ``fid`` against the target domain (by Inception;
+    The results are an :class:`~autogas.metrics.evaluation.Evaluation`: ``fid`` against the target domain (by Inception;
     ``fid-cifarnet`` by the extractor that ships with the package), for pairs ``ssim`` and ``psnr``, for label maps with
     a segmentation network ``miou`` and ``pixel-accuracy``.
 
@@ -139,155 +81,3 @@ def evaluate_translation(
         result.protocol |= {"images": s.images, "direction": direction}
         run.finish(result.model_dump())
     return run
-
-
-def load_data(
-    space: TranslationSpace,
-    source: str,
-    layout: Layout,
-    *,
-    split: str,
-    direction: str = "AtoB",
-    enlarge: float = 1.0,
-    flip: bool = False,
-) -> TranslationData:
-    """Data at the size of a space; see :func:`autogas.datasets.translation.load_translation`.
-
-    Raises:
-        InputError: as there, and for label maps where the space takes images, or images where it takes label maps.
-    """
-    spade = isinstance(space, SPADETranslation)
-    if spade != (layout == "labels"):
-        given = "label maps" if layout == "labels" else "images"
-        raise InputError(f"data {source!r}: {given}; {space.name} translates {'label maps' if spade else 'images'}")
-    _, height, width = space.input_shapes[0]
-    classes: dict[str, Any] = {}
-    if isinstance(space, SPADETranslation):
-        classes = {"num_labels": space.num_labels, "unknown": COCO_UNKNOWN if space.layout == "coco" else None}
-    frame = Frame(height, width, enlarge, flip)
-    data = load_translation(source, layout=layout, frame=frame, split=split, direction=direction, **classes)
-    if split != "train" and min(len(data.inputs), len(data.targets)) < 2:
-        raise InputError(f"data {source!r}: fewer than 2 images in the split {data.split}, accepted are 2 or more")
-    return data
-
-
-def target_statistics(
-    space: TranslationSpace,
-    held_out: TranslationData,
-    layout: Layout,
-    extractor: FeatureExtractor,
-    *,
-    direction: str = "AtoB",
-) -> FeatureStatistics:
-    """Statistics of the target domain: the targets of the split, of unpaired data all of train and test (CycleGAN)."""
-    parts, splits = [held_out.targets], held_out.split
-    if layout == "unpaired" and held_out.split != "train":
-        train = load_data(space, held_out.source, layout, split="train", direction=direction)
-        parts, splits = [train.targets, *parts], f"train+{held_out.split}"
-    accumulator = FeatureAccumulator()
-    total = sum(map(len, parts))
-    batches = (batch for part in parts for batch in _batches(part, len(part), 100))
-    for batch in progress(batches, None, f"{extractor.name} on {total} targets of {held_out.source}"):
-        accumulator.update(extractor(as_uint8((batch + 1) / 2))[0])
-    return accumulator.statistics(extractor=identity(extractor), source=f"{held_out.source}, targets of {splits}")
-
-
-def measure_translation(
-    translate: Translate,
-    data: TranslationData,
-    reference: FeatureStatistics,
-    extractor: FeatureExtractor,
-    *,
-    segmenter: Segmenter | None = None,
-    samples: int | None = None,
-    batch_size: int = 16,
-) -> Evaluation:
-    """Metrics of the translations of the first inputs of ``data``, rounded to 256 levels as a saved image is.
-
-    Args:
-        translate: see :data:`Translate`; a network must already be in evaluation mode.
-        data: inputs, and targets if they are paired.
-        reference: statistics of the target domain.
-        extractor: whose features are compared.
-        segmenter: what it sees is compared with the label maps.
-        samples: how many inputs; None takes all.
-        batch_size: images at a time.
-
-    Raises:
-        InputError: more samples than there are inputs.
-    """
-    count = len(data.inputs) if samples is None else samples
-    if count > len(data.inputs):
-        raise InputError(f"{count} samples asked of {data.source!r}, whose split {data.split} holds {len(data.inputs)}")
-    accumulator, sums, confusion = FeatureAccumulator(), {"ssim": 0.0, "psnr": 0.0}, torch.zeros(1, dtype=torch.int64)
-    shape: list[int] = []
-    total = -(-count // batch_size)
-    for index in progress(torch.arange(count).split(batch_size), total, f"translating {data.source}"):
-        pixels = as_uint8(translate(data.inputs.batch(index)).cpu())
-        shape = list(pixels.shape[2:])
-        accumulator.update(extractor(pixels)[0])
-        images = pixels.float() / 255
-        if data.paired:
-            targets = as_uint8((data.targets.batch(index) + 1) / 2).float() / 255
-            sums["ssim"] += ssim(images, targets) * len(index)
-            sums["psnr"] += psnr(images, targets) * len(index)
-        if segmenter is not None and data.labels is not None:
-            confusion = confusion + _confusion(segmenter, images, data.labels, index)
-    distance = frechet_distance(accumulator.statistics(extractor=identity(extractor), source=data.source), reference)
-    metrics = {metric_name("fid", extractor): distance}
-    if data.paired:
-        metrics |= {name: value / count for name, value in sums.items()}
-    if segmenter is not None:
-        scores = segmentation_scores(confusion)
-        metrics |= {"miou": scores.miou, "pixel-accuracy": scores.pixel_accuracy}
-    return Evaluation(
-        metrics=metrics,
-        protocol={
-            "extractor": extractor.name,
-            "extractor_version": extractor.version,
-            "features": extractor.dim,
-            "resizing": extractor.resizing,
-            "segmentation": None if segmenter is None else segmenter.protocol,
-            "data": data.source,
-            "split": data.split,
-            "image_size": shape,
-            "samples": count,
-            "batch_size": batch_size,
-            "reference": reference.source,
-            "reference_samples": reference.count,
-            "versions": versions(LIBRARIES),
-        },
-    )
-
-
-def check_segmenter(segmenter: Segmenter, data: TranslationData) -> None:
-    """Run a segmentation network on one target and compare its classes with those of every label map.
-
-    Raises:
-        InputError: it fails, or a label map has a class that it does not know.
-    """
-    assert data.labels is not None
-    target = (data.targets.batch(torch.tensor([0])) + 1) / 2
-    _, classes = segmenter(target, (target.shape[2], target.shape[3]))
-    for i in range(len(data.labels)):
-        highest = int(segmenter.truth(data.labels.labels(i)).max())
-        if highest >= classes:
-            raise InputError(
-                f"label map {str(data.labels.files[i])!r} has class {highest} for segmentation {segmenter.name!r}: "
-                f"accepted are 0 to {classes - 1}, others by a segmentation map"
-            )
-
-
-def _confusion(segmenter: Segmenter, images: Tensor, labels: LabelMaps, index: Tensor) -> Tensor:
-    """Confusion of what is seen in images with their label maps, at the size of the latter."""
-    matrices = []
-    for image, i in zip(images, index.tolist(), strict=True):
-        truth = segmenter.truth(labels.labels(i))
-        seen, classes = segmenter(image[None], (truth.shape[0], truth.shape[1]))
-        matrices.append(confusion_matrix(seen[0], truth, classes=classes, ignore_index=IGNORED))
-    return torch.stack(matrices).sum(0)
-
-
-def _batches(domain: Domain, count: int, batch_size: int) -> Iterator[Tensor]:
-    for index in torch.arange(count).split(batch_size):
-        yield domain.batch(index)

@@ -18,6 +18,7 @@ from autogas.errors import InputError
 from autogas.proxies.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
+from autogas.settings import on_command_line
 from autogas.workflows.beyond import beyond_size
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
@@ -36,13 +37,26 @@ class RankSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    benchmark: str = Field(DEFAULT_BENCHMARK, description="where measured quality comes from")
-    proxies: list[str] = Field(
-        default_factory=lambda: [DEFAULT_PROXY, PAPERS_PROXY, *TRIVIAL], min_length=1, description="scorers"
+    benchmark: str = Field(
+        DEFAULT_BENCHMARK,
+        description="where measured quality comes from",
+        json_schema_extra=on_command_line(always=True),
     )
-    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
+    proxies: list[str] = Field(
+        default_factory=lambda: [DEFAULT_PROXY, PAPERS_PROXY, *TRIVIAL],
+        min_length=1,
+        description="scorers",
+        json_schema_extra=on_command_line(argument=True),
+    )
+    space_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the space that differ",
+        json_schema_extra=on_command_line(flag="--set"),
+    )
     test: int | None = Field(None, ge=3, description="test architectures; None: 200, or all if fewer")
-    everything: bool = Field(False, description="all architectures of the benchmark instead")
+    everything: bool = Field(
+        False, description="all architectures of the benchmark instead", json_schema_extra=on_command_line(flag="--all")
+    )
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     seed: int = Field(0, ge=0, description="of weights, noise and split")
@@ -50,7 +64,7 @@ class RankSettings(BaseModel):
 
 
 def rank(
-    benchmark: str | Benchmark,
+    benchmark: str | Benchmark = DEFAULT_BENCHMARK,
     proxies: Sequence[str] | None = None,
     *,
     out: str | None = None,

@@ -16,7 +16,6 @@ from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.evolution.pareto import NSGA2, front
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.spaces.translation.base import TranslationSpace
 from autogas.workflows.candidates import Candidates, SearchSettings, check
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
 
@@ -75,6 +74,7 @@ def search(
         run.finish(
             {
                 "winner": candidates.row(winner),
+                "budget": s.budget,
                 "asked": s.candidates * s.rounds,
                 "evaluated": len(rows),
                 "failed": len(rows) - len(ranked),
@@ -191,8 +191,9 @@ def control_rows(candidates: Candidates, winner: Any, sample: Sequence[Any], see
     name = ("largest" if members is not None else "largest seen") + (" inside the budget" if s.budget else "")
     rows.append({"name": name, **candidates.row(largest)})
     rows += [{"name": "random", **candidates.row(arch)} for arch in scored[:1]]
-    if isinstance(candidates.space, TranslationSpace):
-        space, arch = candidates.space.original()
+    original = candidates.space.original()
+    if original is not None:
+        space, arch = original
         cost = space.cost(arch)
         rows.append({"name": "original", "arch": str(arch), "score": None, "params": cost.params, "macs": cost.macs})
     return rows
@@ -203,8 +204,8 @@ def latencies(candidates: Candidates, controls: Sequence[Row]) -> dict[str, floa
     found = {}
     for row in controls:
         space = candidates.space
-        if row["name"] == "original":
-            assert isinstance(space, TranslationSpace)
-            space, _ = space.original()
+        original = space.original()
+        if row["name"] == "original" and original is not None:
+            space, _ = original
         found[row["name"]] = candidates.latency(space.parse(row["arch"]), space)
     return found

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
+from autogas.settings import on_command_line
 from autogas.workflows.common import about_benchmark
 
 
@@ -17,9 +18,19 @@ class ReproduceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["table2", "figure1", "table5", "table6"] = Field(description="which table or figure")
-    benchmarks: list[str] = Field(min_length=1, description="where measured quality comes from")
-    everything: bool = Field(True, description="table2: on all architectures too, not only on the test ones")
+    name: Literal["table2", "figure1", "table5", "table6"] = Field(
+        description="which table or figure", json_schema_extra=on_command_line(argument=True)
+    )
+    benchmarks: list[str] = Field(
+        min_length=1,
+        description="where measured quality comes from",
+        json_schema_extra=on_command_line(flag="--benchmark", always=True),
+    )
+    everything: bool = Field(
+        True,
+        description="table2: on all architectures too, not only on the test ones",
+        json_schema_extra=on_command_line(flag="--all"),
+    )
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     repeats: int = Field(10, ge=2, description="table5: seeds of every search")

@@ -1,4 +1,4 @@
-"""Train a generator for good: checkpoints, samples and metrics as it goes, and the exported network at the end."""
+"""Train one network until it is good: checkpoints, samples and metrics as it goes, and the network at the end."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from autogas.errors import InputError, unknown
+from pydantic import BaseModel, Field
+
+from autogas.errors import InputError
 from autogas.files import replacing
-from autogas.metrics import FeatureStatistics
 from autogas.runs import Run, progress
+from autogas.settings import on_command_line
 from autogas.training.export import GENERATOR_FILE, save_generator
+from autogas.training.kinds import Training, read_training
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
-from autogas.training.machine import Machine, launch
+from autogas.training.machine import Graphs, Machine, Precision, launch
 from autogas.training.pictures import loss_curves
 from autogas.training.profiling import profiled
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
-from autogas.workflows.gan_trainer import GANTrainer
-from autogas.workflows.trainer import AnyTrainer, ExportableTask, Reader
-from autogas.workflows.translation_trainer import TranslationTrainer
 
-REFERENCE_FILE = "reference.npz"
 DEFAULT_SPACE = "eagan-generator"
-TRAINERS: Mapping[str, Reader] = {
-    "eagan-generator": GANTrainer.read,
-    "resnet-translation": TranslationTrainer.read,
-    "spade-translation": TranslationTrainer.read,
-}
-"""How the networks of each space are trained."""
+
+
+class TrainSettings(BaseModel):
+    """How one network is trained, beside what its kind of training asks for."""
+
+    arch: str = Field(
+        description="architecture of the space, a published name, or the folder of a search whose winner is meant",
+        json_schema_extra=on_command_line(argument=True),
+    )
+    log_every: int = Field(100, ge=1, description="steps between rows of losses")
+    checkpoint_every: int = Field(5000, ge=1, description="steps between checkpoints, samples and metrics")
+    tensorboard: bool = Field(False, description="write logs for TensorBoard")
+    devices: int = Field(1, ge=1, description="on how many of them")
+    precision: Precision = Field("32-true", description="32-true or bf16-mixed")
+    graphs: Graphs = Field("auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on; off")
 
 
 def train(
@@ -44,7 +52,7 @@ def train(
     resume: str | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a generator: of images from latents, or of images from images (``space="resnet-translation"``, …).
+    """Train a network of any space that has a training: a generator, a translator, an autoencoder, a discriminator.
 
     The run folder holds ``losses.jsonl`` and ``losses.png``, a checkpoint, samples at every checkpoint in ``samples/``,
     the metrics measured there in the record, and at the end ``generator.safetensors`` and the final metrics in
@@ -54,11 +62,12 @@ def train(
         arch: an architecture or the name of a published one, or the folder of a search whose winner is meant.
         recipe: settings of the training that differ from the published ones: fields of
             :class:`~autogas.training.gan.GANRecipe`, :class:`~autogas.training.pix2pix.Pix2PixRecipe`,
-            :class:`~autogas.training.cyclegan.CycleGANRecipe` or :class:`~autogas.training.gaugan.GauGANRecipe`.
+            :class:`~autogas.training.cyclegan.CycleGANRecipe`, :class:`~autogas.training.gaugan.GauGANRecipe` or
+            :class:`~autogas.training.autoencoder.AutoencoderRecipe`.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: fields of :class:`~autogas.workflows.gan_trainer.GANTrainSettings` or
-            :class:`~autogas.workflows.translation_trainer.TranslationTrainSettings`.
+        **settings: ``space``, fields of :class:`TrainSettings`, and those of the space's kind of training, see
+            :mod:`autogas.training.kinds`.
 
     Raises:
         InputError: bad settings or images, or a training that diverged or collapsed: its files stay intact.
@@ -68,26 +77,29 @@ def train(
         found = winner(Path(arch))
         given |= {**found, "space_settings": {**found["space_settings"], **settings.get("space_settings", {})}}
     if resume is not None:
-        kind = type(read(Run.open(resume, "train").settings).settings)
-        given = resumed_settings("train", kind, given, resume)
-    trainer = read(from_anywhere(given))
-    s = trainer.settings
+        model = type(read(Run.open(resume, "train").settings).settings)
+        given = resumed_settings("train", model, given, resume)
+    training = read(from_anywhere(given))
+    s = how(training)
     if s.tensorboard and find_spec("tensorboard") is None:
         raise InputError("--tensorboard: needs the package tensorboard; pip install 'autogas[tensorboard]'")
-    saved = None if resume is None else Path(resume) / REFERENCE_FILE
-    known = trainer.check(saved if saved is not None and saved.exists() else None)
-    with open_run("train", s, out=out, resume=resume) as run:
+    arch_of_space = training.space.parse(s.arch)
+    training.check_devices(s.devices)
+    training.folder = None if resume is None else Path(resume)
+    training.prepare()
+    device = training.settings.device
+    with open_run("train", training.settings, out=out, resume=resume) as run:
         (run.path / "samples").mkdir(exist_ok=True)
-        known.save(run.path / REFERENCE_FILE)
+        training.folder = run.path
+        training.keep()
         start = time.perf_counter()
-        how = {"device": s.device, "devices": s.devices, "precision": s.precision, "graphs": s.graphs}
-        launch(_train, s.model_dump_json(), str(run.path), **how)
+        where = {"device": device, "devices": s.devices, "precision": s.precision, "graphs": s.graphs}
+        launch(_train, training.settings.model_dump_json(), str(run.path), **where)
         trained = time.perf_counter()
-        results = trainer.evaluate(run.path / GENERATOR_FILE, known, trainer.extractor())
-        parsed = trainer.space.parse(s.arch)
-        cost = trainer.space.cost(parsed)
+        results = training.evaluate(run.path / GENERATOR_FILE)
+        cost = training.space.cost(arch_of_space)
         run.write_costs({"train_seconds_this_time": trained - start, "evaluate_seconds": time.perf_counter() - trained})
-        about = {"arch": str(parsed), "params": cost.params, "macs": cost.macs, "steps": trainer.steps}
+        about = {"arch": str(arch_of_space), "params": cost.params, "macs": cost.macs, "steps": training.steps}
         run.finish({**about, **results.model_dump()})
     return run
 
@@ -104,23 +116,29 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Any) -> st
     Raises:
         InputError: as :func:`train`.
     """
-    trainer = read(from_anywhere({"arch": arch, "recipe": {}, **settings}))
-    s = trainer.settings
-    trainer.check(None)
-    return launch(_profiled, s.model_dump_json(), steps, rows, device=s.device, precision=s.precision, graphs="off")
+    training = read(from_anywhere({"arch": arch, "recipe": {}, **settings}))
+    training.space.parse(arch)
+    training.prepare()
+    s, settings_json = how(training), training.settings.model_dump_json()
+    return launch(
+        _profiled, settings_json, steps, rows, device=training.settings.device, precision=s.precision, graphs="off"
+    )
 
 
 def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> str:
-    trainer = read(json.loads(settings_json))
-    return profiled(trainer.task(), machine, steps=steps, rows=rows, seed=trainer.settings.seed)
+    training = read(json.loads(settings_json))
+    task = training.task(training.space.parse(how(training).arch))
+    return profiled(task, machine, steps=steps, rows=rows, seed=training.settings.seed)
 
 
-def read(given: Mapping[str, Any]) -> AnyTrainer:
-    """The kind of training that the space of these settings asks for."""
-    space = given.get("space", DEFAULT_SPACE)
-    if space not in TRAINERS:
-        raise unknown("space", str(space), TRAINERS)
-    return TRAINERS[space](given)
+def read(given: Mapping[str, Any]) -> Training[Any, Any]:
+    """The training that the space of these settings asks for."""
+    return read_training({"space": DEFAULT_SPACE, **given}, TrainSettings)
+
+
+def how(training: Training[Any, Any]) -> TrainSettings:
+    """Its settings, as those of this workflow."""
+    return cast("TrainSettings", training.settings)
 
 
 def winner(path: Path) -> dict[str, Any]:
@@ -135,50 +153,51 @@ def winner(path: Path) -> dict[str, Any]:
 
 def _train(machine: Machine, settings_json: str, folder: str) -> None:
     """What each process does."""
-    trainer, path = read(json.loads(settings_json)), Path(folder)
-    s, task = trainer.settings, trainer.task()
+    training, path = read(json.loads(settings_json)), Path(folder)
+    training.folder = path
+    s = how(training)
+    arch = training.space.parse(s.arch)
+    task = training.task(arch)
     loop = functools.partial(
         run_loop,
         task,
         machine,
-        steps=trainer.steps,
-        seed=s.seed,
+        steps=training.steps,
+        seed=training.settings.seed,
         folder=path,
         log_every=s.log_every,
         checkpoint_every=s.checkpoint_every,
-        equal_until=trainer.equal_until,
+        equal_until=training.equal_until,
     )
     if not machine.main:
         loop()
         return
-    with _observer(trainer, task, path) as observe:
+    with _observer(training, task, path) as observe:
         loop(observe=observe, track=functools.partial(progress, description="training"))
-    arch = trainer.space.parse(s.arch)
-    save_generator(path / GENERATOR_FILE, task.exported, trainer.space, arch, trainer.trained_for)
+    space, kept = training.kept(arch)
+    save_generator(path / GENERATOR_FILE, task.exported, space, kept, training.trained_for)
 
 
 @contextlib.contextmanager
-def _observer(trainer: AnyTrainer, task: ExportableTask, path: Path) -> Iterator[Callable[[Sequence[Row]], None]]:
+def _observer(training: Training[Any, Any], task: Any, path: Path) -> Iterator[Callable[[Sequence[Row]], None]]:
     """Writes curves and logs with every row; samples and metrics too when a checkpoint comes."""
-    run = Run.open(path)
-    known = FeatureStatistics.load(path / REFERENCE_FILE)
-    extractor = trainer.extractor()
+    run, s = Run.open(path), how(training)
 
     def observe(rows: Sequence[Row]) -> None:
         step = int(rows[-1]["step"])
         values: dict[str, float | None] = {name: value for name, value in rows[-1].items() if name != "step"}
-        if step % trainer.settings.checkpoint_every == 0 or step == trainer.steps:
-            _write(path / "samples" / f"step-{step:08}.png", trainer.picture(task))
+        if step % s.checkpoint_every == 0 or step == training.steps:
+            _write(path / "samples" / f"step-{step:08}.png", training.picture(task))
             _write(path / "losses.png", loss_curves(rows))
-            if step < trainer.steps:
-                values |= trainer.measure(task, known, extractor).metrics
+            if step < training.steps:
+                values |= training.measure(task, final=False).metrics
             run.record.put([(f"step {step:08}", values)])
         if board is not None:
             for name, value in values.items():
                 if value is not None:
                     board.add_scalar(name, value, step)
 
-    with _board(path) if trainer.settings.tensorboard else contextlib.nullcontext() as board:
+    with _board(path) if s.tensorboard else contextlib.nullcontext() as board:
         yield observe
     run.record.close()
 

@@ -13,7 +13,9 @@ from torch import nn
 
 from autogas.errors import InputError
 from autogas.spaces.base import Space
+from autogas.spaces.diagram import Diagram
 from autogas.spaces.eagan import genotype, network
+from autogas.spaces.eagan.diagrams import discriminator_cell, generator_cell
 from autogas.spaces.eagan.genotype import Block, EAGANArch
 
 BOTTOM_WIDTHS: Mapping[str, int] = {"cifar10": 4, "stl10": 6}
@@ -111,6 +113,7 @@ class EAGANGenerator(EAGANSpace):
 
     name = family = "eagan-generator"
     cell = genotype.GENERATOR_CELL
+    smaller = {"width": 64}  # noqa: RUF012
     rules = "two genes 0 to 2, two genes 0 to 6 but not both 0, three genes 0 to 6 but not all 0"
 
     def __init__(self, *, dataset: str = "cifar10", width: int = 256) -> None:
@@ -125,6 +128,10 @@ class EAGANGenerator(EAGANSpace):
         """The generator of ``arch``."""
         return network.Generator(arch, width=self.width, bottom_width=self.bottom_width)
 
+    def diagrams(self, arch: EAGANArch) -> list[Diagram]:
+        """The three cells."""
+        return [generator_cell(genes, place) for place, genes in enumerate(arch.cells)]
+
     def traits(self, arch: EAGANArch) -> Mapping[str, float]:
         """``num_skips`` (skip edges) and ``num_convolutions`` (edges with a convolution) of the three cells."""
         return _edge_counts(gene for cell in arch.cells for gene in cell[2:])
@@ -135,6 +142,7 @@ class EAGANDiscriminator(EAGANSpace):
 
     name = family = "eagan-discriminator"
     cell = genotype.DISCRIMINATOR_CELL
+    smaller = {"width": 32}  # noqa: RUF012
     rules = "one gene 1 to 6, twice two genes 0 to 6 but not both 0, two genes 0 to 5 or both -1"
 
     def __init__(self, *, dataset: str = "cifar10", width: int = 128) -> None:
@@ -148,6 +156,15 @@ class EAGANDiscriminator(EAGANSpace):
     def network(self, arch: EAGANArch) -> nn.Module:
         """The discriminator of ``arch``."""
         return network.Discriminator(arch, width=self.width)
+
+    @property
+    def scored_images(self) -> str:
+        """A discriminator is scored on images of its data set."""
+        return self.dataset
+
+    def diagrams(self, arch: EAGANArch) -> list[Diagram]:
+        """The three cells."""
+        return [discriminator_cell(genes, place) for place, genes in enumerate(arch.cells)]
 
     def traits(self, arch: EAGANArch) -> Mapping[str, float]:
         """``num_downsamples`` (cells that halve the resolution), ``num_skips`` and ``num_convolutions`` of all edges.

@@ -48,6 +48,9 @@ class TranslationSpace(Space[TranslationArch]):
         divisor: 1, 2, 4 or 8: every width is divided by it, for small images and quick trials (published: 1).
     """
 
+    search_population = 10
+    search_iterations = 500
+    costs_by_formula = True
     choice_sets: ClassVar[Mapping[str, Choices]]
     published: ClassVar[Mapping[str, TranslationArch]]
     """Released models by name."""
@@ -131,6 +134,11 @@ class TranslationSpace(Space[TranslationArch]):
     def _eight(self, widths: tuple[int, ...]) -> tuple[int, ...]:
         """Eight widths from what was read; other lengths as they are."""
         return widths
+
+    @property
+    def label_maps(self) -> tuple[int, int | None] | None:
+        """Number of classes of the label maps that networks take, and the label of pixels without one; None: images."""
+        return None
 
     @cached_property
     def _probabilities(self) -> list[NDArray[np.floating[Any]]]:

@@ -36,6 +36,8 @@ class ResNetTranslation(TranslationSpace):
     """
 
     name = family = "resnet-translation"
+    smaller = {"image_size": 32}  # noqa: RUF012
+    distilled_at = ("down_2", "block_3", "block_6", "block_9")
     choice_sets = RESNET_CHOICES
     largest_set = "channels-64-pix2pix"
     published = RESNET_PUBLISHED
@@ -95,6 +97,9 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 
+COCO_UNKNOWN = 255
+
+
 class SPADETranslation(TranslationSpace):
     """SPADE generators of GauGAN: from a one-hot label map with a channel of instance edges to an image.
 
@@ -115,6 +120,9 @@ class SPADETranslation(TranslationSpace):
     """
 
     name = family = "spade-translation"
+    smaller = {"image_size": 64}  # noqa: RUF012
+    scored_samples = 4  # a label map costs ten times an image's work
+    distilled_at = ("blocks.head_0", "blocks.G_middle_1", "blocks.up_1")
     choice_sets = SPADE_CHOICES
     largest_set = "channels-64-2"
     published = SPADE_PUBLISHED
@@ -145,6 +153,11 @@ class SPADETranslation(TranslationSpace):
     def settings(self) -> Mapping[str, object]:
         """The constructor arguments."""
         return {**super().settings, "layout": self.layout, "num_labels": self.num_labels}
+
+    @property
+    def label_maps(self) -> tuple[int, int | None]:
+        """See :class:`TranslationSpace`; in COCO the label of pixels without one counts as the last class."""
+        return self.num_labels, COCO_UNKNOWN if self.layout == "coco" else None
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:

@@ -1,4 +1,4 @@
-"""Training of generators that translate images or label maps, for :func:`autogas.train`."""
+"""Training of generators that translate images or label maps: pix2pix, CycleGAN and GauGAN."""
 
 from __future__ import annotations
 
@@ -6,70 +6,67 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
 from autogas.datasets.domains import LabelMaps
-from autogas.datasets.translation import Layout, TranslationData
+from autogas.datasets.translation import Layout, TranslationData, load_data
 from autogas.errors import InputError, unknown
-from autogas.metrics import FeatureExtractor, FeatureStatistics
+from autogas.metrics import FeatureStatistics
+from autogas.metrics.evaluation import Evaluation
+from autogas.metrics.translation import SegmentationSettings, Translate, measure_translation, target_statistics
 from autogas.runs import progress
 from autogas.seeding import torch_generator
-from autogas.spaces import get_space
+from autogas.settings import on_command_line
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.cyclegan import CycleGANRecipe, cyclegan_task
 from autogas.training.export import load_translator
 from autogas.training.gaugan import GauGANRecipe, gaugan_task
+from autogas.training.kinds.base import ComparedSettings, ComparedTraining
 from autogas.training.pictures import in_colours, sample_grid
 from autogas.training.pix2pix import Pix2PixRecipe, pix2pix_task
 from autogas.training.translation import TranslationRecipe, TranslationTask
-from autogas.workflows.evaluate import Evaluation, reference_statistics
-from autogas.workflows.evaluate_translation import (
-    SegmentationSettings,
-    Translate,
-    load_data,
-    measure_translation,
-    target_statistics,
-)
-from autogas.workflows.trainer import Trainer, TrainSettings
 
 GRID_INPUTS = 24
 GRID_COLUMNS = 4
 
 
-class TranslationTrainSettings(TrainSettings, SegmentationSettings):
+class TranslationSettings(ComparedSettings, SegmentationSettings):
     """What determines the training of a translation."""
 
-    space: Literal["resnet-translation", "spade-translation"] = Field(description="search space")
-    space_settings: dict[str, Any] = Field(default_factory=dict, description="settings of the space that differ")
     task: Literal["pix2pix", "cyclegan", "gaugan"] = Field(description="what is trained; gaugan of spade-translation")
     data: str = Field(description="folder of the data set")
     direction: Literal["AtoB", "BtoA"] = Field("AtoB", description="of paired and unpaired data")
     teacher: str | None = Field(None, description="a trained generator, or the folder of its training, to learn from")
-    recipe: TranslationRecipe = Field(description="how to train")
+    recipe: TranslationRecipe = Field(description="how to train", json_schema_extra=on_command_line(always=True))
     checkpoint_samples: int | None = Field(None, ge=2, description="inputs that are translated meanwhile; None: all")
     samples: int | None = Field(None, ge=2, description="inputs that are translated at the end; None: all")
-    reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
 
 
-class Pix2PixSettings(TranslationTrainSettings):
+class Pix2PixSettings(TranslationSettings):
     """Those of pix2pix."""
 
-    recipe: Pix2PixRecipe = Field(Pix2PixRecipe(), description="how to train")
+    recipe: Pix2PixRecipe = Field(
+        Pix2PixRecipe(), description="how to train", json_schema_extra=on_command_line(always=True)
+    )
 
 
-class CycleGANSettings(TranslationTrainSettings):
+class CycleGANSettings(TranslationSettings):
     """Those of CycleGAN."""
 
-    recipe: CycleGANRecipe = Field(CycleGANRecipe(), description="how to train")
+    recipe: CycleGANRecipe = Field(
+        CycleGANRecipe(), description="how to train", json_schema_extra=on_command_line(always=True)
+    )
 
 
-class GauGANSettings(TranslationTrainSettings):
+class GauGANSettings(TranslationSettings):
     """Those of GauGAN."""
 
-    recipe: GauGANRecipe = Field(GauGANRecipe(), description="how to train")
+    recipe: GauGANRecipe = Field(
+        GauGANRecipe(), description="how to train", json_schema_extra=on_command_line(always=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class TranslationKind:
 
     space: str
     layout: Layout
-    settings: type[TranslationTrainSettings]
+    settings: type[TranslationSettings]
     task: Callable[..., TranslationTask]
 
 
@@ -96,20 +93,26 @@ TASKS: Mapping[str, TranslationKind] = {
 }
 
 
-class TranslationTrainer(Trainer[TranslationTrainSettings]):
-    """A generator from images or label maps; see :data:`TASKS`."""
+class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]):
+    """A generator from images or label maps; the Fréchet distance to the target domain is quality."""
 
     equal_until = 1000
+    compared_with = "target images"
     space: TranslationSpace
 
-    def __init__(self, settings: TranslationTrainSettings) -> None:
-        self.settings = settings
-        self.kind = TASKS[settings.task]
-        self.space = cast("TranslationSpace", get_space(settings.space, **settings.space_settings))
+    @classmethod
+    def settings_class(cls, given: Mapping[str, Any]) -> type[TranslationSettings]:
+        """That of the task."""
+        return TASKS[given["task"]].settings
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> TranslationTrainer:
-        """See :meth:`Trainer.read`; a space that only one task trains names the task.
+    def all_settings(cls) -> list[type[TranslationSettings]]:
+        """Those of every task."""
+        return [kind.settings for kind in TASKS.values()]
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A space that only one task trains names the task.
 
         Raises:
             InputError: no task, or one of another space.
@@ -122,7 +125,12 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
             raise unknown("task", str(task), TASKS)
         if task not in fitting:
             raise InputError(f"task {task!r} with space {given['space']!r}: accepted is {TASKS[task].space}")
-        return cls(TASKS[task].settings.model_validate({**given, "task": task}))
+        return {**given, "task": task}
+
+    @property
+    def kind(self) -> TranslationKind:
+        """That of the settings."""
+        return TASKS[self.settings.task]
 
     @cached_property
     def data(self) -> TranslationData:
@@ -147,15 +155,18 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
         return self.recipe.steps
 
     @property
+    def batches(self) -> tuple[int, ...]:
+        """Images an update."""
+        return (self.settings.recipe.batch,)
+
+    @property
     def trained_for(self) -> Mapping[str, str]:
         """Task and direction."""
         return {"task": self.settings.task, "direction": self.settings.direction}
 
-    def check(self, known: Path | None) -> FeatureStatistics:
-        """See :meth:`Trainer.check`; every label map of the data is read."""
+    def prepare(self) -> None:
+        """See :meth:`Training.prepare`; every label map of the data is read."""
         s = self.settings
-        self.space.parse(s.arch)
-        self.check_batches(s.recipe.batch)
         for data in (self.data, self.held_out):
             if isinstance(data.inputs, LabelMaps):
                 for i in progress(range(len(data.inputs)), len(data.inputs), f"checking labels of {data.split}"):
@@ -167,21 +178,22 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
                 raise InputError(
                     f"{name}={asked}: accepted are up to {held}, the split {self.held_out.split} of the data"
                 )
-        self.task()  # its networks fit together and its weights can be read
-        extractor = self.extractor()
-        if known is not None or s.reference is not None:
-            return reference_statistics(str(known or s.reference), extractor)
-        return target_statistics(self.space, self.held_out, self.kind.layout, extractor, direction=s.direction)
+        self.task(next(self.space.enumerate()))  # its networks fit together and its weights can be read
+        _ = self.known
 
-    def task(self) -> TranslationTask:
-        """See :meth:`Trainer.task`."""
+    def real_statistics(self) -> FeatureStatistics:
+        """Of the target domain."""
+        s = self.settings
+        return target_statistics(self.space, self.held_out, self.kind.layout, self.extractor, direction=s.direction)
+
+    def task(self, arch: Any) -> TranslationTask:
+        """See :meth:`Training.task`."""
         s = self.settings
         teacher = None
         if s.teacher is not None:
             translator = load_translator(s.teacher)
             translator.direction(s.direction)
             teacher = translator.network
-        arch = self.space.parse(s.arch)
         return self.kind.task(self.space, arch, self.data, self.held_out, self.recipe, teacher=teacher, seed=s.seed)
 
     def picture(self, task: TranslationTask) -> bytes:
@@ -195,21 +207,20 @@ class TranslationTrainer(Trainer[TranslationTrainSettings]):
             rows.append((self.held_out.targets.batch(index) + 1) / 2)
         return sample_grid(torch.stack(rows, 1).flatten(0, 1), columns=GRID_COLUMNS * len(rows))
 
-    def measure(self, task: TranslationTask, known: FeatureStatistics, extractor: FeatureExtractor) -> Evaluation:
-        """See :meth:`Trainer.measure`."""
-        return self._evaluation(task.translate, known, extractor, self.settings.checkpoint_samples)
-
-    def evaluate(self, path: Path, known: FeatureStatistics, extractor: FeatureExtractor) -> Evaluation:
-        """See :meth:`Trainer.evaluate`."""
-        translator = load_translator(path, device=self.settings.device)
-        return self._evaluation(translator, known, extractor, self.settings.samples)
-
-    def _evaluation(
-        self, translate: Translate, known: FeatureStatistics, extractor: FeatureExtractor, samples: int | None
-    ) -> Evaluation:
+    def measure(self, task: TranslationTask, *, final: bool = True) -> Evaluation:
+        """See :meth:`Training.measure`."""
         s = self.settings
+        return self._evaluation(task.translate, s.samples if final else s.checkpoint_samples)
+
+    def evaluate(self, path: Path) -> Evaluation:
+        """See :meth:`Training.evaluate`."""
+        return self._evaluation(load_translator(path, device=self.settings.device), self.settings.samples)
+
+    def _evaluation(self, translate: Translate, samples: int | None) -> Evaluation:
+        s = self.settings
+        segmenter = s.segmenter(s.device)
         result = measure_translation(
-            translate, self.held_out, known, extractor, segmenter=s.segmenter(s.device), samples=samples
+            translate, self.held_out, self.known, self.extractor, segmenter=segmenter, samples=samples
         )
         result.protocol |= {"direction": s.direction}
         return result

@@ -1,0 +1,88 @@
+"""Bad input becomes one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from autogas.cli.parsing import LONGEST
+from autogas.cli.printing import printable
+from autogas.errors import InputError, unknown
+
+# Typer carries click under changing names; the base of its usage errors is the same class in all of them.
+USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn bad input and unwritable disks into one line on stderr and exit code 2."""
+    try:
+        yield
+    except ValidationError as error:
+        _fail(_first_problem(error))
+    except InputError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # nobody reads on, which is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except sqlite3.OperationalError as error:
+        _fail(f"cannot write the record of the run: {error}")
+    except OSError as error:
+        _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}")
+    except USAGE_ERROR as error:
+        _fail(_with_value(error.format_message() if hasattr(error, "format_message") else str(error)))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
+        raise SystemExit(130) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"{where}: needed, and not given"
+    if first["type"] == "extra_forbidden":
+        names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
+        return str(unknown("setting", where, names))
+    option = "--" + where.replace("_", "-")
+    if option in sys.argv:
+        return f"{option} {first.get('input')!r}: {first['msg']}"
+    return f"{where}={first.get('input')!r}: {first['msg']}"
+
+
+def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:
+    """Names that a part of a model of settings accepts, as far as it is made of models."""
+    models = [BaseModel]
+    for model in models:  # grows while it is read
+        models += model.__subclasses__()
+    found: Any = next((model for model in models if model.__name__ == title), None)
+    for part in parts:
+        field = getattr(found, "model_fields", {}).get(part)
+        found = field and field.annotation
+    return getattr(found, "model_fields", ())
+
+
+def _with_value(message: str) -> str:
+    """Typer's message on an option, with what was given for it."""
+    option = re.search(r"'(--[\w-]+)'", message)
+    words = [part for word in sys.argv for part in word.split("=", 1)]
+    if option is None or option[1] not in words[:-1]:
+        return message
+    value = words[words.index(option[1]) + 1]
+    return message if repr(value) in message else f"{message} (given {value!r})"
+
+
+def _fail(message: str) -> None:
+    if not message:  # the help was shown instead of an error
+        raise SystemExit(2)
+    line = printable(" ".join(message.split()))
+    sys.stderr.write("autogas: " + (line if len(line) <= LONGEST else line[: LONGEST - 3] + "...") + "\n")
+    raise SystemExit(2)

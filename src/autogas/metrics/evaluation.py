@@ -1,0 +1,177 @@
+"""Measure images: Fréchet distance to reference images and Inception Score, with the protocol that they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, model_validator
+from torch import Tensor
+
+from autogas.datasets import stream_images
+from autogas.errors import InputError
+from autogas.metrics.features import FeatureExtractor, get_extractor, metric_name
+from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics, frechet_distance
+from autogas.metrics.inception_score import inception_score
+from autogas.runs.parallel import progress
+from autogas.seeding import torch_generator
+from autogas.versions import versions
+
+STATISTICS_SUFFIX = ".npz"
+GENERATED = 50_000
+LIBRARIES = ("autogas", "torch", "torch-fidelity")
+
+Generate = Callable[[int, torch.Generator], Tensor]
+"""Batch size and random generator (on the CPU) to images ``[batch, 3, H, W]``, uint8 or floats in [0, 1]."""
+
+
+class Evaluation(BaseModel):
+    """Metrics by name, and everything that they depend on.
+
+    A metric without a finite value, such as the PSNR of an exact image, is None; ``protocol["not_finite"]`` has it.
+    """
+
+    metrics: dict[str, float | None]
+    protocol: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _finite(self) -> Evaluation:
+        odd = {name: str(value) for name, value in self.metrics.items() if value is not None and not isfinite(value)}
+        if odd:
+            self.protocol = {**self.protocol, "not_finite": odd}
+            self.metrics = {name: None if name in odd else value for name, value in self.metrics.items()}
+        return self
+
+
+def evaluate_generator(
+    generate: Generate,
+    *,
+    reference: str | Path | FeatureStatistics,
+    samples: int = GENERATED,
+    extractor: str | FeatureExtractor = "cifarnet",
+    splits: int = 10,
+    batch_size: int = 100,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Evaluation:
+    """Evaluate whatever makes images; deterministic in ``seed`` and ``batch_size`` when ``generate`` is.
+
+    Args:
+        generate: see :data:`Generate`; a network must already be in evaluation mode.
+        reference: as for :func:`autogas.evaluate`, or the statistics, whose root is computed once for all calls.
+        samples: images to make; 50,000 in most papers.
+        extractor: a name, or the extractor itself.
+        splits: parts of the Inception Score.
+        batch_size: images at a time.
+        seed: of the random generator that ``generate`` gets.
+        device: where a named extractor runs.
+
+    Raises:
+        InputError: as :func:`autogas.evaluate`, and for what ``generate`` returns when it is no batch of images.
+    """
+    if samples < 2 or batch_size < 1:
+        raise InputError(
+            f"samples {samples} in batches of {batch_size}: accepted are 2 or more in batches of 1 or more"
+        )
+    network = get_extractor(extractor, device=device) if isinstance(extractor, str) else extractor
+    if not isinstance(reference, FeatureStatistics):
+        reference = reference_statistics(str(reference), network, batch_size=batch_size)
+    batches = generated(generate, samples, batch_size, torch_generator("evaluate", seed))
+    result = evaluation_of(batches, "generator", reference, network, samples, splits, batch_size)
+    result.protocol["seed"] = seed
+    return result
+
+
+def reference_statistics(
+    source: str,
+    extractor: FeatureExtractor,
+    *,
+    size: int | None = None,
+    samples: int | None = None,
+    batch_size: int = 100,
+) -> FeatureStatistics:
+    """Statistics of reference images, read from a ``.npz`` or measured; see :func:`autogas.evaluate`."""
+    if not source.endswith(STATISTICS_SUFFIX):
+        batches = stream_images(source, batch_size=batch_size, size=size, limit=samples)
+        return measure_images(batches, source, extractor, samples, batch_size)[0]
+    if size is not None or samples is not None:
+        raise InputError(f"reference {source!r}: statistics have their size and samples; accepted for images")
+    known = FeatureStatistics.load(source)
+    if len(known.mu) != extractor.dim or known.extractor not in (None, identity(extractor)):
+        raise InputError(
+            f"reference {source!r}: {len(known.mu)} features by {known.extractor or 'an unknown extractor'}, "
+            f"accepted are {extractor.dim} by {identity(extractor)}"
+        )
+    return known
+
+
+def generated(generate: Generate, samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Batches of images, each checked; the last one may be smaller."""
+    for start in range(0, samples, batch_size):
+        count = min(batch_size, samples - start)
+        with torch.no_grad():
+            images = generate(count, generator)
+        if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != count:
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise InputError(f"the generator made {got}: accepted is a tensor [{count}, 3, H, W]")
+        yield images
+
+
+def measure_images(
+    batches: Iterable[Tensor], source: str, extractor: FeatureExtractor, samples: int | None, batch_size: int
+) -> tuple[FeatureStatistics, Tensor, list[int]]:
+    """Statistics of features, logits ``[n, classes]``, and height and width of the images as they came."""
+    accumulator, logits, shape = FeatureAccumulator(), [], [0, 0]
+    total = None if samples is None else -(-samples // batch_size)
+    for batch in progress(batches, total, f"{extractor.name} on {source}"):
+        shape = list(batch.shape[2:])
+        features, scores = extractor(batch)
+        accumulator.update(features)
+        logits.append(scores.cpu())
+    if samples is not None and accumulator.count < samples:
+        raise InputError(f"{samples} samples asked of {source!r}, which holds {accumulator.count}")
+    statistics = accumulator.statistics(extractor=identity(extractor), source=source)
+    return statistics, torch.cat(logits), shape
+
+
+def evaluation_of(
+    batches: Iterable[Tensor],
+    source: str,
+    reference: FeatureStatistics,
+    extractor: FeatureExtractor,
+    samples: int | None,
+    splits: int,
+    batch_size: int,
+) -> Evaluation:
+    """Metrics of images that come in batches, and their protocol."""
+    statistics, logits, shape = measure_images(batches, source, extractor, samples, batch_size)
+    score = inception_score(logits, splits=splits)
+    return Evaluation(
+        metrics={
+            metric_name("fid", extractor): frechet_distance(statistics, reference),
+            metric_name("is", extractor): score.mean,
+            metric_name("is-std", extractor): score.std,
+        },
+        protocol={
+            "extractor": extractor.name,
+            "extractor_version": extractor.version,
+            "features": extractor.dim,
+            "resizing": extractor.resizing,
+            "images": source,
+            "image_size": shape,
+            "samples": statistics.count,
+            "batch_size": batch_size,
+            "splits": splits,
+            "reference": reference.source,
+            "reference_samples": reference.count,
+            "versions": versions(LIBRARIES),
+        },
+    )
+
+
+def identity(extractor: FeatureExtractor) -> str:
+    """What statistics by this extractor are marked with: only those of equal mark can be compared."""
+    return f"{extractor.name}, {extractor.version}"

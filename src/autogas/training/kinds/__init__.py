@@ -1,0 +1,91 @@
+"""What can be trained: one entry for each family of spaces, which every workflow that trains asks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from autogas import plugins
+from autogas.errors import InputError
+from autogas.spaces import get_space, list_spaces
+from autogas.training.kinds.autoencoder import AutoencoderTraining
+from autogas.training.kinds.base import Quality, Training, TrainingSettings
+from autogas.training.kinds.gan import DiscriminatorTraining, GeneratorTraining
+from autogas.training.kinds.translation import TranslationTraining
+
+TRAININGS: dict[str, type[Training[Any, Any]]] = {
+    "transnas": AutoencoderTraining,
+    "eagan-generator": GeneratorTraining,
+    "eagan-discriminator": DiscriminatorTraining,
+    "resnet-translation": TranslationTraining,
+    "spade-translation": TranslationTraining,
+}
+"""By family of spaces."""
+
+
+def register_training(family: str, training: type[Training[Any, Any]], *, replace: bool = False) -> None:
+    """Say how networks of a family of spaces are trained.
+
+    Args:
+        family: :attr:`Space.family <autogas.spaces.base.Space.family>` of the spaces.
+        training: the class of it.
+        replace: take the place of one for that family without a warning.
+
+    Warns:
+        UserWarning: there was one, which is replaced.
+    """
+    if family in TRAININGS and not replace:
+        warnings.warn(f"the training of {family!r} is replaced", stacklevel=2)
+    TRAININGS[family] = training
+
+
+def training_of(space: str) -> type[Training[Any, Any]]:
+    """How networks of a space are trained.
+
+    Raises:
+        InputError: an unknown space, or one whose networks cannot be trained.
+    """
+    plugins.load()
+    family = get_space(space).family
+    if family not in TRAININGS:
+        able = ", ".join(name for name in list_spaces() if get_space(name).family in TRAININGS)
+        raise InputError(f"space {space!r}: no training is known for it; networks can be trained of {able}")
+    return TRAININGS[family]
+
+
+def all_settings() -> list[type[TrainingSettings]]:
+    """Classes of the settings of every kind of training, for whoever takes any of them."""
+    plugins.load()
+    return [settings for training in dict.fromkeys(TRAININGS.values()) for settings in training.all_settings()]
+
+
+def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training[Any, Any]:
+    """The training that settings by name ask for; ``space`` says of which kind it is.
+
+    Args:
+        given: settings of the training and of the workflow that trains.
+        beside: class of the settings of that workflow.
+
+    Raises:
+        InputError: bad settings, also as pydantic's ``ValidationError``.
+    """
+    return training_of(str(given["space"])).read(given, beside)
+
+
+__all__ = [
+    "TRAININGS",
+    "AutoencoderTraining",
+    "DiscriminatorTraining",
+    "GeneratorTraining",
+    "Quality",
+    "Training",
+    "TrainingSettings",
+    "TranslationTraining",
+    "all_settings",
+    "read_training",
+    "register_training",
+    "training_of",
+]

@@ -1,0 +1,117 @@
+"""Training of autoencoders: networks of the TransNAS-Bench-101 spaces that reconstruct images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from autogas.datasets import Images, load_images
+from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
+from autogas.errors import InputError
+from autogas.metrics.evaluation import LIBRARIES, Evaluation
+from autogas.settings import on_command_line
+from autogas.training.autoencoder import AutoencoderRecipe, AutoencoderTask, evaluate_autoencoder
+from autogas.training.export import load_network
+from autogas.training.kinds.base import Quality, Training, TrainingSettings
+from autogas.training.pictures import sample_grid
+from autogas.versions import versions
+
+SHOWN = 24
+COLUMNS = 8
+
+
+class AutoencoderSettings(TrainingSettings):
+    """What determines the training of an autoencoder."""
+
+    images: str = Field("cifar10", description="training images: cifar10, stl10, a folder, or a Parquet file")
+    train_images: int = Field(50_000, ge=1, description="at most so many images to train on")
+    held_out: str | None = Field(None, description="measured images; None: the test split, or the same source's tail")
+    held_out_images: int = Field(512, ge=2, description="at most so many images to measure on")
+    recipe: AutoencoderRecipe = Field(
+        AutoencoderRecipe(), description="how each is trained", json_schema_extra=on_command_line(always=True)
+    )
+
+
+class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
+    """An autoencoder, by the L1 distance of images and their reconstructions; SSIM on held-out images is quality."""
+
+    equal_until = sys.maxsize  # one that gives the same for all images is a bad one, no failure
+    quality = Quality("ssim", True, "SSIM on held-out images")
+
+    @classmethod
+    def settings_class(cls, given: Mapping[str, Any]) -> type[AutoencoderSettings]:  # noqa: ARG003
+        """See :class:`Training`."""
+        return AutoencoderSettings
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.settings.recipe.steps
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Images a step."""
+        return (self.settings.recipe.batch_size,)
+
+    @cached_property
+    def images(self) -> tuple[Images, Images]:
+        """Training and held-out images; no image is both."""
+        s, size = self.settings, self.space.image_size
+        held_out = s.held_out or (s.images if s.images in (*TORCHVISION, DEAD_LEAVES) else None)
+        if held_out is not None:
+            measured = load_images(held_out, size=size, limit=s.held_out_images, train=False)
+            return load_images(s.images, size=size, limit=s.train_images), measured
+        both = load_images(s.images, size=size, limit=s.train_images + s.held_out_images)
+        if len(both) < 2 * s.held_out_images:
+            raise InputError(f"images {s.images!r}: {len(both)} images are too few to hold out {s.held_out_images}")
+        cut = len(both) - s.held_out_images
+        return Images(both.pixels[:cut], both.source), Images(both.pixels[cut:], both.source)
+
+    def prepare(self) -> None:
+        """Load the images."""
+        _ = self.images
+
+    def task(self, arch: Any) -> AutoencoderTask:
+        """See :meth:`Training.task`."""
+        s = self.settings
+        return AutoencoderTask(self.space.build(arch, seed=s.seed), self.images[0], s.recipe, seed=s.seed)
+
+    def picture(self, task: AutoencoderTask) -> bytes:
+        """Held-out images, each row followed by its reconstructions."""
+        held_out = self.images[1]
+        index = torch.arange(min(SHOWN, len(held_out)))
+        images = held_out.batch(index).to(next(task.model.parameters()).device)
+        was_training = task.model.training
+        with torch.no_grad():
+            made = task.model.eval()(images)
+        task.model.train(was_training)
+        rows = [part for pair in zip(images.split(COLUMNS), made.split(COLUMNS), strict=True) for part in pair]
+        return sample_grid((torch.cat(rows).cpu() + 1) / 2, columns=COLUMNS)
+
+    def measure(self, task: AutoencoderTask, *, final: bool = True) -> Evaluation:  # noqa: ARG002 - all held-out images
+        """SSIM and mean absolute error of held-out images."""
+        result = self._evaluation(task.model)
+        task.model.train()
+        return result
+
+    def evaluate(self, path: Path) -> Evaluation:
+        """See :meth:`Training.evaluate`."""
+        return self._evaluation(load_network(path, device=self.settings.device).network)
+
+    def _evaluation(self, model: nn.Module) -> Evaluation:
+        held_out = self.images[1]
+        similarity, l1 = evaluate_autoencoder(model, held_out, device=self.settings.device)
+        protocol = {
+            "held_out": held_out.source,
+            "samples": len(held_out),
+            "image_size": [self.space.image_size, self.space.image_size],
+            "versions": versions(LIBRARIES),
+        }
+        return Evaluation(metrics={"ssim": similarity, "l1": l1}, protocol=protocol)
