@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark
+    from autogas.benchmarks import Benchmark, Correlation, correlate, list_benchmarks, load_benchmark, make_benchmark
     from autogas.errors import InputError
     from autogas.metrics.evaluation import evaluate_generator
     from autogas.proxies.explain import Explanation, explain
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from autogas.proxies.score import score, score_many
     from autogas.runs import Run
     from autogas.spaces import ChoiceSpace, Cost, Space, get_space, list_spaces, register_space
-    from autogas.training.export import load_generator, load_translator
+    from autogas.training.export import load_generator, load_network, load_translator
     from autogas.workflows.discover import discover
     from autogas.workflows.discover_across import discover_across
     from autogas.workflows.evaluate import evaluate
     from autogas.workflows.evaluate_translation import evaluate_translation
+    from autogas.workflows.export import export, latency
     from autogas.workflows.rank import rank
+    from autogas.workflows.scoring import score_architecture
     from autogas.workflows.search import search
     from autogas.workflows.train import train
 
@@ -49,18 +51,23 @@ __all__ = [
     "evaluate_generator",
     "evaluate_translation",
     "explain",
+    "export",
     "get_proxy",
     "get_space",
+    "latency",
     "list_benchmarks",
     "list_proxies",
     "list_spaces",
     "load_benchmark",
     "load_generator",
+    "load_network",
     "load_translator",
+    "make_benchmark",
     "parse_proxy",
     "rank",
     "register_space",
     "score",
+    "score_architecture",
     "score_many",
     "search",
     "train",
@@ -68,7 +75,14 @@ __all__ = [
 
 # Where the public names live; imported when first used, so that `autogas --help` does not wait for torch.
 _HOMES = {
-    "autogas.benchmarks": ("Benchmark", "Correlation", "correlate", "list_benchmarks", "load_benchmark"),
+    "autogas.benchmarks": (
+        "Benchmark",
+        "Correlation",
+        "correlate",
+        "list_benchmarks",
+        "load_benchmark",
+        "make_benchmark",
+    ),
     "autogas.errors": ("InputError",),
     "autogas.metrics.evaluation": ("evaluate_generator",),
     "autogas.proxies.explain": ("Explanation", "explain"),
@@ -77,12 +91,14 @@ _HOMES = {
     "autogas.proxies.score": ("score", "score_many"),
     "autogas.runs": ("Run",),
     "autogas.spaces": ("ChoiceSpace", "Cost", "Space", "get_space", "list_spaces", "register_space"),
-    "autogas.training.export": ("load_generator", "load_translator"),
+    "autogas.training.export": ("load_generator", "load_network", "load_translator"),
     "autogas.workflows.discover": ("discover",),
     "autogas.workflows.discover_across": ("discover_across",),
     "autogas.workflows.evaluate": ("evaluate",),
     "autogas.workflows.evaluate_translation": ("evaluate_translation",),
+    "autogas.workflows.export": ("export", "latency"),
     "autogas.workflows.rank": ("rank",),
+    "autogas.workflows.scoring": ("score_architecture",),
     "autogas.workflows.search": ("search",),
     "autogas.workflows.train": ("train",),
 }

@@ -1,23 +1,38 @@
-"""Code of users that adds spaces, primitives and scorers: files and modules, known to every process of a run.
+"""Code of users that adds spaces, primitives, scorers and trainings, known to every process of a run.
 
-They are named by ``--plugin`` and passed on in an environment variable; installed packages name theirs as entry points
-of the group ``autogas.plugins``. A plug-in is imported once, before the first name is looked up.
+Files and modules are named by ``--plugin`` and imported once, before the first name is looked up. Installed packages
+name what they add as entry points: whole modules in the group ``autogas.plugins``, spaces in ``autogas.spaces``,
+classes of trainings (by family of spaces) in ``autogas.training``, and in ``autogas.primitives`` and
+``autogas.scorers`` functions that register themselves. What is registered in a script or a notebook is sent along with
+the work to other processes, see :func:`carried`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import sys
-from importlib.metadata import entry_points
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from autogas.errors import InputError
 
 VARIABLE = "AUTOGAS_PLUGINS"
-GROUP = "autogas.plugins"
+PREFIX = "autogas_plugin_"
+"""Starts the names of modules that are files of users."""
+MODULES = "autogas.plugins"
+GROUPS = (MODULES, "autogas.spaces", "autogas.primitives", "autogas.scorers", "autogas.training")
+"""Groups of entry points."""
+
+_noted: dict[tuple[str, str], tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = {}
+"""What scripts and notebooks registered, by kind and name."""
+_received: set[bytes] = set()
+_loading: list[str] = []
 
 
 def add(reference: str) -> None:
@@ -45,13 +60,72 @@ def named() -> list[str]:
     return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
 
 
+def note(register: Callable[..., None], *args: Any, **options: Any) -> None:
+    """Remember a registration that other processes must hear of; what a plug-in registers they load themselves."""
+    if not _loading:
+        _noted[register.__qualname__, str(getattr(args[0], "name", args[0]))] = (register, args, options)
+
+
+def carried() -> bytes:
+    """What another process has to know besides the package: names of plug-ins, and what was registered by hand."""
+    import cloudpickle
+
+    registrations = []
+    for registration in _noted.values():
+        with contextlib.suppress(Exception):  # what cannot be sent is missed by name where it is needed
+            registrations.append(cloudpickle.dumps(registration))
+    return bytes(cloudpickle.dumps((named(), registrations))) if registrations or named() else b""
+
+
+def receive(content: bytes) -> None:
+    """Take what :func:`carried` gave in another process, once.
+
+    Raises:
+        InputError: a plug-in that is not there, or code that cannot be brought here.
+    """
+    if not content or content in _received:
+        return
+    import cloudpickle
+
+    try:
+        references, registrations = cloudpickle.loads(content)
+        for reference in references:
+            add(reference)
+        for register, args, options in map(cloudpickle.loads, registrations):
+            register(*args, **options)
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing that needs it can work
+        raise InputError(f"a worker cannot load the plug-ins: {type(error).__name__}: {error}") from None
+    _received.add(content)
+
+
 @functools.cache
 def load() -> None:
     """Import what is named and what installed packages offer; what is imported already stays."""
-    for point in entry_points(group=GROUP):
+    _loading.append("plug-ins")
+    try:
+        for group in GROUPS:
+            for point in entry_points(group=group):
+                _offered(point)
+        for reference in named():
+            _import(reference)
+    finally:
+        _loading.pop()
+
+
+def _offered(point: EntryPoint) -> None:
+    """Take what an installed package offers."""
+    if point.group == MODULES:
         importlib.import_module(point.module)
-    for reference in named():
-        _import(reference)
+        return
+    found = point.load()
+    if point.group == "autogas.spaces":
+        from autogas.spaces import register_space
+
+        register_space(found, replace=True)
+    elif point.group == "autogas.training":
+        from autogas.training.kinds import register_training
+
+        register_training(point.name, found, replace=True)
 
 
 def _import(reference: str) -> None:
@@ -66,7 +140,7 @@ def _import(reference: str) -> None:
                 ) from None
             raise
         return
-    name = f"autogas_plugin_{file.stem}"
+    name = PREFIX + file.stem
     if name in sys.modules:
         return
     specification = importlib.util.spec_from_file_location(name, file)

@@ -14,6 +14,7 @@ from autogas.benchmarks import correlate, correlation, kendall_many, list_benchm
 from autogas.benchmarks.importers import import_benchmark
 from autogas.errors import InputError
 from autogas.files import LARGEST
+from autogas.paths import store_folder
 from autogas.spaces import get_space
 
 MACRO = ["64-1234-basic", "64-4111-basic", "64-124321-basic"]
@@ -74,7 +75,7 @@ def quality_of(name):
 
 
 def stored_table(name):
-    return pd.read_parquet(store.store_folder() / f"{name}.parquet").set_index("arch")
+    return pd.read_parquet(store_folder() / f"{name}.parquet").set_index("arch")
 
 
 def one_line(error):

@@ -385,8 +385,8 @@ def test_a_bad_option_is_refused(refused, here, verb, words, named):
         (["--fitness", "tau-a"], ["fitness", "tau-a", "kendall_a"]),
         (["--population", "0"], ["population"]),
         (["--iterations", "0"], ["iterations"]),
-        (["--sampling-ratio", "1.5"], ["sampling_ratio"]),
-        (["--top-k", "0"], ["top_k"]),
+        (["--sampling-ratio", "1.5"], ["--sampling-ratio 1.5"]),
+        (["--top-k", "0"], ["--top-k 0"]),
     ],
 )
 def test_a_bad_option_of_discover_is_refused(refused, words, named):
@@ -488,7 +488,7 @@ def test_a_network_that_does_not_take_the_shape_is_refused(refused, nets):
         (["bench", "build", "--space", "transnas-makro", "--out", "run"], ["'transnas-macro'"]),
         (["bench", "build", "--set", "depth=3", "--out", "run"], ["depth"]),
         (["bench", "build", "--recipe", "steps=0", "--out", "run"], ["recipe.steps=0"]),
-        (["bench", "build", "--count", "0", "--out", "run"], ["count=0"]),
+        (["bench", "build", "--count", "0", "--out", "run"], ["--count 0"]),
         (["bench", "build", "--device", "gpu", "--out", "run"], ["--device 'gpu'"]),
         (
             ["bench", "build", "--repeat-space", "transnas-mikro", "--images", "dead-leaves", "--out", "run"],

@@ -51,7 +51,7 @@ def test_evaluate(autogas, here):
         (["--inception-weights", "w.pth"], ["--inception-weights 'w.pth'", "inception"]),
         (["--reference-samples", "21"], ["21", "20"]),
         (["--samples", "1"], ["samples", "1"]),
-        (["--batch-size", "0"], ["batch_size"]),
+        (["--batch-size", "0"], ["--batch-size 0"]),
         (["--splits", "0"], ["splits"]),
         (["--device", "gpu"], ["--device 'gpu'"]),
         (["--save-reference", "x.txt"], ["--save-reference 'x.txt'", ".npz"]),

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from autogas.files import read_json
-from autogas.proxies.bank import FeatureBank, home
+from autogas.paths import home
+from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.spaces import get_space

@@ -2,6 +2,7 @@
 
 from autogas.benchmarks.benchmark import Benchmark, Split
 from autogas.benchmarks.correlation import Correlation, Estimate, correlate, kendall_many
+from autogas.benchmarks.own import make_benchmark
 from autogas.benchmarks.store import list_benchmarks, load_benchmark, save_benchmark
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "kendall_many",
     "list_benchmarks",
     "load_benchmark",
+    "make_benchmark",
     "save_benchmark",
 ]

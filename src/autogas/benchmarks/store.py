@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from autogas.benchmarks.benchmark import Benchmark
 from autogas.errors import InputError, unknown
 from autogas.files import damaged, read_table, write_table
-from autogas.proxies.bank import home
+from autogas.paths import EMBEDDED, LONGEST_NAME, benchmark_files, is_name, store_folder
 from autogas.spaces import SPACES, get_space
 
-EMBEDDED = Path(str(resources.files("autogas.benchmarks"))) / "data"
-LONGEST_NAME = 200
-"""Bytes of a benchmark's name; file systems take 255, endings included."""
 WAY_OUT = "import it again, or store a built one again with `autogas bench build --resume RUN`"
 
 
@@ -37,11 +32,6 @@ class About(BaseModel):
     provenance: dict[str, Any]
 
 
-def store_folder() -> Path:
-    """Where imported and built benchmarks are kept."""
-    return home() / "benchmarks"
-
-
 def list_benchmarks() -> list[str]:
     """Names of all benchmarks at hand, embedded ones first.
 
@@ -49,20 +39,7 @@ def list_benchmarks() -> list[str]:
         >>> "mini-autoencoder" in list_benchmarks()
         True
     """
-    return list(_paths())
-
-
-def _paths() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in (EMBEDDED, store_folder()):
-        for path in sorted(folder.glob("*.parquet")):
-            if _is_name(path.stem):
-                found.setdefault(path.stem, path)
-    return found
-
-
-def _is_name(text: str) -> bool:
-    return re.fullmatch(r"\w[\w.-]*", text) is not None and len(text.encode()) <= LONGEST_NAME
+    return list(benchmark_files())
 
 
 def checked_name(name: str, folder: Path | None = None) -> str:
@@ -71,7 +48,7 @@ def checked_name(name: str, folder: Path | None = None) -> str:
     Raises:
         InputError: any other name.
     """
-    if not _is_name(name):
+    if not is_name(name):
         shown = repr(name[:60]) + (f"… ({len(name)} characters)" if len(name) > 60 else "")
         raise InputError(
             f"benchmark name {shown}: accepted are letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes"
@@ -117,7 +94,7 @@ def save_benchmark(
     try:
         benchmark_of(name, table, about)
     except ValueError as error:
-        raise InputError(f"benchmark {name}: {_reason(error)}") from None
+        raise InputError(f"benchmark {name}: {reason_of(error)}") from None
     folder = folder or store_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
@@ -136,7 +113,7 @@ def load_benchmark(name: str) -> Benchmark:
         'transnas-macro'
     """
     base, _, part = name.partition("/")
-    path = _paths().get(base)
+    path = benchmark_files().get(base)
     if path is None:
         error = unknown("benchmark", base, list_benchmarks())
         raise InputError(f"{error}; import one with `autogas bench import`")
@@ -144,7 +121,7 @@ def load_benchmark(name: str) -> Benchmark:
     try:
         benchmark = benchmark_of(base, table, about)
     except ValueError as error:
-        raise damaged(path, _reason(error), WAY_OUT) from None
+        raise damaged(path, reason_of(error), WAY_OUT) from None
     if not part:
         return benchmark
     mixed = benchmark.space.name
@@ -201,7 +178,8 @@ def _check_columns(table: pd.DataFrame, metric: str) -> None:
         raise ValueError(f"two rows have the same {' and '.join(key)}")
 
 
-def _reason(error: ValueError) -> str:
+def reason_of(error: ValueError) -> str:
+    """What is wrong with a table or with what is said of it, in one line."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]

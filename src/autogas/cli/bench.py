@@ -10,6 +10,7 @@ import typer
 from autogas.cli import parsing
 from autogas.cli.lazy import lazy_group
 from autogas.cli.printing import emit
+from autogas.paths import benchmark_files
 
 VERBS = {
     "build": ("build:build", "Train sampled architectures and record what quality each reached."),
@@ -65,9 +66,7 @@ def import_(
 
 def list_(json: parsing.Json = False) -> None:
     """Benchmarks at hand: embedded, imported, built."""
-    from autogas.benchmarks import list_benchmarks
-
-    names = list_benchmarks()
+    names = list(benchmark_files())
     emit(names, as_json=json, text="\n".join(names) or "none; import one with `autogas bench import`")
 
 

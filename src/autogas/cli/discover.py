@@ -8,7 +8,7 @@ import typer
 
 from autogas.cli import parsing
 from autogas.cli.generated import with_options
-from autogas.cli.printing import emit, emit_run, number
+from autogas.cli.printing import emit, emit_run, shown_across
 from autogas.errors import InputError
 from autogas.runs import Run
 from autogas.settings import described
@@ -45,20 +45,9 @@ def discover(
         given["strategy"] = strategy
     if several:
         run = discover_across(names, **given, out=out, resume=resume, jobs=jobs)
-        emit({"run": str(run.path), **run.results}, as_json=json, text=_across(run))
+        emit(
+            {"run": str(run.path), **run.results}, as_json=json, text=f"{shown_across(run.results)}\n\nrun: {run.path}"
+        )
         return
     where = {"benchmark": names[0]} if names else {}
     emit_run(workflow(**where, **given, out=out, resume=resume, jobs=jobs), as_json=json)
-
-
-def _across(run: Run) -> str:
-    """The winner, and Kendall's tau-a of every scorer on the test architectures of every benchmark."""
-    results = run.results
-    lines = [f"winner: {results['winner']['proxy']}", ""]
-    for name, rows in results["test"].items():
-        lines.append(f"{name} (test architectures: {rows[0]['count']})")
-        for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
-            a = row["kendall_a"]
-            lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
-        lines.append(f"  the discovered proxy's tau-a fell by {results['fall'][name]:.3f} from validation to test")
-    return "\n".join([*lines, "", f"run: {run.path}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import sys
 import unicodedata
@@ -42,7 +43,14 @@ def emit_run(run: Run, *, as_json: bool) -> None:
     page = write_report(run)
     results = run.results
     document = {"run": str(run.path), "report": str(page), **results}
-    emit(document, as_json=as_json, text=_describe(results) + f"\n\nreport: {page}")
+    emit(document, as_json=as_json, text=describe_ranking(results) + f"\n\nreport: {page}")
+
+
+def console_text(table: Table) -> str:
+    """A table as text."""
+    text = io.StringIO()
+    console(text).print(table, markup=False)
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
 def console(file: io.StringIO) -> Console:
@@ -51,7 +59,8 @@ def console(file: io.StringIO) -> Console:
     return Console(file=file, width=max(40, min(110, width)))
 
 
-def _describe(results: dict[str, Any]) -> str:
+def describe_ranking(results: Mapping[str, Any]) -> str:
+    """The winner, if there is one, and the correlations of every scorer."""
     from autogas.report.words import fitness_name, measured
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left")
@@ -100,3 +109,78 @@ def metric_lines(results: dict[str, Any]) -> list[str]:
 def number(value: float | None) -> str:
     """Three digits, or a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def shown_across(results: Mapping[str, Any]) -> str:
+    """The winner, and Kendall's tau-a of every scorer on the test architectures of every benchmark."""
+    lines = [f"winner: {results['winner']['proxy']}", ""]
+    for name, rows in results["test"].items():
+        lines.append(f"{name} (test architectures: {rows[0]['count']})")
+        for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
+            a = row["kendall_a"]
+            lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
+        lines.append(f"  the discovered proxy's tau-a fell by {results['fall'][name]:.3f} from validation to test")
+    return "\n".join(lines)
+
+
+def shown_search(results: dict[str, Any], latency: dict[str, float]) -> str:
+    """The winner beside its controls, and what size explains, for people."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("architecture", overflow="fold")
+    for column in ("score", "parameters", "MACs", "ms"):
+        table.add_column(column, justify="right")
+    for row in results["controls"]:
+        score = "-" if row["score"] is None else f"{row['score']:.6g}"
+        cells = (row["name"], row["arch"], score, f"{row['params']:,}", f"{row['macs']:,}")
+        table.add_row(*cells, f"{latency.get(row['name'], math.nan):.1f}")
+    text = io.StringIO()
+    out = console(text)
+    out.print(
+        f"{results['evaluated']} architectures of {results['asked']} asked for, {results['failed']} without a score"
+    )
+    out.print(table)
+    sample = results["sample"]
+    if sample["best"] is not None:
+        out.print(
+            f"{sample['count']} random ones ({sample['failed']} without a score): best {sample['best']:.6g},"
+            f" median {sample['median']:.6g}"
+        )
+    for name, found in sample["spearman"].items():
+        if found is not None:
+            out.print(f"Spearman of score with {name} over the random ones: {interval(found)}")
+    if sample["agreement"] and sample["agreement"]["spearman"]:
+        agreement = sample["agreement"]
+        found = interval(agreement["spearman"])
+        out.print(f"Spearman of score here with score at full size, {agreement['count']} random ones: {found}")
+    return text.getvalue().rstrip()
+
+
+def interval(found: dict[str, float | None]) -> str:
+    """A value with its 95 % interval."""
+    return f"{number(found['value'])} [{number(found['low'])}, {number(found['high'])}]"
+
+
+def shown_tables(results: Mapping[str, Any]) -> str:
+    """Reproduced tables, ours beside the paper's, and the claims."""
+    text = io.StringIO()
+    out = console(text)
+    for table in results["tables"]:
+        drawn = Table(title=table["title"], box=box.SIMPLE_HEAD, title_justify="left")
+        drawn.add_column("method")
+        for column in ("tau-b", "95 % interval", "paper", "Spearman", "paper", "Pearson", "paper"):
+            drawn.add_column(column, justify="right")
+        for row in table["rows"]:
+            tau = row["ours"]["kendall"]
+            between = "-" if tau["low"] is None else f"{number(tau['low'])} to {number(tau['high'])}"
+            cells = [number(tau["value"]), between]
+            cells.append(number(row["paper"]["kendall"]))
+            for measure in ("spearman", "pearson"):
+                ours = row["ours"][measure]
+                cells += [number(ours and ours["value"]), number(row["paper"][measure])]
+            drawn.add_row(row["method"], *cells)
+        out.print(drawn)
+    for claim in results["claims"]:
+        verdict = "held" if claim["held"] else "not held"
+        out.print(f"{claim['benchmark']}, {claim['claim']}: {verdict}; {claim['test']}", markup=False)
+    return text.getvalue().rstrip()

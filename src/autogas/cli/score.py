@@ -36,24 +36,25 @@ def score(
     from autogas.proxies.explain import explain as explain_network
     from autogas.proxies.named import DEFAULT_PROXY
     from autogas.proxies.score import score_many
-    from autogas.proxies.scorer import SCORERS
     from autogas.seeding import torch_generator
     from autogas.spaces import get_space
+    from autogas.workflows.scoring import score_architecture
 
     if (arch is None) == (module is None):
         raise InputError("say what to score: --arch TEXT (with --space) or --module FILE.py:NAME")
     names = proxies or [DEFAULT_PROXY]
-    scores: dict[str, float] = {}
+    device = parsing.checked_device(device)
     if arch is not None:
         here = get_space(space, **parsing.parse_settings(set_))
         entries = batch_size * sum(math.prod(shape) for shape in here.input_shapes)
         parsing.must_fit(entries, f"--batch-size {batch_size}")
-        parsed = here.parse(arch)
-        for name in names:
-            scorer = SCORERS.get(name)
-            if scorer is not None and scorer.of_architecture is not None:
-                scores[name] = scorer.of_architecture(here, parsed)
-        model, inputs = here.build(parsed, seed=seed), here.inputs(batch_size=batch_size, seed=seed)
+        if not explain:
+            with guarded(f"{arch!r} has no score"):
+                emit_scores(
+                    score_architecture(here, arch, names, batch_size=batch_size, seed=seed, device=device), json
+                )
+            return
+        model, inputs = here.build(here.parse(arch), seed=seed), here.inputs(batch_size=batch_size, seed=seed)
     else:
         assert module is not None
         if set_:
@@ -62,20 +63,20 @@ def score(
         parsing.must_fit(batch_size * math.prod(sample), f"--shape {shape} with --batch-size {batch_size}")
         model = load_network(module, seed)
         inputs = (torch.randn((batch_size, *sample), generator=torch_generator("inputs", seed)),)
-    device = parsing.checked_device(device)
     inputs = tuple(x.to(device) for x in inputs)
     if explain:
         with guarded(f"{module or arch!r} does not take its input"):
             seen = explain_network(model.to(device), inputs, names[0])
         emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
         return
-    rest = [name for name in names if name not in scores]
-    if rest:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
-            scores |= score_many(model.to(device), inputs, rest, seed=seed)
-    ordered = {name: scores[name] for name in names}
-    emit(ordered, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in ordered.items()))
+    shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+    with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
+        emit_scores(score_many(model.to(device), inputs, names, seed=seed), json)
+
+
+def emit_scores(scores: dict[str, float], json: bool) -> None:
+    """Print a score a line, or all as JSON."""
+    emit(scores, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in scores.items()))
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
 from autogas.cli import parsing
 from autogas.cli.generated import with_options
-from autogas.cli.printing import console, emit, number
+from autogas.cli.printing import emit, shown_search
 from autogas.errors import InputError
 from autogas.report import write_report
 from autogas.workflows.candidates import SearchSettings
@@ -45,42 +42,4 @@ def search(
     run = workflow(**given, out=out, resume=resume, jobs=jobs)
     page = write_report(run)
     document = {"run": str(run.path), "report": str(page), **run.results}
-    emit(document, as_json=json, text=f"{describe(run.results, run.costs['latency_ms'])}\n\nreport: {page}")
-
-
-def describe(results: dict[str, Any], latency: dict[str, float]) -> str:
-    """The winner beside its controls, and what size explains, for people."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column("architecture", overflow="fold")
-    for column in ("score", "parameters", "MACs", "ms"):
-        table.add_column(column, justify="right")
-    for row in results["controls"]:
-        score = "-" if row["score"] is None else f"{row['score']:.6g}"
-        cells = (row["name"], row["arch"], score, f"{row['params']:,}", f"{row['macs']:,}")
-        table.add_row(*cells, f"{latency[row['name']]:.1f}")
-    text = io.StringIO()
-    out = console(text)
-    out.print(
-        f"{results['evaluated']} architectures of {results['asked']} asked for, {results['failed']} without a score"
-    )
-    out.print(table)
-    sample = results["sample"]
-    if sample["best"] is not None:
-        out.print(
-            f"{sample['count']} random ones ({sample['failed']} without a score): best {sample['best']:.6g},"
-            f" median {sample['median']:.6g}"
-        )
-    for name, found in sample["spearman"].items():
-        if found is not None:
-            out.print(f"Spearman of score with {name} over the random ones: {interval(found)}")
-    if sample["agreement"] and sample["agreement"]["spearman"]:
-        agreement = sample["agreement"]
-        found = interval(agreement["spearman"])
-        out.print(f"Spearman of score here with score at full size, {agreement['count']} random ones: {found}")
-    return text.getvalue().rstrip()
-
-
-def interval(found: dict[str, float | None]) -> str:
-    """A value with its 95 % interval."""
-    return f"{number(found['value'])} [{number(found['low'])}, {number(found['high'])}]"
+    emit(document, as_json=json, text=f"{shown_search(run.results, run.costs['latency_ms'])}\n\nreport: {page}")

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import marshal
-import os
 import sys
 import time
 from collections.abc import Collection, Hashable, Sequence
@@ -16,11 +15,11 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 
 from autogas import spaces
 from autogas.files import checksum, replacing, write_json
+from autogas.paths import home
 from autogas.proxies.expression import Prefix, parse_term
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.named import named_prefixes
@@ -30,11 +29,6 @@ from autogas.spaces import Space, get_space
 
 FORMAT = 9
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
-
-
-def home() -> Path:
-    """The user's data folder: ``AUTOGAS_HOME``, or the platform's own place."""
-    return Path(os.environ.get("AUTOGAS_HOME") or platformdirs.user_data_dir("autogas"))
 
 
 def code_of(space: Space[Any]) -> str:

@@ -19,7 +19,7 @@ from autogas.errors import InputError, unknown
 from autogas.proxies import capture  # noqa: F401 - registers the words for layers
 from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
-from autogas.proxies.primitives.encodings import ZERO_ONE
+from autogas.proxies.primitives.encodings import zero_one
 
 SEPARATOR = " > "
 DEFAULT_LAYERS = "activations"
@@ -267,10 +267,9 @@ def parse_term(text: str) -> Proxy:
         step = words_after(kind).get(word)
         if step is None:
             raise _misfit(text, word, previous, kind)
-        if step.needs == "binary" and not set(found[Stage.BINARISER]) & set(ZERO_ONE):
-            raise InputError(
-                f"proxy {text!r}: {word!r} needs a binary feature; put one of {', '.join(ZERO_ONE)} before it"
-            )
+        if step.needs == "binary" and not any(map(zero_one, found[Stage.BINARISER])):
+            accepted = ", ".join(filter(zero_one, REGISTRY[Stage.BINARISER]))
+            raise InputError(f"proxy {text!r}: {word!r} needs a binary feature; put one of {accepted} before it")
         (after if kind is Kind.SCORE else found[step.stage]).append(word)
         kind = Kind.SCORE if kind is Kind.SCORE else step.stage.gives
         previous = repr(word)

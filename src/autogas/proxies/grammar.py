@@ -12,7 +12,7 @@ import numpy as np
 from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.primitives.augments import Offsets, Values
-from autogas.proxies.primitives.encodings import ZERO_ONE
+from autogas.proxies.primitives.encodings import zero_one
 from autogas.seeding import numpy_generator
 
 TRIAL_NETWORKS = 300
@@ -168,7 +168,7 @@ class Grammar:
     @staticmethod
     def _fits(prefix: Prefix, kernel: str) -> bool:
         needs = REGISTRY[Stage.KERNEL][kernel].needs
-        return needs != "binary" or prefix.binariser in ZERO_ONE
+        return needs != "binary" or zero_one(prefix.binariser)
 
 
 def apply_tail(tail: Tail, layers: Values, offsets: Offsets) -> Values:

@@ -15,6 +15,10 @@ Wanted: TypeAlias = dict[str | None, int]
 """Where the statistics of a transformed feature stand, for each binariser and for none."""
 
 
+AS_BITS = ("sign", "above_zero", "above_mean", "above_median")
+"""Binarisers that the engine knows: their statistics are counted, not multiplied."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to measure; a place is that in the list of prefixes.
@@ -40,9 +44,12 @@ def plan(prefixes: tuple[Prefix, ...]) -> Plan:
             needed.append(_base(prefix))
     groups: dict[tuple[str, ...], Wanted] = {}
     for place, prefix in enumerate(needed):
-        groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
+        if prefix.binariser is None or prefix.binariser in AS_BITS:
+            groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
+        else:  # any other is applied as it is
+            groups.setdefault((*prefix.transforms, prefix.binariser), {})[None] = place
     derived = sorted(filter(_derived, needed), key=lambda prefix: len(prefix.transforms))
-    words = REGISTRY[Stage.TRANSFORM]
+    words = {**REGISTRY[Stage.BINARISER], **REGISTRY[Stage.TRANSFORM]}
     return Plan(
         tuple((tuple(words[name] for name in transforms), wanted) for transforms, wanted in groups.items()),
         {needed.index(prefix): needed.index(_base(prefix)) for prefix in derived},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from autogas import plugins
 from autogas.proxies.probe import Probe
 from autogas.spaces import Space
 
@@ -39,15 +41,39 @@ class Scorer:
 SCORERS: dict[str, Scorer] = {}
 
 
-def scorer(of_architecture: OfArchitecture | None = None, *, undefined: str = "") -> Callable[[OfNetwork], OfNetwork]:
-    """Register a function of a probe under its own name; its docstring's first line says what it is."""
+def scorer(
+    of_architecture: OfArchitecture | None = None, *, undefined: str = "", replace: bool = False
+) -> Callable[[OfNetwork], OfNetwork]:
+    """Register a function of a probe under its own name; its docstring's first line says what it is.
+
+    Args:
+        of_architecture: see :class:`Scorer`.
+        undefined: see :class:`Scorer`.
+        replace: take the place of a scorer of that name without a warning.
+
+    Raises:
+        ValueError: the name is one of the package's own.
+
+    Warns:
+        UserWarning: there was a scorer of that name, as when a cell of a notebook is run again.
+    """
 
     def register(function: OfNetwork) -> OfNetwork:
-        name = function.__name__
-        if name in SCORERS:
-            raise ValueError(f"scorer {name!r} is registered twice")
-        doc = inspect.getdoc(function) or ""
-        SCORERS[name] = Scorer(name, function, of_architecture, doc.partition("\n")[0].rstrip(".").lower(), undefined)
+        doc = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".").lower()
+        made = Scorer(function.__name__, function, of_architecture, doc, undefined)
+        add_scorer(made, replace=replace)
+        if not function.__module__.startswith("autogas."):
+            plugins.note(add_scorer, made, replace=True)
         return function
 
     return register
+
+
+def add_scorer(made: Scorer, *, replace: bool = False) -> None:
+    """Make a scorer known under its name; see :func:`scorer`."""
+    known = SCORERS.get(made.name)
+    if known is not None and not replace:
+        if known.of_network.__module__.startswith("autogas."):
+            raise ValueError(f"scorer {made.name!r} is registered twice")
+        warnings.warn(f"scorer {made.name!r} is replaced", stacklevel=4)
+    SCORERS[made.name] = made

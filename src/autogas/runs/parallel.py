@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autogas import plugins
 from autogas.memory import keep_freed_memory
 from autogas.threads import one_thread
 
@@ -60,11 +61,14 @@ class _SingleThreaded(Generic[T, R]):
     def __init__(self, function: Callable[[T], R]) -> None:
         self.function = function
         self.parent = os.getpid()
+        self.plugins = plugins.carried()
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
         keep_freed_memory()
         if os.getppid() == self.parent:
             end_with(self.parent)
+        if os.getpid() != self.parent:
+            plugins.receive(self.plugins)
         with one_thread():
             return item, attempt(self.function, item)
 

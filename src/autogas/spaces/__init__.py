@@ -33,8 +33,6 @@ SPACES: dict[str, Callable[..., Space[Any]]] = {
 def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = False) -> None:
     """Make a space known by its name, to everything that takes the name of a space.
 
-    Other processes (``jobs``) know it only if a plug-in registers it: a file or module given as ``--plugin``.
-
     Args:
         space: a space, which has no settings then, or its class.
         replace: take the place of a space of that name without a warning.
@@ -45,18 +43,31 @@ def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = Fals
     if space.name in SPACES and not replace:
         warnings.warn(f"space {space.name!r} is replaced", stacklevel=2)
     SPACES[space.name] = space if isinstance(space, type) else _Fixed(space)
+    plugins.note(register_space, space, replace=True)
+
+
+def by_name(space: str | Space[Any]) -> tuple[str, dict[str, Any]]:
+    """Name and settings that :func:`get_space` makes a space from; one that is not registered is registered now."""
+    if isinstance(space, str):
+        return space, {}
+    known = SPACES.get(space.name)
+    if known is type(space):
+        return space.name, dict(space.settings)
+    if not (isinstance(known, _Fixed) and known.space is space):
+        register_space(space, replace=True)
+    return space.name, {}
 
 
 class _Fixed:
     """Gives the same space always."""
 
     def __init__(self, space: Space[Any]) -> None:
-        self._space = space
+        self.space = space
 
     def __call__(self, **settings: Any) -> Space[Any]:
         if settings:
-            raise InputError(f"space {self._space.name} has no settings: {', '.join(settings)} given")
-        return self._space
+            raise InputError(f"space {self.space.name} has no settings: {', '.join(settings)} given")
+        return self.space
 
 
 def list_spaces(pattern: str = "*") -> list[str]:

@@ -108,7 +108,7 @@ class ChoiceSpace(Space[Choices]):
 
     def parse(self, text: str) -> Choices:
         """Read ``name=value,…``, every name once, in any order."""
-        given = dict(part.partition("=")[::2] for part in text.replace(" ", "").split(","))
+        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in text.split(","))}
         if given.keys() != self._choices.keys():
             expected = ",".join(f"{key}={values[0]}" for key, values in self._choices.items())
             raise InputError(f"architecture {text!r}: accepted are the choices of space {self.name}, as {expected}")

@@ -19,7 +19,7 @@ from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.settings import on_command_line, split_at_commas
 from autogas.spaces import Cost, Space, get_space
-from autogas.workflows.scoring import Scoring, score_architecture, scoring_inputs, space_key
+from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, space_key
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
 Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
@@ -232,7 +232,7 @@ class Candidates:
 def score_candidate(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
     """Score of one architecture by the only proxy, with the reason where there is none."""
     start = time.perf_counter()
-    record = score_architecture(text, space, scoring_json)
+    record = score_record(text, space, scoring_json)
     ((name, score),) = record["scores"].items()
     reason = record["failures"].get(name, record["reason"])
     return {

@@ -29,7 +29,7 @@ from autogas.workflows.common import (
     open_run,
     read_settings,
 )
-from autogas.workflows.scoring import Scoring, score_architecture, scoring_inputs, space_key, unscored
+from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, space_key, unscored
 
 
 class RankSettings(BaseModel):
@@ -102,7 +102,7 @@ def rank(
 
         seconds = Stopwatch()
         todo = [arch for arch in archs if arch not in run.record]
-        task = functools.partial(score_architecture, space=space, scoring_json=scoring.model_dump_json())
+        task = functools.partial(score_record, space=space, scoring_json=scoring.model_dump_json())
         with seconds("scoring"):
             for arch, result in parallel_map(task, todo, jobs=jobs, description="scoring"):
                 value = unscored(result.reason) if isinstance(result, Failure) else result

@@ -24,7 +24,7 @@ from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import Statistics, measure, measure_features
 from autogas.runs import Failure, attempt
-from autogas.spaces import Space, get_space
+from autogas.spaces import Space, by_name, get_space
 
 
 class Scoring(BaseModel):
@@ -49,7 +49,49 @@ def unscored(reason: str) -> dict[str, Any]:
     return {"scores": {}, "reason": reason, "failures": {}, "seconds": {}, "costs": {}}
 
 
-def score_architecture(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
+def score_architecture(
+    space: str | Space[Any],
+    arch: object,
+    proxies: str | Sequence[str],
+    *,
+    batch_size: int = 16,
+    images: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Scores of an architecture by name or text of each proxy: expressions, scorers, and what only counts.
+
+    The network is built once, and not at all where no proxy needs it.
+
+    Args:
+        space: the search space, or its name.
+        arch: an architecture of it, or its text.
+        proxies: names or expressions, or one of them.
+        batch_size: samples that the network is scored on.
+        images: score on images of this source; None: on the space's own input.
+        seed: of weights and input.
+        device: where the network runs.
+
+    Raises:
+        InputError: an unknown space or proxy, an architecture outside the space, or a score that is not finite, with
+            the reason.
+
+    Examples:
+        >>> score_architecture("transnas-macro", "64-1234-basic", ["macs", "num_downsamples"])["num_downsamples"]
+        2.0
+    """
+    name, settings = by_name(space)
+    here = get_space(name, **settings)
+    names = [proxies] if isinstance(proxies, str) else list(proxies)
+    scoring = Scoring(proxies=names, batch_size=batch_size, images=images, seed=seed, device=device)
+    found = score_record(str(here.parse(str(arch))), space_key(here), scoring.model_dump_json())
+    for proxy in names:
+        if found["scores"].get(proxy) is None:
+            raise InputError(f"proxy {proxy!r} has no score on {arch}: {found['failures'].get(proxy, found['reason'])}")
+    return {proxy: float(found["scores"][proxy]) for proxy in names}
+
+
+def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
     """Scores of one architecture by every proxy; the unit of work that the record keeps.
 
     The network is built once, and not at all where no scorer needs it. All scorers share the passes of one

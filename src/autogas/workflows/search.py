@@ -16,6 +16,7 @@ from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.evolution.pareto import NSGA2, front
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.spaces import Space, by_name
 from autogas.workflows.candidates import Candidates, SearchSettings, check
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
 
@@ -26,7 +27,7 @@ BEST = 10
 
 
 def search(
-    space: str | None = None,
+    space: str | Space[Any] | None = None,
     proxy: str | None = None,
     *,
     out: str | None = None,
@@ -41,7 +42,7 @@ def search(
     and latencies.
 
     Args:
-        space: its name.
+        space: its name, or the space itself.
         proxy: name or expression; default the paper's.
         out: folder to make.
         resume: folder to continue instead; its settings count.
@@ -51,7 +52,10 @@ def search(
     Raises:
         InputError: bad settings, no architecture inside the budget, or none that the proxy can score.
     """
-    given = {"space": space, **({} if proxy is None else {"proxy": proxy}), **settings}
+    given: dict[str, Any] = {**({} if proxy is None else {"proxy": proxy}), **settings}
+    if space is not None:
+        name, own = by_name(space)
+        given |= {"space": name, "space_settings": {**own, **settings.get("space_settings", {})}}
     s = read_settings("search", SearchSettings, given, resume)
     within = check(s)
     with open_run("search", s, out=out, resume=resume) as run:

@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from autogas.proxies.primitives.registry import Stage, primitive
+from autogas.proxies.primitives.registry import REGISTRY, Stage, primitive
 
 binariser = functools.partial(primitive, Stage.BINARISER)
 kernel = functools.partial(primitive, Stage.KERNEL)
@@ -23,19 +23,24 @@ def sign(x: Tensor) -> Tensor:
     return x.sign()
 
 
-@binariser(formula=r"[x>0]", edge="NaN counts as below")
+@binariser(formula=r"[x>0]", edge="NaN counts as below", zero_one=True)
 def above_zero(x: Tensor) -> Tensor:
     """1 where positive."""
     return above(x, 0.0)
 
 
-@binariser(formula=r"[x>\bar x]", edge="a non-finite mean gives zeros", elementwise=False)
+@binariser(formula=r"[x>\bar x]", edge="a non-finite mean gives zeros", elementwise=False, zero_one=True)
 def above_mean(x: Tensor) -> Tensor:
     """1 where above the mean of the whole batch."""
     return above(x, float(x.mean(dtype=torch.float64)))
 
 
-@binariser(formula=r"[x>\mathrm{med}\,x]", edge="the lower of two middle values is the median", elementwise=False)
+@binariser(
+    formula=r"[x>\mathrm{med}\,x]",
+    edge="the lower of two middle values is the median",
+    elementwise=False,
+    zero_one=True,
+)
 def above_median(x: Tensor) -> Tensor:
     """1 where above the (lower) median of the whole batch."""
     return above(x, float(x.median()))
@@ -46,8 +51,9 @@ def above(x: Tensor, threshold: Tensor | float) -> Tensor:
     return torch.gt(x, threshold, out=torch.empty_like(x))
 
 
-ZERO_ONE = ("above_zero", "above_mean", "above_median")
-"""Binarisers that give zeros and ones, as the Hamming kernel needs."""
+def zero_one(binariser: str | None) -> bool:
+    """Whether features after a binariser, or none, are zeros and ones, as the Hamming kernel needs."""
+    return binariser is not None and REGISTRY[Stage.BINARISER][binariser].zero_one
 
 
 @kernel(formula=r"x x^\top", edge="constant feature gives a matrix of rank one")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from autogas import plugins
 
 
 class Kind(enum.Enum):
@@ -51,6 +54,7 @@ class Primitive:
         affine: increasing and affine.
         positive: every result is above zero, so thresholds at zero see nothing.
         elementwise: entries do not see each other.
+        zero_one: a binariser that gives zeros and ones, as the Hamming kernel needs.
         needs: a reduction of ``eigenvalues`` or of the ``matrix``; a kernel of ``binary`` or of any feature.
     """
 
@@ -64,6 +68,7 @@ class Primitive:
     affine: bool = False
     positive: bool = False
     elementwise: bool = True
+    zero_one: bool = False
     needs: str = ""
 
 
@@ -71,22 +76,45 @@ REGISTRY: dict[Stage, dict[str, Primitive]] = {stage: {} for stage in Stage}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def primitive(stage: Stage, *, formula: str, edge: str, **facts: Any) -> Callable[[F], F]:
+def primitive(stage: Stage, *, formula: str, edge: str, replace: bool = False, **facts: Any) -> Callable[[F], F]:
     """Register a function as a primitive; its own name (less a trailing underscore) is the word in the language.
 
+    Args:
+        stage: where it stands.
+        formula: see :class:`Primitive`.
+        edge: see :class:`Primitive`.
+        replace: take the place of a primitive of that word without a warning.
+        **facts: the other fields of :class:`Primitive`.
+
     Raises:
-        ValueError: another primitive that takes the same kind has the word already.
+        ValueError: the word is one of the package's own, or stands for a primitive of another stage.
+
+    Warns:
+        UserWarning: the word stood for another function, as when a cell of a notebook is run again.
     """
 
     def register(function: F) -> F:
         word = function.__name__.rstrip("_")
-        for kind in stage.takes:
-            if word in words_after(kind):
-                raise ValueError(f"primitive {word!r} is registered twice")
-        REGISTRY[stage][word] = Primitive(word, stage, function, formula, edge, **facts)
+        made = Primitive(word, stage, function, formula, edge, **facts)
+        add_primitive(made, replace=replace)
+        if not function.__module__.startswith("autogas."):
+            plugins.note(add_primitive, made, replace=True)
         return function
 
     return register
+
+
+def add_primitive(made: Primitive, *, replace: bool = False) -> None:
+    """Make a primitive known under its name; see :func:`primitive`."""
+    for kind in made.stage.takes:
+        known = words_after(kind).get(made.name)
+        if known is None:
+            continue
+        if known.stage is not made.stage or (not replace and known.function.__module__.startswith("autogas.")):
+            raise ValueError(f"primitive {made.name!r} is registered twice")
+        if not replace:
+            warnings.warn(f"primitive {made.name!r} is replaced", stacklevel=4)
+    REGISTRY[made.stage][made.name] = made
 
 
 def words_after(kind: Kind) -> dict[str, Primitive]:

@@ -40,6 +40,7 @@ def register_training(family: str, training: type[Training[Any, Any]], *, replac
     if family in TRAININGS and not replace:
         warnings.warn(f"the training of {family!r} is replaced", stacklevel=2)
     TRAININGS[family] = training
+    plugins.note(register_training, family, training, replace=True)
 
 
 def training_of(space: str) -> type[Training[Any, Any]]:

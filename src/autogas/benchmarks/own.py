@@ -1,0 +1,88 @@
+"""A benchmark from a user's own table: architectures of a space, or networks that a function makes from each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from autogas.benchmarks.benchmark import Benchmark
+from autogas.benchmarks.store import benchmark_of, checked_name, reason_of
+from autogas.benchmarks.tables import read_text_table
+from autogas.errors import InputError
+from autogas.spaces import ChoiceSpace, Space, by_name, register_space
+
+
+def make_benchmark(
+    table: pd.DataFrame | str | Path,
+    metric: str,
+    *,
+    space: str | Space[Any] | None = None,
+    build: Callable[..., nn.Module] | None = None,
+    inputs: Sequence[Sequence[int]] = (),
+    higher_is_better: bool = True,
+    name: str = "own",
+) -> Benchmark:
+    """A benchmark of a table with a row for each architecture, for :func:`autogas.rank` and :func:`autogas.discover`.
+
+    Args:
+        table: column ``arch`` with texts, the metric, perhaps ``seed``, and whatever else; or a CSV of it.
+        metric: the column that is quality.
+        space: of the architectures.
+        build: instead of a space: makes a network from a row, its columns by keyword (or all as ``**row``), with
+            torch's own initialisation; ``arch`` then is any name.
+        inputs: shape of one sample of each input of such a network.
+        higher_is_better: direction of the metric.
+        name: of the benchmark.
+
+    Raises:
+        InputError: neither space nor function or both, a missing column, or a row that is no architecture.
+
+    Examples:
+        >>> table = pd.DataFrame({"arch": ["thin", "wide"], "width": [4, 32], "ssim": [0.5, 0.7]})
+        >>> def build(width, **row):
+        ...     return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, 3, 3))
+        >>> bench = make_benchmark(table, "ssim", build=build, inputs=[(3, 16, 16)], name="two")
+        >>> len(bench), bench.space.cost(bench.archs[1]).params
+        (2, 1763)
+    """
+    checked_name(name)
+    if (space is None) == (build is None):
+        raise InputError("a benchmark of a table: expected is either the space of its architectures, or build")
+    rows = read_text_table(Path(table)) if isinstance(table, str | Path) else table.reset_index(drop=True)
+    if "arch" not in rows:
+        raise InputError(f"a benchmark of a table: expected is a column 'arch', found are {', '.join(map(str, rows))}")
+    if space is None:
+        assert build is not None
+        space = _space_of_rows(rows, build, inputs, name)
+    of, settings = by_name(space)
+    about = {
+        "space": of,
+        "space_settings": settings,
+        "metric": metric,
+        "higher_is_better": higher_is_better,
+        "provenance": {"source": str(table) if isinstance(table, str | Path) else "a table in Python"},
+    }
+    if build is not None:
+        rows = rows.assign(arch=[f"row={arch}" for arch in rows["arch"]])
+    try:
+        return benchmark_of(name, rows, about)
+    except ValueError as error:
+        raise InputError(f"benchmark {name}: {reason_of(error)}") from None
+
+
+def _space_of_rows(
+    rows: pd.DataFrame, build: Callable[..., nn.Module], inputs: Sequence[Sequence[int]], name: str
+) -> ChoiceSpace:
+    """A space that has one architecture for each row of a table."""
+    known = {str(row.pop("arch")): row for row in rows.drop_duplicates("arch").to_dict("records")}
+
+    def network(row: str) -> nn.Module:
+        return build(**{str(key): value for key, value in known[row].items()})
+
+    space = ChoiceSpace(f"rows-of-{name.replace('.', '-')}", {"row": list(known)}, network, inputs)
+    register_space(space, replace=True)
+    return space

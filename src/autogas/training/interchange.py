@@ -1,0 +1,96 @@
+"""A trained network in the formats of other programs, each checked against the network itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from autogas.errors import InputError
+from autogas.files import replacing
+
+Format = Literal["onnx", "torchscript", "safetensors"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
+TOLERANCE = 1e-4
+"""Largest difference of outputs, relative to the largest output, with which a file is kept."""
+
+
+def write_onnx(network: nn.Module, inputs: Sequence[Tensor], path: Path) -> float:
+    """Write a network with a batch of any size; the largest difference of onnxruntime's outputs from torch's.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        inputs: what it takes.
+        path: the file.
+
+    Raises:
+        InputError: onnx is not installed, the network has an operation that ONNX lacks, or the outputs differ.
+    """
+    _need("onnx", "onnxruntime")
+    names = [f"input{i}" if i else "input" for i in range(len(inputs))]
+    axes = dict.fromkeys([*names, "output"], {0: "batch"})
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                network,
+                tuple(inputs),
+                str(temporary),
+                input_names=names,
+                output_names=["output"],
+                dynamic_axes=axes,
+                opset_version=17,
+                dynamo=False,
+            )
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            raise InputError(f"onnx: the network cannot be written ({str(error).splitlines()[0]})") from None
+        return _checked(network, inputs, run_onnx(temporary, inputs), "onnx")
+
+
+def run_onnx(path: Path, inputs: Sequence[Tensor]) -> Tensor:
+    """Outputs of a file by onnxruntime on the CPU."""
+    session = onnx_session(path)
+    given = {node.name: x.numpy() for node, x in zip(session.get_inputs(), inputs, strict=True)}
+    return torch.from_numpy(session.run(None, given)[0])
+
+
+def onnx_session(path: Path, threads: int = 0):  # type: ignore[no-untyped-def]  # noqa: ANN201 - onnxruntime has no types
+    """A session of onnxruntime on the CPU; 0 threads: as many as it likes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def write_torchscript(network: nn.Module, inputs: Sequence[Tensor], path: Path) -> float:
+    """Write a traced network; the largest difference of its outputs from the network's own.
+
+    Raises:
+        InputError: the outputs differ.
+    """
+    with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(network, tuple(inputs), check_trace=False), str(temporary))
+        return _checked(network, inputs, torch.jit.load(str(temporary))(*inputs), "torchscript")
+
+
+@torch.no_grad()
+def _checked(network: nn.Module, inputs: Sequence[Tensor], outputs: Tensor, what: str) -> float:
+    expected = network(*inputs)
+    difference = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not difference <= TOLERANCE:
+        raise InputError(f"{what}: outputs differ from the network's by {difference:.1e}, expected is {TOLERANCE:.0e}")
+    return difference
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(f"ONNX needs {' and '.join(missing)}: pip install 'autogas[onnx]'")

@@ -1,0 +1,147 @@
+"""Write a trained network for other programs, and time networks as they run there."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autogas.errors import InputError
+from autogas.spaces import Space, get_space
+from autogas.training.export import GENERATOR_FILE, load_network
+from autogas.training.interchange import SUFFIXES, Format, onnx_session, write_onnx, write_torchscript
+
+CHECKED = 2
+"""Samples that a written file is checked on."""
+SECONDS = 2.0
+LEAST_RUNS = 20
+
+
+def export(
+    run: str | Path, *, format: Format = "onnx", file: str | Path | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Write the network of a training in a format of other programs, checked against the network itself.
+
+    Args:
+        run: folder of a training, or its ``generator.safetensors``.
+        format: ``onnx`` (checked by onnxruntime), ``torchscript``, or ``safetensors`` (autogas' own).
+        file: to write; default ``generator`` with the format's ending beside the weights.
+        seed: of the inputs that it is checked on.
+
+    Returns:
+        ``file``, and ``difference``: of outputs, relative to the largest.
+
+    Raises:
+        InputError: no trained network, a package that is missing, or outputs that differ by more than 1e-4.
+
+    """
+    if format not in SUFFIXES:
+        raise InputError(f"format {format!r}: expected is {', '.join(SUFFIXES)}")
+    path = Path(run)
+    weights = path / GENERATOR_FILE if path.is_dir() else path
+    trained = load_network(weights)
+    out = Path(file) if file is not None else weights.with_suffix(SUFFIXES[format])
+    inputs = trained.space.inputs(batch_size=CHECKED, seed=seed)
+    difference = 0.0
+    if format == "onnx":
+        difference = write_onnx(trained.network, inputs, out)
+    elif format == "torchscript":
+        difference = write_torchscript(trained.network, inputs, out)
+    elif out.resolve() != weights.resolve():
+        shutil.copyfile(weights, out)
+    return {"file": str(out), "format": format, "difference": difference}
+
+
+def latency(
+    run: str | Path | None = None,
+    *,
+    space: str | None = None,
+    arch: str | None = None,
+    space_settings: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Milliseconds of a forward pass in evaluation mode, by torch and on the CPU by onnxruntime if it is installed.
+
+    Args:
+        run: folder of a training, or its weights.
+        space: instead: name of a space, for
+        arch: an architecture with random weights,
+        space_settings: at these settings.
+        batch_size: samples a pass.
+        threads: of either program on the CPU.
+        device: where torch runs.
+
+    Returns:
+        ``torch`` and ``onnxruntime``: ``median`` and ``p95`` in milliseconds and ``runs``; how it was measured beside.
+
+    Raises:
+        InputError: nothing to time or twice, a bad architecture, or weights that cannot be read.
+    """
+    if (run is None) == (space is None or arch is None):
+        raise InputError("say what to time: a training, or a space and an architecture of it")
+    if run is not None:
+        trained = load_network(run)
+        model, where, text = trained.network, trained.space, str(trained.arch)
+    else:
+        assert space is not None
+        where = get_space(space, **(space_settings or {}))
+        parsed = where.parse(str(arch))
+        model, text = where.build(parsed).eval().requires_grad_(False), str(parsed)
+    inputs = where.inputs(batch_size=batch_size)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        there, on = model.to(device), tuple(x.to(device) for x in inputs)
+
+        def forward() -> None:
+            with torch.no_grad():
+                there(*on)
+            if on[0].is_cuda:
+                torch.cuda.synchronize(on[0].device)
+
+        found: dict[str, Any] = {"torch": timed(forward)}
+    finally:
+        torch.set_num_threads(before)
+    found["onnxruntime"] = _by_onnxruntime(model.cpu(), where, inputs, threads) if device == "cpu" else None
+    about = {"space": where.name, "arch": text, "batch_size": batch_size, "threads": threads, "device": device}
+    return {**about, "torch_version": torch.__version__, **found}
+
+
+def _by_onnxruntime(
+    model: torch.nn.Module, space: Space[Any], inputs: tuple[torch.Tensor, ...], threads: int
+) -> dict[str, float] | str:
+    """Times, or why there are none."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        try:
+            write_onnx(model, space.inputs(batch_size=CHECKED), path)
+        except InputError as error:
+            return str(error)
+        session = onnx_session(path, threads)
+        given = {node.name: x.numpy() for node, x in zip(session.get_inputs(), inputs, strict=True)}
+        return timed(lambda: session.run(None, given))
+
+
+def timed(run: Callable[[], object]) -> dict[str, float]:
+    """Median and 95th percentile in milliseconds over two seconds of runs, at least 20, after one to warm up."""
+    run()
+    milliseconds: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(milliseconds) < LEAST_RUNS or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return {
+        "median": statistics.median(milliseconds),
+        "p95": float(np.quantile(milliseconds, 0.95)),
+        "runs": len(milliseconds),
+    }

@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+import autogas
+from autogas.errors import InputError
+from autogas.spaces import SPACES
+
+TABLE = pd.DataFrame({"arch": [f"net {i}" for i in range(6)], "width": [2, 4, 6, 8, 10, 12], "ssim": np.arange(6) / 10})
+
+
+@pytest.fixture
+def fresh_home(tmp_path, monkeypatch):
+    """A data folder with nothing in it, and spaces that are gone after the test."""
+    monkeypatch.setenv("AUTOGAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("autogas.spaces.SPACES", dict(SPACES))
+    monkeypatch.setattr("autogas.plugins._noted", {})
+
+
+def plain(width, **row):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, 3, 3))
+
+
+def test_networks_of_a_function_are_ranked_as_by_hand(fresh_home, tmp_path):
+    bench = autogas.make_benchmark(TABLE, "ssim", build=plain, inputs=[(3, 8, 8)], name="widths")
+    run = autogas.rank(bench, ["params", "macs"], everything=True, out=str(tmp_path / "run"))
+    scores = run.read_table("scores")
+    assert scores["params"].tolist() == [sum(p.numel() for p in plain(w).parameters()) for w in TABLE["width"]]
+    assert run.results["test"][0]["kendall_a"]["value"] == 1.0
+
+
+def test_workers_know_the_networks_of_a_function(fresh_home, tmp_path):
+    bench = autogas.make_benchmark(TABLE, "ssim", build=plain, inputs=[(3, 8, 8)], name="widths")
+    alone, together = (
+        autogas.rank(bench, ["separation", "params"], everything=True, jobs=jobs, out=str(tmp_path / str(jobs)))
+        for jobs in (1, 2)
+    )
+    assert (alone.path / "results.json").read_bytes() == (together.path / "results.json").read_bytes()
+
+
+def test_a_table_of_a_known_space_from_a_file(tmp_path):
+    archs = ["64-1234-basic", "64-4111-basic"]
+    pd.DataFrame({"arch": archs, "loss": [2.0, 1.0]}).to_csv(tmp_path / "t.csv", index=False)
+    bench = autogas.make_benchmark(tmp_path / "t.csv", "loss", space="transnas-macro", higher_is_better=False)
+    assert bench.goodness.tolist() == [-2.0, -1.0]
+    assert [str(arch) for arch in bench.archs] == archs
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "either the space of its architectures, or build"),
+        ({"space": "transnas", "build": plain}, "either the space of its architectures, or build"),
+        ({"space": "transnas-macro"}, "benchmark own: architecture 'net 0'"),
+        ({"space": "transnas-mikro"}, "did you mean 'transnas-micro'"),
+    ],
+)
+def test_bad_input_is_said(given, said):
+    with pytest.raises(InputError, match=said):
+        autogas.make_benchmark(TABLE, "ssim", **given)
+
+
+@pytest.mark.usefixtures("fresh_home")
+def test_a_column_that_is_missing_is_named():
+    with pytest.raises(InputError, match="'arch', found are width, ssim"):
+        autogas.make_benchmark(TABLE.drop(columns="arch"), "ssim", build=plain, inputs=[(3, 8, 8)])
+    with pytest.raises(InputError, match="'fid'"):
+        autogas.make_benchmark(TABLE, "fid", build=plain, inputs=[(3, 8, 8)])
