@@ -32,7 +32,7 @@ def write_onnx(network: nn.Module, inputs: Sequence[Tensor], path: Path) -> floa
     """
     _need("onnx", "onnxruntime")
     names = [f"input{i}" if i else "input" for i in range(len(inputs))]
-    axes = dict.fromkeys([*names, "output"], {0: "batch"})
+    axes = {name: {0: "batch"} for name in [*names, "output"]}
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
