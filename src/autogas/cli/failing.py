@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +41,18 @@ def one_line_errors() -> Iterator[None]:
     except USAGE_ERROR as error:
         _fail(_with_value(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("autogas: interrupted; what was recorded is kept, continue with --resume\n")
+        sys.stderr.write(f"autogas: interrupted; {_way_on()}\n")
         raise SystemExit(130) from None
+
+
+def _way_on() -> str:
+    """How the run that was interrupted is continued."""
+    folder = sys.modules.get("autogas.runs.folder")
+    run = folder and folder.Run.written
+    if not run or not run.path.exists():
+        return "what was recorded is kept, continue with --resume"
+    verb = {"build": "bench build", "discover-across": "discover"}.get(run.workflow, run.workflow)
+    return f"what was recorded is kept, continue with: autogas {verb} --resume {shlex.quote(str(run.path))}"
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -59,30 +60,44 @@ def autogas(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
-    plugin: Annotated[
+    _plugin: Annotated[
         list[str] | None,
-        typer.Option(help="Python file or module that adds spaces, primitives or scorers; also after the verb."),
+        typer.Option(
+            "--plugin", help="Python file or module that adds spaces, primitives or scorers; also after the verb."
+        ),
+    ] = None,
+    _backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", help="Where --jobs work: loky, processes here, or dask, a cluster; also after the verb."
+        ),
+    ] = "loky",
+    _scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of the cluster's scheduler, or the file that says it.")
     ] = None,
 ) -> None:
     """Find good image generators without training them."""
 
 
-def plugins_first(words: Sequence[str]) -> list[str]:
-    """The words with every ``--plugin REFERENCE`` before the verb, where the application looks for it."""
+GLOBAL = ("--plugin", "--backend", "--scheduler")
+"""Options of the application that may also stand after the verb."""
+
+
+def global_first(words: Sequence[str]) -> list[str]:
+    """The words with every global option before the verb, where the application looks for it."""
     first: list[str] = []
     rest: list[str] = []
     given = iter(words)
     for word in given:
-        if word == "--plugin":
-            first += [word, *itertools.islice(given, 1)]
-        elif word.startswith("--plugin="):
-            first += word.split("=", 1)
+        name, equals, value = word.partition("=")
+        if name in GLOBAL:
+            first += [name, value] if equals else [name, *itertools.islice(given, 1)]
         else:
             rest.append(word)
     return [*first, *rest]
 
 
-BESIDE_RESUME = ("--resume", "--plugin", "--jobs", "--json", "--name", "--store", "--help")
+BESIDE_RESUME = ("--resume", *GLOBAL, "--jobs", "--json", "--name", "--store", "--help")
 """What says how and where to, and nothing of the result."""
 
 
@@ -95,6 +110,15 @@ def check_resume(words: Sequence[str]) -> None:
             f"{', '.join(ignored)} beside --resume: a run goes on with the settings that it was started with; "
             "leave it out, or start another run"
         )
+
+
+def _workers(asked: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
+    """Where parallel work goes."""
+    if not {"--backend", "--scheduler"} & asked.keys():
+        return contextlib.nullcontext()
+    from autogas.runs.parallel import back_end
+
+    return back_end(asked.get("--backend", "loky"), asked.get("--scheduler"))
 
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -111,12 +135,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with one_line_errors():
         check_resume(sys.argv[1:])
-        words = plugins_first(sys.argv[1:])
-        for option, reference in itertools.pairwise(words):  # before the verb's options are made, of which they may be
+        words = global_first(sys.argv[1:])
+        asked = [pair for pair in itertools.pairwise(words) if pair[0] in GLOBAL]
+        for option, reference in asked:  # before the verb's options are made, which may be a plug-in's
             if option == "--plugin":
                 with guarded(f"--plugin {reference!r}"):
                     plugins.add(reference)
-        code = app(words, standalone_mode=False)
+        with _workers(dict(asked)):
+            code = app(words, standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     raise SystemExit(code or 0)

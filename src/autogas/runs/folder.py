@@ -6,9 +6,10 @@ import itertools
 import sqlite3
 import time
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -24,6 +25,8 @@ COSTS_FILE = "costs.json"
 LOCK_FILE = ".lock"
 OWN_FILES = (RECORD_FILE, RESULTS_FILE, COSTS_FILE, "losses.jsonl", "report.html", "samples", "reference.npz")
 OWN_SUFFIXES = (".parquet", ".safetensors")
+LONGEST_SHOWN = 200
+"""Characters of a result that a notebook shows."""
 BARE = (SETTINGS_FILE, RECORD_FILE, f"{RECORD_FILE}-wal", f"{RECORD_FILE}-shm", LOCK_FILE)
 """What a run has that has done nothing yet."""
 
@@ -48,6 +51,9 @@ class Run:
         fields: what each setting means, see :func:`autogas.settings.described`.
         record: evaluations so far.
     """
+
+    written: ClassVar[Run | None] = None
+    """The last one that this process began to write."""
 
     def __init__(
         self,
@@ -150,6 +156,18 @@ class Run:
             raise InputError(f"--resume {str(path)!r} cannot be continued: {error}") from None
         return run
 
+    def __repr__(self) -> str:
+        done = "finished" if (self.path / RESULTS_FILE).exists() else "not finished"
+        return f"<{self.workflow} run in {str(self.path)!r}, {done}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: where the run is, and the numbers of its results that fit a line."""
+        rows = {"workflow": self.workflow, "folder": str(self.path)}
+        if (self.path / RESULTS_FILE).exists():
+            rows |= {name: str(value) for name, value in self.results.items() if len(str(value)) <= LONGEST_SHOWN}
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>"
+
     def _acquire(self) -> None:
         lock = FileLock(self.path / LOCK_FILE)
         try:
@@ -157,6 +175,7 @@ class Run:
         except Timeout:
             raise InputError(f"{str(self.path)!r} is being written by another process: wait for it") from None
         self._lock = lock
+        Run.written = self
 
     def _release(self) -> None:
         self.record.close()

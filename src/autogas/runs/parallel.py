@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autogas import plugins
+from autogas.errors import InputError
 from autogas.memory import keep_freed_memory
 from autogas.threads import one_thread
 
+BACK_ENDS = ("loky", "dask")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -55,19 +60,62 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="end with the parent", daemon=True).start()
 
 
+_elsewhere: list[str] = []
+
+
+@contextlib.contextmanager
+def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
+    """Where :func:`parallel_map` works inside a block, whatever its ``jobs``.
+
+    Args:
+        name: ``loky``, processes of this machine, or ``dask``, a cluster that is there already.
+        scheduler: of the cluster: its address, or the file that says it.
+
+    Raises:
+        InputError: another name, no scheduler or none that answers, or Dask is not installed.
+    """
+    if name not in BACK_ENDS:
+        raise InputError(f"--backend {name!r}: expected is {' or '.join(BACK_ENDS)}")
+    if name == "loky":
+        if scheduler is not None:
+            raise InputError(f"--scheduler {scheduler!r}: accepted with --backend dask")
+        yield
+        return
+    try:
+        import distributed
+    except ImportError:
+        raise InputError("--backend dask: needs the package distributed; pip install 'autogas[dask]'") from None
+    if scheduler is None:
+        raise InputError("--backend dask: say where its scheduler is with --scheduler ADDRESS")
+    given = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    try:
+        client = distributed.Client(  # type: ignore[no-untyped-call]
+            **given, timeout="10s", set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"--scheduler {scheduler!r}: no answer ({str(error).splitlines()[0]})") from None
+    with client, parallel_config(backend="dask", client=client):
+        _elsewhere.append(name)
+        try:
+            yield
+        finally:
+            _elsewhere.pop()
+
+
 class _SingleThreaded(Generic[T, R]):
     """Run a function with one torch thread: sums then run in one order, whatever the number of workers."""
 
     def __init__(self, function: Callable[[T], R]) -> None:
         self.function = function
         self.parent = os.getpid()
+        self.host = socket.gethostname()
         self.plugins = plugins.carried()
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
         keep_freed_memory()
-        if os.getppid() == self.parent:
+        if os.getppid() == self.parent and not _elsewhere:
             end_with(self.parent)
-        if os.getpid() != self.parent:
+        if (os.getpid(), socket.gethostname()) != (self.parent, self.host):
             plugins.receive(self.plugins)
         with one_thread():
             return item, attempt(self.function, item)
@@ -99,12 +147,14 @@ def parallel_map(
     Args:
         function: a picklable function of one item.
         items: its arguments.
-        jobs: processes; 1 stays in this process. A joblib backend set by the caller (Dask, for one) is used.
+        jobs: processes; 1 stays in this process. Inside :func:`back_end`, all workers of the cluster instead.
         description: label of the progress bar; None draws none.
     """
     work = _SingleThreaded(function)
-    if jobs == 1:
+    if jobs == 1 and not _elsewhere:
         results: Iterable[tuple[T, R | Failure]] = map(work, items)
     else:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(item) for item in items)
+        results = Parallel(n_jobs=-1 if _elsewhere else jobs, return_as="generator_unordered")(
+            delayed(work)(item) for item in items
+        )
     return iter(results) if description is None else progress(results, len(items), description)

@@ -30,6 +30,9 @@ class Choices(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         raise TypeError("an architecture cannot be changed")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
     def __str__(self) -> str:
         return ",".join(f"{name}={value}" for name, value in self.items())
 
