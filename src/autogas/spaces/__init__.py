@@ -12,21 +12,20 @@ from autogas.errors import InputError, unknown
 from autogas.spaces.base import Space
 from autogas.spaces.choice import Choices, ChoiceSpace
 from autogas.spaces.cost import Cost
+from autogas.spaces.diffusion import DiffusionUNet
 from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.translation import ResNetTranslation, SPADETranslation
 from autogas.spaces.transnas import TransNAS, TransNASMacro, TransNASMicro
 
 SPACES: dict[str, Callable[..., Space[Any]]] = {
-    space.name: space
-    for space in (
-        TransNAS,
-        TransNASMacro,
-        TransNASMicro,
-        EAGANGenerator,
-        EAGANDiscriminator,
-        ResNetTranslation,
-        SPADETranslation,
-    )
+    "transnas": TransNAS,
+    "transnas-macro": TransNASMacro,
+    "transnas-micro": TransNASMicro,
+    "eagan-generator": EAGANGenerator,
+    "eagan-discriminator": EAGANDiscriminator,
+    "resnet-translation": ResNetTranslation,
+    "spade-translation": SPADETranslation,
+    "diffusion-unet": DiffusionUNet,
 }
 
 

@@ -40,6 +40,8 @@ class Space(ABC, Generic[A]):
     """Samples that networks are scored on in a search."""
     costs_by_formula: ClassVar[bool] = False
     """Whether costs take microseconds, so that all architectures inside a budget can be listed first."""
+    makes_images: ClassVar[bool] = False
+    """Whether networks make images from nothing but random numbers, see :meth:`images`."""
     distilled_at: ClassVar[tuple[str, ...]] = ()
     """Names of the modules whose outputs a student learns from its teacher."""
 
@@ -115,6 +117,13 @@ class Space(ABC, Generic[A]):
     def scored_images(self) -> str | None:
         """Source of the images that networks are scored on in a search where none is named; None: their inputs."""
         return None
+
+    def images(self, network: nn.Module, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Images ``[count, 3, H, W]`` in [0, 1] that a trained network makes; random numbers are drawn on the CPU."""
+        device = next(network.parameters()).device
+        drawn = (torch.randn((count, *shape), generator=generator).to(device) for shape in self.input_shapes)
+        made: torch.Tensor = (network(*drawn) + 1) / 2
+        return made
 
     def original(self) -> tuple[Space[A], A] | None:
         """The uncompressed network that a search makes smaller: a space and an architecture of it, or None."""

@@ -85,10 +85,7 @@ class TrainedGenerator:
     @torch.no_grad()
     def __call__(self, count: int, generator: torch.Generator) -> Tensor:
         """Images ``[count, 3, H, W]`` in [0, 1]; latents are drawn on the CPU."""
-        device = next(self.network.parameters()).device
-        latents = (torch.randn((count, *shape), generator=generator).to(device) for shape in self.space.input_shapes)
-        images: Tensor = (self.network(*latents) + 1) / 2
-        return images
+        return self.space.images(self.network, count, generator)
 
 
 class TrainedTranslator:
@@ -138,7 +135,7 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
         raise InputError(
             f"generator {str(path)!r}: of {found.space.name}, which translates images: name its data with --data"
         )
-    if any(len(shape) > 1 for shape in found.space.input_shapes):
+    if not found.space.makes_images:
         raise InputError(f"generator {str(path)!r}: of {found.space.name}, accepted is one of images from latents")
     return TrainedGenerator(found.network, found.space, found.arch)
 

@@ -7,11 +7,12 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, Field
@@ -20,7 +21,7 @@ from autogas.benchmarks import save_benchmark
 from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
-from autogas.spaces import get_space
+from autogas.spaces import Space, get_space
 from autogas.training.kinds import Training, TrainingSettings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
@@ -34,6 +35,9 @@ class BuildSettings(BaseModel):
     count: int = Field(300, ge=1, description="architectures, sampled uniformly")
     repeats: int = Field(30, ge=0, description="how many of them are trained with several seeds, for the noise ceiling")
     repeat_space: str | None = Field(None, description="a space within: its architectures are all repeated")
+    macs_band: list[float] = Field(
+        default_factory=list, description="draw equally many architectures within 5 % of each of these MACs instead"
+    )
     seeds: int = Field(3, ge=2, description="seeds that repeated architectures are trained with")
 
 
@@ -123,10 +127,39 @@ def prepare(training: Training[Any, Any]) -> list[tuple[str, int]]:
     """Architecture and seed of every training, first seeds first."""
     s, space = which(training), training.space
     within = get_space(s.repeat_space) if s.repeat_space else None
-    drawn = space.sample_distinct(s.count, numpy_generator("build", training.settings.seed))
+    rng = numpy_generator("build", training.settings.seed)
+    drawn = in_bands(space, s.count, s.macs_band, rng) if s.macs_band else space.sample_distinct(s.count, rng)
     archs = [str(arch) for arch in drawn]
     again = [arch for i, arch in enumerate(archs) if i < s.repeats or (within and within.holds(arch))]
     return [(arch, 0) for arch in archs] + [(arch, seed) for seed in range(1, s.seeds) for arch in again]
+
+
+BAND = 0.05
+DRAWS = 100_000
+"""Architectures that may be drawn before a band counts as empty."""
+
+
+def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.random.Generator) -> list[Any]:
+    """As many distinct architectures of about equal MACs for each band, the bands in turn.
+
+    Raises:
+        InputError: a band that random architectures hardly ever fall into.
+    """
+    found: dict[float, dict[Any, None]] = {band: {} for band in bands}
+    each = -(-count // len(found))
+    for _ in range(DRAWS):
+        open_bands = [band for band, members in found.items() if len(members) < each]
+        if not open_bands:
+            break
+        arch = space.sample(rng)
+        macs = space.cost(arch).macs
+        for band in open_bands:
+            if abs(macs - band) <= BAND * band:
+                found[band][arch] = None
+    short = [band for band, members in found.items() if len(members) < each]
+    if short:
+        raise InputError(f"macs_band={short[0]:g}: {len(found[short[0]])} of {DRAWS:,} random architectures are in it")
+    return [arch for row in zip(*found.values(), strict=True) for arch in row][:count]
 
 
 def store_built(run: Run, *, name: str | None = None, folder: Path | None = None) -> Path:

@@ -113,6 +113,7 @@ class EAGANGenerator(EAGANSpace):
 
     name = family = "eagan-generator"
     cell = genotype.GENERATOR_CELL
+    makes_images = True
     smaller = {"width": 64}  # noqa: RUF012
     rules = "two genes 0 to 2, two genes 0 to 6 but not both 0, three genes 0 to 6 but not all 0"
 

@@ -13,6 +13,7 @@ from autogas.errors import InputError
 from autogas.spaces import get_space, list_spaces
 from autogas.training.kinds.autoencoder import AutoencoderTraining
 from autogas.training.kinds.base import Quality, Training, TrainingSettings
+from autogas.training.kinds.diffusion import DiffusionTraining
 from autogas.training.kinds.gan import DiscriminatorTraining, GeneratorTraining
 from autogas.training.kinds.translation import TranslationTraining
 
@@ -22,6 +23,7 @@ TRAININGS: dict[str, type[Training[Any, Any]]] = {
     "eagan-discriminator": DiscriminatorTraining,
     "resnet-translation": TranslationTraining,
     "spade-translation": TranslationTraining,
+    "diffusion-unet": DiffusionTraining,
 }
 """By family of spaces."""
 
@@ -79,6 +81,7 @@ def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training
 __all__ = [
     "TRAININGS",
     "AutoencoderTraining",
+    "DiffusionTraining",
     "DiscriminatorTraining",
     "GeneratorTraining",
     "Quality",

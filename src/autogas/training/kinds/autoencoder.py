@@ -12,14 +12,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from autogas.datasets import Images, load_images
-from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
-from autogas.errors import InputError
+from autogas.datasets import Images
 from autogas.metrics.evaluation import LIBRARIES, Evaluation
 from autogas.settings import on_command_line
 from autogas.training.autoencoder import AutoencoderRecipe, AutoencoderTask, evaluate_autoencoder
 from autogas.training.export import load_network
-from autogas.training.kinds.base import Quality, Training, TrainingSettings
+from autogas.training.kinds.base import HeldOutSettings, Quality, Training
 from autogas.training.pictures import sample_grid
 from autogas.versions import versions
 
@@ -27,13 +25,9 @@ SHOWN = 24
 COLUMNS = 8
 
 
-class AutoencoderSettings(TrainingSettings):
+class AutoencoderSettings(HeldOutSettings):
     """What determines the training of an autoencoder."""
 
-    images: str = Field("cifar10", description="training images: cifar10, stl10, a folder, or a Parquet file")
-    train_images: int = Field(50_000, ge=1, description="at most so many images to train on")
-    held_out: str | None = Field(None, description="measured images; None: the test split, or the same source's tail")
-    held_out_images: int = Field(512, ge=2, description="at most so many images to measure on")
     recipe: AutoencoderRecipe = Field(
         AutoencoderRecipe(), description="how each is trained", json_schema_extra=on_command_line(always=True)
     )
@@ -63,16 +57,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
     @cached_property
     def images(self) -> tuple[Images, Images]:
         """Training and held-out images; no image is both."""
-        s, size = self.settings, self.space.image_size
-        held_out = s.held_out or (s.images if s.images in (*TORCHVISION, DEAD_LEAVES) else None)
-        if held_out is not None:
-            measured = load_images(held_out, size=size, limit=s.held_out_images, train=False)
-            return load_images(s.images, size=size, limit=s.train_images), measured
-        both = load_images(s.images, size=size, limit=s.train_images + s.held_out_images)
-        if len(both) < 2 * s.held_out_images:
-            raise InputError(f"images {s.images!r}: {len(both)} images are too few to hold out {s.held_out_images}")
-        cut = len(both) - s.held_out_images
-        return Images(both.pixels[:cut], both.source), Images(both.pixels[cut:], both.source)
+        return self.settings.load(self.space.image_size)
 
     def prepare(self) -> None:
         """Load the images."""

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from torch import nn
 
+from autogas.datasets import Images, load_images
+from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
@@ -50,6 +52,32 @@ class ComparedSettings(TrainingSettings):
     extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     reference: str | None = Field(None, description="images or statistics to compare with; None: those trained on")
+
+
+class HeldOutSettings(TrainingSettings):
+    """Those of a training that is measured on images that it has not seen."""
+
+    images: str = Field("cifar10", description="training images: cifar10, stl10, a folder, or a Parquet file")
+    train_images: int = Field(50_000, ge=1, description="at most so many images to train on")
+    held_out: str | None = Field(None, description="measured images; None: the test split, or the same source's tail")
+    held_out_images: int = Field(512, ge=2, description="at most so many images to measure on")
+
+    def load(self, size: int) -> tuple[Images, Images]:
+        """Training and held-out images; no image is both.
+
+        Raises:
+            InputError: images that cannot be read, or too few of them.
+        """
+        held_out = self.held_out or (self.images if self.images in (*TORCHVISION, DEAD_LEAVES) else None)
+        if held_out is not None:
+            measured = load_images(held_out, size=size, limit=self.held_out_images, train=False)
+            return load_images(self.images, size=size, limit=self.train_images), measured
+        both = load_images(self.images, size=size, limit=self.train_images + self.held_out_images)
+        if len(both) < 2 * self.held_out_images:
+            count = self.held_out_images
+            raise InputError(f"images {self.images!r}: {len(both)} images are too few to hold out {count}")
+        cut = len(both) - self.held_out_images
+        return Images(both.pixels[:cut], both.source), Images(both.pixels[cut:], both.source)
 
 
 @dataclass(frozen=True)
