@@ -16,6 +16,7 @@ SMALL = {
     "eagan-generator": {"width": 4},
     "eagan-discriminator": {"width": 4},
     "resnet-translation": {"image_size": 32, "divisor": 8},
+    "diffusion-unet": {"image_size": 16},
     "spade-translation": {"layout": "coco", "image_size": 64, "num_labels": 4, "divisor": 8},
 }
 OWN = ("transnas", "transnas-macro", "transnas-micro", *list(SMALL)[1:])

@@ -38,6 +38,7 @@ class Bomb:
 @pytest.fixture(autouse=True)
 def no_embedded(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "EMBEDDED", tmp_path / "embedded")
+    monkeypatch.setattr("autogas.paths.EMBEDDED", tmp_path / "embedded")
 
 
 @pytest.fixture

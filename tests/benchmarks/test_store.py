@@ -23,6 +23,7 @@ def table():
 @pytest.fixture(autouse=True)
 def no_embedded(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "EMBEDDED", tmp_path / "embedded")
+    monkeypatch.setattr("autogas.paths.EMBEDDED", tmp_path / "embedded")
 
 
 @pytest.mark.parametrize("higher", [True, False])

@@ -7,6 +7,7 @@ from autogas.errors import InputError
 from autogas.spaces import SPACES, Space, get_space, list_spaces
 
 SMALL = {
+    "diffusion-unet": {"image_size": 16},
     "transnas": {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32},
     "eagan-generator": {"dataset": "stl10", "width": 16},
     "eagan-discriminator": {"dataset": "stl10", "width": 16},
@@ -76,8 +77,9 @@ def test_unknown_setting_is_named():
 @pytest.mark.parametrize("name", [name for name in list_spaces() if name != "spade-translation"])
 def test_inputs_are_standard_normal(name):
     space = get_space(name)
-    (x,) = space.inputs(batch_size=8)
+    x, *others = space.inputs(batch_size=8)
     assert x.shape == (8, *space.input_shapes[0])
+    assert [tuple(other.shape) for other in others] == [(8, *shape) for shape in space.input_shapes[1:]]
     assert abs(float(x.mean())) < 5 / x.numel() ** 0.5
     assert abs(float(x.var()) - 1) < 5 * (2 / x.numel()) ** 0.5
 

@@ -95,13 +95,13 @@ def test_a_killed_run_is_continued(undisturbed, killed, tmp_path, calls):
 import time
 from autogas.workflows import rank as module
 from autogas.workflows import scoring
-score = module.score_architecture
-module.score_architecture = lambda *args, **options: (time.sleep(0.3), score(*args, **options))[1]
+score = module.score_record
+module.score_record = lambda *args, **options: (time.sleep(0.3), score(*args, **options))[1]
 module.rank("toy", out={str(tmp_path / "run")!r}, **{RANK!r})
 """
     done = killed(code, rows=3)
     assert 3 <= done < 10
-    scored = calls(module, "score_architecture")
+    scored = calls(module, "score_record")
     assert same(undisturbed, rank("toy", resume=str(tmp_path / "run")).path)
     assert len(scored) == 10 - done
     assert recorded(tmp_path / "run") == 10
@@ -346,7 +346,7 @@ def test_all_scorers_are_resumed(zoo, tmp_path, calls):
     (folder / "results.json").unlink()
     with contextlib.closing(sqlite3.connect(folder / "record.sqlite")) as connection, connection:
         connection.execute("DELETE FROM evaluations WHERE key = ?", (zoo.read_table("scores")["arch"][1],))
-    scored = calls(module, "score_architecture")
+    scored = calls(module, "score_record")
     assert same(zoo, rank("toy", resume=str(folder)).path)
     assert scored == [zoo.read_table("scores")["arch"][1]]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autogas.spaces import get_space
-from autogas.workflows.scoring import Scoring, score_architecture, space_key
+from autogas.workflows.scoring import Scoring, score_record, space_key
 
 EXPRESSION = "activations > gram > trace"
 
@@ -15,6 +15,6 @@ def test_company_changes_no_score_of_a_network_with_dropout(seed, beside):
 
     def scores(*proxies):
         asked = Scoring(proxies=list(proxies), batch_size=4, seed=seed).model_dump_json()
-        return score_architecture(arch, space_key(space), asked)["scores"]
+        return score_record(arch, space_key(space), asked)["scores"]
 
     assert scores(EXPRESSION)[EXPRESSION] == pytest.approx(scores(EXPRESSION, beside)[EXPRESSION], rel=1e-9)

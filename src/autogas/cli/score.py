@@ -50,9 +50,8 @@ def score(
         parsing.must_fit(entries, f"--batch-size {batch_size}")
         if not explain:
             with guarded(f"{arch!r} has no score"):
-                emit_scores(
-                    score_architecture(here, arch, names, batch_size=batch_size, seed=seed, device=device), json
-                )
+                scores = score_architecture(here, arch, names, batch_size=batch_size, seed=seed, device=device)
+            _emit(scores, as_json=json)
             return
         model, inputs = here.build(here.parse(arch), seed=seed), here.inputs(batch_size=batch_size, seed=seed)
     else:
@@ -71,12 +70,12 @@ def score(
         return
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
     with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
-        emit_scores(score_many(model.to(device), inputs, names, seed=seed), json)
+        scores = score_many(model.to(device), inputs, names, seed=seed)
+    _emit(scores, as_json=json)
 
 
-def emit_scores(scores: dict[str, float], json: bool) -> None:
-    """Print a score a line, or all as JSON."""
-    emit(scores, as_json=json, text="\n".join(f"{value:.8g}\t{name}" for name, value in scores.items()))
+def _emit(scores: dict[str, float], *, as_json: bool) -> None:
+    emit(scores, as_json=as_json, text="\n".join(f"{value:.8g}\t{name}" for name, value in scores.items()))
 
 
 def _shape(text: str) -> tuple[int, ...]:

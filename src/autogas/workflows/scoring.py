@@ -78,7 +78,7 @@ def score_architecture(
 
     Examples:
         >>> score_architecture("transnas-macro", "64-1234-basic", ["macs", "num_downsamples"])["num_downsamples"]
-        2.0
+        -2.0
     """
     name, settings = by_name(space)
     here = get_space(name, **settings)

@@ -46,4 +46,4 @@ def ddim(network: nn.Module, noise: Tensor, *, steps: int) -> Tensor:
         image = ((x - math.sqrt(1 - here) * predicted) / math.sqrt(here)).clamp(-1, 1)
         left = (x - math.sqrt(here) * image) / math.sqrt(1 - here)
         x = math.sqrt(there) * image + math.sqrt(1 - there) * left
-    return x
+    return x.clamp(-1, 1)

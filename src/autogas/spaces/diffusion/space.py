@@ -33,6 +33,7 @@ class DiffusionUNet(ChoiceSpace):
         653184
     """
 
+    name = family = "diffusion-unet"
     makes_images = True
 
     def __init__(self, *, image_size: int = 32) -> None:
@@ -45,7 +46,7 @@ class DiffusionUNet(ChoiceSpace):
         choices |= {f"attention{i}": ("no", "yes") for i in (2, 3)}
         choices |= {"down": ("conv", "mean"), "up": ("conv", "near")}
         super().__init__(
-            "diffusion-unet",
+            self.name,
             choices,
             build_unet,
             [(3, image_size, image_size), (1,)],
@@ -62,7 +63,7 @@ class DiffusionUNet(ChoiceSpace):
     def __len__(self) -> int:
         depths, kernels, others = 3**LEVELS, 3**LEVELS, 2**4
         widths: int = sum(1 for a in WIDTHS for b in WIDTHS for c in WIDTHS if a <= b <= c)
-        return depths * kernels * others * widths
+        return int(depths * kernels * others * widths)
 
     def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[Tensor, ...]:
         """Noise, and times spread evenly over (0, 1)."""
