@@ -29,8 +29,8 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed ## measure the engine and the scorers against a bare forward pass
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/scorers.py
+	$(BIN)/python perf/engine.py
+	$(BIN)/python perf/scorers.py
 
 docs: $(VENV)/.installed ## build the site in site/
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[docs]"

@@ -96,7 +96,7 @@ class DiffusionTask:
             loss = F.mse_loss(self.model(mixed, time).float(), noise)
         machine.minimise(loss, self.optimizers["model"], clip=recipe.clip)
         update_average(self.average, self.model, ramped(recipe.average_decay, step))
-        return {"denoising_loss": loss.detach()}
+        return {"train_loss": loss.detach()}
 
     @torch.no_grad()
     def samples(self, count: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """Which search finds the better GAN? Generators trained alike at one small budget, several seeds each.
 
-    python benchmarks/winners.py --images cifar10 --out runs/winners autogas=runs/g nwot=runs/nwot eagan-best
+    python experiments/winners.py --images cifar10 --out runs/winners autogas=runs/g nwot=runs/nwot eagan-best
 
 Each argument is a published name, an architecture, or the folder of a search (``NAME=FOLDER``); ``--random`` more are
 drawn uniformly from the space. The recipe is that of the benchmark mini-gan. What is trained already is not trained

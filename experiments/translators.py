@@ -1,7 +1,7 @@
 """Does the searched student translate better than a random one of its budget? Several seeds of teacher and students.
 
     autogas search resnet-translation --set image_size=64 --set divisor=2 --max-macs 48e6 --out runs/search
-    python benchmarks/translators.py runs/search --task pix2pix --data e2p --out runs/pix2pix
+    python experiments/translators.py runs/search --task pix2pix --data e2p --out runs/pix2pix
 
 For each seed: a teacher, the widest network of the family, from scratch; then, learning from that teacher, the winner
 of the search, a random architecture inside the budget (another one for each seed), and the architectures given as

@@ -1,6 +1,6 @@
 """What the named scorers cost: seconds for each on networks of TransNAS-Bench-101, and their ratio to a bare forward.
 
-    python benchmarks/scorers.py [--networks 3] [--repeats 3] [--threads 1]
+    python perf/scorers.py [--networks 3] [--repeats 3] [--threads 1]
 
 First the passes that scorers share, each without those it needs; then what each scorer adds to them, and what it takes
 alone, with all passes that it needs. Last the sum of all passes and scorers, without the dear ones. CPU seconds (other

@@ -1,6 +1,6 @@
 """Evolution, enumeration or random search? At the same number of evaluations in the language of sums of two terms.
 
-    python benchmarks/strategies.py --out runs/strategies
+    python experiments/strategies.py --out runs/strategies
 
 Every seed draws other validation architectures of three benchmarks. Enumeration judges every single term; the other two
 judge as many sums of at most two terms, evolution in rounds of fifty from random ones. What counts is what the winner

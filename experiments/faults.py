@@ -1,7 +1,7 @@
 """Break runs on purpose and see that nothing is lost, mixed or silently wrong.
 
-    python benchmarks/faults.py                 # everything: about 40 minutes on two cores
-    python benchmarks/faults.py damage --count 20
+    python experiments/faults.py                 # everything: about 40 minutes on two cores
+    python experiments/faults.py damage --count 20
 
 Four kinds of fault, one table each:
 

@@ -1,6 +1,6 @@
 """What scoring costs against a bare forward pass: seconds for five macro and five micro networks of TransNAS-Bench-101.
 
-    python benchmarks/engine.py [--networks 5] [--repeats 5] [--threads 1]
+    python perf/engine.py [--networks 5] [--repeats 5] [--threads 1]
 
 Columns: build the network; one bare forward pass under no_grad; forward with the statistics of one proxy; forward with
 those of every prefix of the default grammar; the latter two as multiples of the bare forward. Each is the fastest of

@@ -1,7 +1,7 @@
 """Networks that nobody here wrote, and small ones of kinds that our spaces lack: what does each scorer say of them?
 
     pip install timm diffusers transformers monai segmentation-models-pytorch torch_geometric
-    python benchmarks/strangers.py
+    python experiments/strangers.py
 
 Random weights, small inputs, two to eight samples. A package that is absent leaves its networks out. The table holds
 for each network and scorer the score or the reason why there is none.

@@ -1,6 +1,6 @@
 """What the Fréchet distance costs by this package and by others, at the 2,048 dimensions of FID.
 
-    python benchmarks/frechet.py [--dimensions 2048] [--samples 5000] [--few 500] [--threads 1]
+    python perf/frechet.py [--dimensions 2048] [--samples 5000] [--few 500] [--threads 1]
 
 Features have a spectrum that falls as 1/rank, as those of photographs roughly do. Rows: ours with the reference's root
 cached, and with the root to compute; the eigenvalues of the product (torch-fidelity); scipy's matrix square root

@@ -1,6 +1,6 @@
 """Milliseconds a step of GAN training, with and without CUDA graphs, and of several trainings on one GPU at once.
 
-    python benchmarks/training.py --device cuda --at-once 16 --profile
+    python perf/training.py --device cuda --at-once 16 --profile
 
 EAGAN's published generator on images of noise: the published CIFAR-10 recipe, and one of width 64.
 """

@@ -1,9 +1,9 @@
 """Does a search with the default proxy pay? The experiment of docs/payoff.md: search, train, compare.
 
-python benchmarks/payoff.py search --out runs/payoff
-python benchmarks/payoff.py train gan --images cifar10 --out runs/payoff --device cuda --jobs 16
-python benchmarks/payoff.py train pix2pix --images edges2photo --out runs/payoff
-python benchmarks/payoff.py report --out runs/payoff
+python experiments/payoff.py search --out runs/payoff
+python experiments/payoff.py train gan --images cifar10 --out runs/payoff --device cuda --jobs 16
+python experiments/payoff.py train pix2pix --images edges2photo --out runs/payoff
+python experiments/payoff.py report --out runs/payoff
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from trained import trained
 
 import autogas
 from autogas.benchmarks import load_benchmark
-from autogas.datasets import Images, load_images
 from autogas.errors import InputError
-from autogas.metrics import FeatureAccumulator, get_extractor
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 from autogas.spaces import Space
 from autogas.training.gan import GANRecipe
-from autogas.workflows.trainings import GANBuildSettings, RealImages, train_generator
+from autogas.workflows.build import read
 
 PROXIES = ("separation", "autogas", "nwot")
 SEEDS = range(8)
@@ -49,7 +47,12 @@ GAN_RECIPE = GANRecipe(
     average_decay=0.99,
     linear_decay=True,
 )
-GAN_SETTINGS = GANBuildSettings(space="eagan-generator", space_settings={"width": 64}, recipe=GAN_RECIPE)
+GAN_TRAINING: dict[str, Any] = {
+    "space": "eagan-generator",
+    "space_settings": {"width": 64},
+    "recipe": GAN_RECIPE.model_dump(),
+    "samples": 5000,
+}
 TRANSLATION_RECIPE = {"steps": 500, "batch": 4, "discriminator_width": 32}
 
 
@@ -103,35 +106,28 @@ def search(options: argparse.Namespace) -> None:
         (options.out / "winners.json").write_text(json.dumps(winners, indent=1))
 
 
-def worker(images: Path, device: str) -> None:
+def worker(images: str, device: str) -> None:
     """Load what the trainings of a process share."""
     global shared
     torch.set_num_threads(1)
-    pixels = torch.load(images, weights_only=True)
-    extractor, accumulator = get_extractor("cifarnet", device=device), FeatureAccumulator()
-    for batch in pixels.split(500):
-        accumulator.update(extractor(batch)[0])
-    shared = (device, RealImages(Images(pixels, "cifar10"), extractor, accumulator.statistics()))
+    shared = read({**GAN_TRAINING, "images": images, "train_images": 20_000, "device": device})
+    shared.prepare()
 
 
 def fit(item: tuple[str, int]) -> tuple[tuple[str, int], dict[str, Any]]:
-    """Train one generator; a row of trained.jsonl."""
-    device, real = shared
+    """Train one generator; a row of gan.jsonl."""
     try:
-        result = train_generator(GAN_SETTINGS.model_copy(update={"device": device}), real, *item).model_dump()
+        return item, shared.row(*item)
     except InputError as error:
-        result = {"fid_cifarnet": None, "reason": str(error)}
-    return item, result
+        return item, {"fid_cifarnet": None, "reason": str(error)}
 
 
 def train_gans(options: argparse.Namespace, archs: Iterable[str]) -> None:
     """Append to gan.jsonl what is not in it yet."""
-    file, pixels = options.out / "gan.jsonl", options.out / "pixels.pt"
-    if not pixels.exists():
-        torch.save(load_images(options.images, size=32, limit=20_000).pixels, pixels)
+    file = options.out / "gan.jsonl"
     done = {(row["arch"], row["seed"]) for row in rows_of(file)}
     work = [(arch, seed) for seed in range(GAN_SEEDS) for arch in archs if (arch, seed) not in done]
-    pool = multiprocessing.get_context("spawn").Pool(options.jobs, worker, (pixels, options.device))
+    pool = multiprocessing.get_context("spawn").Pool(options.jobs, worker, (options.images, options.device))
     with pool, file.open("a") as out:
         for (arch, seed), result in pool.imap_unordered(fit, work):
             out.write(json.dumps({"arch": arch, "seed": seed, **result}) + "\n")

@@ -1,6 +1,6 @@
 """What the record of evaluations costs: single writes beside other load, and a reader's wait.
 
-    python benchmarks/record.py                  # 20,000 writes, each its own transaction
+    python perf/record.py                  # 20,000 writes, each its own transaction
 
 Beside the record as it is (write-ahead log, checksums) stands a plain SQLite table with the default rollback journal.
 A second process reads the whole record over and over meanwhile, and a third does arithmetic. Times are wall-clock.

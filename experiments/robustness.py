@@ -1,6 +1,6 @@
 """How much a ranking depends on what a user does not choose: weights, noise, number and size of samples.
 
-    python benchmarks/robustness.py separation --out runs/robustness
+    python experiments/robustness.py separation --out runs/robustness
 
 Kendall's tau-a of a proxy on the same test architectures of three benchmarks, one thing varied at a time. What is
 scored already is not scored again.

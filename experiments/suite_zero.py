@@ -1,6 +1,6 @@
 """Our scorers against the scores that NAS-Bench-Suite-Zero published for the same architectures.
 
-    python benchmarks/suite_zero.py zc_transbench101_macro.json --images cifar10 --count 100 --out macro.csv
+    python experiments/suite_zero.py zc_transbench101_macro.json --images cifar10 --count 100 --out macro.csv
 
 Prints Spearman's correlation with the published scores of *ours*, the scorers as we define and use them (small noise),
 and of *theirs*, the definitions that Suite-Zero ran: images of 256 pixels, another batch for each architecture,
