@@ -23,7 +23,7 @@ import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 from autogas.spaces.translation import TranslationSpace
-from autogas.workflows.candidates import SearchSettings, Within
+from autogas.workflows.candidates import Budget, SearchSettings
 
 
 def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:
@@ -34,7 +34,7 @@ def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:
 def random_arch(search: Mapping[str, Any], seed: int) -> str:
     """A uniformly drawn architecture inside the budget of ``search``."""
     space, rng = space_of(search), numpy_generator("translators", seed)
-    within = Within(space, SearchSettings.model_validate(search))
+    within = Budget(space, SearchSettings.model_validate(search))
     while not within.admits(arch := space.sample(rng)):
         pass
     return str(arch)
@@ -58,7 +58,7 @@ def main() -> None:
     run = Run.open(options.search, "search")
     search = run.settings
     if search["max_latency"] is not None or options.seeds < 2:
-        raise SystemExit("accepted are searches under a budget of parameters or MACs, and two seeds or more")
+        raise SystemExit("expected searches under a budget of parameters or MACs, and two seeds or more")
     recipe = {"steps": options.steps, "batch": options.batch, "discriminator_width": 32}
     if options.lr is not None:
         recipe["generator_lr"] = options.lr

@@ -23,7 +23,7 @@ def test_unknown_suggests_two_names_at_most():
 
 def test_unknown_lists_every_name_when_none_is_near():
     assert str(unknown("space", "qqqq", reversed(NAMES))) == (
-        "unknown space 'qqqq': accepted are transnas, transnas-macro, transnas-micro"
+        "unknown space 'qqqq': expected transnas, transnas-macro, transnas-micro"
     )
 
 
@@ -36,7 +36,7 @@ def test_unknown_takes_an_iterator():
 
 
 def test_unknown_without_any_accepted_name():
-    assert str(unknown("space", "x", [])) == "unknown space 'x': accepted are none"
+    assert str(unknown("space", "x", [])) == "unknown space 'x': expected none"
 
 
 @pytest.mark.parametrize("given", ["two\nlines", "transnas-\nmacro", ""])

@@ -60,7 +60,7 @@ def test_a_table_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, na
     path = sealed(BOMBS[name](), tmp_path / "t.parquet")
     assert path.stat().st_size < 50_000
     before = pa.total_allocated_bytes()
-    with pytest.raises(InputError, match=r"bytes in memory: accepted are at most 2,000,000"):
+    with pytest.raises(InputError, match=r"bytes in memory: expected at most 2,000,000"):
         read_table(path)
     assert pa.total_allocated_bytes() <= before
 

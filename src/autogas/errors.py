@@ -33,4 +33,4 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(given, accepted, n=2, cutoff=0.6)
     if near:
         return InputError(f"unknown {kind} {given!r}: did you mean {' or '.join(map(repr, near))}?")
-    return InputError(f"unknown {kind} {given!r}: accepted are {', '.join(accepted) or 'none'}")
+    return InputError(f"unknown {kind} {given!r}: expected {', '.join(accepted) or 'none'}")

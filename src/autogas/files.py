@@ -70,7 +70,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, way_out: str = "") -> dict[str, Any]:
-    """Read what :func:`write_json` wrote.
+    """Read what ``write_json`` wrote.
 
     Args:
         path: the file.
@@ -98,7 +98,7 @@ def _of_json(value: Mapping[str, Any]) -> str:
 
 def too_large(path: Path, size: int, limit: int) -> InputError:
     """Error for a file that would take more memory than ``limit`` bytes."""
-    return InputError(f"{str(path)!r} would be {size:,} bytes in memory: accepted are at most {limit:,}")
+    return InputError(f"{str(path)!r} would be {size:,} bytes in memory: expected at most {limit:,}")
 
 
 def check_zip_size(path: Path, limit: int = LARGEST) -> None:
@@ -156,7 +156,7 @@ def write_table(path: Path, table: pd.DataFrame, about: Mapping[str, Any] | None
 
 
 def read_table(path: Path, way_out: str = "") -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table that :func:`write_table` wrote, and what it said about it.
+    """The table that ``write_table`` wrote, and what it said about it.
 
     Args:
         path: the file.

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Interceptor(TorchFunctionMode, ABC):
-    """A context in which :meth:`called` stands for every torch function."""
+    """A context in which ``called`` stands for every torch function."""
 
     @abstractmethod
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

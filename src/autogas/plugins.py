@@ -4,7 +4,7 @@ Files and modules are named by ``--plugin`` and imported once, before the first 
 name what they add as entry points: whole modules in the group ``autogas.plugins``, spaces in ``autogas.spaces``,
 classes of trainings (by family of spaces) in ``autogas.training``, and in ``autogas.primitives`` and
 ``autogas.scorers`` functions that register themselves. What is registered in a script or a notebook is sent along with
-the work to other processes, see :func:`carried`.
+the work to other processes, see ``carried``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add(reference: str) -> None:
     """
     file = Path(reference).expanduser()
     if file.suffix == ".py" and not file.is_file():
-        raise InputError(f"--plugin {reference!r}: accepted is a Python file that exists, or a module")
+        raise InputError(f"--plugin {reference!r}: expected a Python file that exists, or a module")
     given = str(file.resolve()) if file.is_file() else reference
     known = named()
     if given not in known:
@@ -78,7 +78,7 @@ def carried() -> bytes:
 
 
 def receive(content: bytes) -> None:
-    """Take what :func:`carried` gave in another process, once.
+    """Take what ``carried`` gave in another process, once.
 
     Raises:
         InputError: a plug-in that is not there, or code that cannot be brought here.
@@ -135,9 +135,7 @@ def _import(reference: str) -> None:
             importlib.import_module(reference)
         except ModuleNotFoundError as error:
             if error.name is not None and reference.split(".")[0] == error.name.split(".")[0]:
-                raise InputError(
-                    f"--plugin {reference!r}: accepted is a Python file, or a module that exists"
-                ) from None
+                raise InputError(f"--plugin {reference!r}: expected a Python file, or a module that exists") from None
             raise
         return
     name = PREFIX + file.stem

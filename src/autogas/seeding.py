@@ -22,12 +22,12 @@ def derive_seed(*parts: object) -> int:
 
 
 def torch_generator(*parts: object) -> torch.Generator:
-    """A CPU generator seeded by :func:`derive_seed`; CPU, so that every device gets the same numbers."""
+    """A CPU generator seeded by ``derive_seed``; CPU, so that every device gets the same numbers."""
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
 def numpy_generator(*parts: object) -> np.random.Generator:
-    """A numpy generator seeded by :func:`derive_seed`."""
+    """A numpy generator seeded by ``derive_seed``."""
     return np.random.default_rng(derive_seed(*parts))
 
 

@@ -29,7 +29,7 @@ def on_command_line(
 
 
 def described(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """By name of a field: ``default`` (as JSON), ``meaning``, and what :func:`on_command_line` says."""
+    """By name of a field: ``default`` (as JSON), ``meaning``, and what ``on_command_line`` says."""
     return {
         name: {
             "default": _plain(field.get_default(call_default_factory=True, validated_data={})),

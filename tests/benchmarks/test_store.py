@@ -112,7 +112,7 @@ def test_quality_is_the_mean_over_seeds(table):
     ],
 )
 def test_a_name_that_is_no_file_name_is_refused(name):
-    with pytest.raises(InputError, match="accepted are letters") as error:
+    with pytest.raises(InputError, match="expected letters") as error:
         checked_name(name)
     assert len(str(error.value)) < 300
     assert str(error.value).isprintable()
@@ -183,7 +183,7 @@ def test_an_unknown_name_suggests_a_near_one(table):
 
 
 def test_an_unknown_name_without_any_benchmark():
-    with pytest.raises(InputError, match=r"^unknown benchmark 'toy': accepted are none; import"):
+    with pytest.raises(InputError, match=r"^unknown benchmark 'toy': expected none; import"):
         load_benchmark("toy")
 
 

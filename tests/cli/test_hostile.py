@@ -61,7 +61,7 @@ RAISES = {
     ),
     "endless recursion": ("return make()", "RecursionError at gen.py:"),
     "no memory": ("raise MemoryError", "MemoryError at gen.py:3"),
-    "nothing": ("return None", "made a NoneType, accepted is a torch.nn.Module"),
+    "nothing": ("return None", "made a NoneType, expected a torch.nn.Module"),
     "a pair": ("return block(), 1", "made a tuple"),
 }
 
@@ -171,10 +171,10 @@ def test_inputs_beyond_memory_or_reason_are_refused_before_anything_runs(score, 
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        (["width=" + "9" * 5000], "not a value|accepted are values of up to"),
+        (["width=" + "9" * 5000], "not a value|expected values of up to"),
         (["width=" + "9" * 1999], "^$"),
         (["width=" + "[" * 1900], "not a value|^$"),
-        (["width=" + "x" * 5_000_000], "accepted are values of up to 2000 characters"),
+        (["width=" + "x" * 5_000_000], "expected values of up to 2000 characters"),
         (["width=1", "width=2"], "width is given twice"),
         (["width=NaN"], "^$"),
     ],

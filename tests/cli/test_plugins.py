@@ -81,7 +81,7 @@ def test_a_name_without_its_plugin_is_unknown(plugin, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "accepted is a Python file that exists, or a module"),
+        (None, "expected a Python file that exists, or a module"),
         ("raise RuntimeError('no luck')", "RuntimeError at mine.py:1: no luck"),
         ("import sys; sys.exit(3)", "SystemExit at mine.py:1"),
         ("def", "SyntaxError at mine.py:1"),

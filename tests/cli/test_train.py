@@ -41,7 +41,7 @@ def test_train_then_resume_then_evaluate(autogas, words, here):
     [
         ([], "say what to train"),
         (["nonsense"], "'nonsense'"),
-        (["eagan-best", "--recipe", "steps"], "--recipe 'steps': accepted is NAME=VALUE"),
+        (["eagan-best", "--recipe", "steps"], "--recipe 'steps': expected NAME=VALUE"),
         (["eagan-best", "--recipe", "steps=0"], "recipe.steps=0"),
         (["eagan-best", "--dataset", "imagenet"], "dataset='imagenet'"),
         (["eagan-best", "--images", "nowhere"], "'nowhere'"),

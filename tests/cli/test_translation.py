@@ -72,12 +72,12 @@ def mismatched(pairs):
 @pytest.mark.parametrize(
     ("spoil", "given", "named"),
     [
-        (mismatched, PIX2PIX, "odd.png': of size 63x32, accepted are two halves of equal size"),
+        (mismatched, PIX2PIX, "odd.png': of size 63x32, expected two halves of equal size"),
         (None, [*PIX2PIX[:-8], "--task", "cyclegan"], "no folder 'trainA'; unpaired data has trainA and trainB"),
         (None, [*PIX2PIX, "--recipe", "loss=wgan"], "recipe.loss='wgan'"),
         (None, [*PIX2PIX, "--teacher", "pairs"], "generator.safetensors"),
-        (None, [*PIX2PIX, "--width", "3"], "unknown setting 'width': accepted are arch, "),
-        (None, [*PIX2PIX, "--images", "nowhere"], "unknown setting 'images': accepted are arch, "),
+        (None, [*PIX2PIX, "--width", "3"], "unknown setting 'width': expected arch, "),
+        (None, [*PIX2PIX, "--images", "nowhere"], "unknown setting 'images': expected arch, "),
         (None, [*PIX2PIX, "--recipe", "generator_lrr=1"], "did you mean 'recipe.generator_lr'"),
         (None, [*PIX2PIX, "--recipe", "generator_lr=-1"], "recipe.generator_lr=-1: "),
         (None, ["train", ARCH, *SPACE], "--task pix2pix or cyclegan"),

@@ -285,7 +285,7 @@ def test_labels_of_real_cifar10(shared_data):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"fine": [1]}, "has fine, accepted is label"),
+        ({"fine": [1]}, "has fine, expected label"),
         ({"label": [1.5]}, "double"),
         ({"label": ["cat"]}, "string"),
         ({"label": [1, None]}, "without gaps"),
@@ -302,7 +302,7 @@ def test_bad_labels_are_refused(tmp_path, columns, said):
 @pytest.mark.parametrize("source", [".", "nowhere"])
 def test_labels_of_no_file_are_refused(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="accepted are cifar10, stl10 or a Parquet file"):
+    with pytest.raises(InputError, match="expected cifar10, stl10 or a Parquet file"):
         load_labels(source)
 
 
@@ -320,7 +320,7 @@ def refused(source):
 @pytest.mark.parametrize("source", ["nowhere", "cifar11", "CIFAR10", "nowhere.parquet"])
 def test_a_missing_source(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
-    assert "accepted are cifar10, stl10, stl10-unlabeled, dead-leaves, a folder of images or a Parquet file" in refused(
+    assert "expected cifar10, stl10, stl10-unlabeled, dead-leaves, a folder of images or a Parquet file" in refused(
         source
     )
 
@@ -336,7 +336,7 @@ def test_a_folder_without_images(tmp_path):
 
 def test_a_parquet_file_without_an_image_column(tmp_path):
     message = refused(write_parquet(tmp_path / "x.parquet", label=[1], photo=[b"x"]))
-    assert "has label, photo, accepted are image, img, bytes, jpeg, png" in message
+    assert "has label, photo, expected image, img, bytes, jpeg, png" in message
 
 
 def test_a_parquet_file_without_rows(tmp_path):
@@ -446,7 +446,7 @@ def test_stl10_with_unlabeled_images(tmp_path, trusting):
     assert (images.pixels.numpy() == np.concatenate([train, more])).all()
     held_out = load_images("stl10-unlabeled", size=96, train=False, root=tmp_path)
     assert (held_out.pixels.numpy() == test).all()
-    with pytest.raises(InputError, match="accepted are cifar10, stl10 or a Parquet file"):
+    with pytest.raises(InputError, match="expected cifar10, stl10 or a Parquet file"):
         load_labels("stl10-unlabeled", root=tmp_path)
 
 

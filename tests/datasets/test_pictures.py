@@ -64,7 +64,7 @@ def test_16_bits_in_label_maps_are_numbers(tmp_path):
     half_white((8, 8)).save(tmp_path / "train_img" / "a.png")
     data = load_translation(tmp_path, layout="labels", frame=Frame(8, 8), num_labels=301)
     assert np.unique(data.inputs.labels(0)).tolist() == [0, 1, 2, 300]
-    with pytest.raises(InputError, match="label 300, accepted are 0 to 2"):
+    with pytest.raises(InputError, match="label 300, expected 0 to 2"):
         load_translation(tmp_path, layout="labels", frame=Frame(8, 8), num_labels=3).inputs.labels(0)
 
 

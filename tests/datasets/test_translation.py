@@ -218,7 +218,7 @@ def test_missing_folders(unpaired, tmp_path):
     with pytest.raises(InputError, match="no folder 'train_label'"):
         load_translation(unpaired, layout="labels", frame=FRAME, num_labels=2)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(InputError, match=r"bare'.*accepted is a folder with trainA"):
+    with pytest.raises(InputError, match=r"bare'.*expected a folder with trainA"):
         find_layout(tmp_path / "bare")
 
 
@@ -231,7 +231,7 @@ def test_an_empty_folder(unpaired):
 
 def test_halves_of_different_width(paired):
     save(paired / "train" / "odd.png", noise(8, 17))
-    with pytest.raises(InputError, match=r"odd.png': of size 17x8, accepted are two halves"):
+    with pytest.raises(InputError, match=r"odd.png': of size 17x8, expected two halves"):
         load_translation(paired, layout="paired", frame=FRAME)
 
 
@@ -244,13 +244,13 @@ def test_a_missing_partner(labelled, alone):
 
 def test_partners_of_different_size(labelled):
     save(labelled / "train_img" / "1.png", noise(8, 9))
-    with pytest.raises(InputError, match="of sizes 8x8 and 9x8, accepted are equal sizes"):
+    with pytest.raises(InputError, match="of sizes 8x8 and 9x8, expected equal sizes"):
         load_translation(labelled, layout="labels", frame=FRAME, num_labels=4)
 
 
 def test_labels_outside_the_classes(labelled):
     data = load_translation(labelled, layout="labels", frame=FRAME, num_labels=3)
-    with pytest.raises(InputError, match=r"label 3, accepted are 0 to 2"):
+    with pytest.raises(InputError, match=r"label 3, expected 0 to 2"):
         everything(data.inputs)
 
 
@@ -259,14 +259,14 @@ def test_the_unknown_label_is_the_last_class(labelled):
     options = {"layout": "labels", "frame": FRAME, "num_labels": 5}
     data = load_translation(labelled, **options, unknown=255)
     assert (data.inputs.labels(0) == 4).all()
-    with pytest.raises(InputError, match="label 255, accepted are 0 to 4"):
+    with pytest.raises(InputError, match="label 255, expected 0 to 4"):
         load_translation(labelled, **options).inputs.labels(0)
 
 
 def test_label_maps_of_colours(labelled):
     save(labelled / "train_label" / "0.png", noise(8, 8))
     data = load_translation(labelled, layout="labels", frame=FRAME, num_labels=4)
-    with pytest.raises(InputError, match="of 3 channels, accepted is 1"):
+    with pytest.raises(InputError, match="of 3 channels, expected 1"):
         everything(data.inputs)
 
 
@@ -290,7 +290,7 @@ def test_a_folder_that_is_half_cityscapes(tmp_path):
 
 
 def test_bad_settings(labelled):
-    with pytest.raises(InputError, match="direction 'AB': accepted are AtoB, BtoA"):
+    with pytest.raises(InputError, match="direction 'AB': expected AtoB, BtoA"):
         load_translation(labelled, layout="paired", frame=FRAME, direction="AB")
     with pytest.raises(InputError, match="number of classes is needed"):
         load_translation(labelled, layout="labels", frame=FRAME)

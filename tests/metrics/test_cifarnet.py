@@ -58,8 +58,8 @@ def test_weights_of_something_else_are_refused(tmp_path):
     whole = WEIGHTS.read_bytes()
     for content in (b"", b"no weights", whole[:1000], whole[:-10]):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="accepted are those of cifarnet") as error:
+        with pytest.raises(InputError, match="expected those of cifarnet") as error:
             read_cifarnet(path)
         assert len(str(error.value).splitlines()) == 1
-    with pytest.raises(InputError, match="accepted are those of cifarnet"):
+    with pytest.raises(InputError, match="expected those of cifarnet"):
         read_cifarnet(tmp_path / "nothing")

@@ -101,7 +101,7 @@ def test_what_is_written_is_what_was_measured(tmp_path):
 def test_labels_out_of_range_are_refused(tmp_path):
     pixels, labels = coloured(4)
     path = write(tmp_path / "a.parquet", pixels, labels + 8)
-    with pytest.raises(InputError, match="accepted are 0 to 9"):
+    with pytest.raises(InputError, match="expected 0 to 9"):
         make_cifarnet(path, path, tmp_path / "x.safetensors", TINY, data="")
     assert not (tmp_path / "x.safetensors").exists()
 

@@ -58,9 +58,9 @@ def test_an_image_s_features_do_not_depend_on_its_batch(extractor):
 
 
 def test_what_is_no_image_is_refused(extractor):
-    with pytest.raises(InputError, match="accepted are floats in"):
+    with pytest.raises(InputError, match="expected floats in"):
         extractor(torch.full((1, 3, 32, 32), 2.0))
-    with pytest.raises(InputError, match=r"accepted is \[N, 3, H, W\]"):
+    with pytest.raises(InputError, match=r"expected \[N, 3, H, W\]"):
         extractor(pixels()[0])
 
 
@@ -142,7 +142,7 @@ def test_weights_that_are_none_are_refused(tmp_path, inception_weights):
     torch.save([1, 2], tmp_path / "list")
     for name in (*files, "other", "list", "nothing"):
         path = tmp_path / name
-        with pytest.raises(InputError, match=r"accepted is weights-inception-2015-12-05-6726825d\.pth") as error:
+        with pytest.raises(InputError, match=r"expected weights-inception-2015-12-05-6726825d\.pth") as error:
             get_extractor("inception", inception_weights=path)
         assert len(str(error.value).splitlines()) == 1
         assert repr(str(path)) in str(error.value)

@@ -187,8 +187,8 @@ MU, SIGMA = np.zeros(3), np.eye(3)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"mu": MU}, "has mu, accepted are mu and sigma"),
-        ({}, "has nothing, accepted are mu and sigma"),
+        ({"mu": MU}, "has mu, expected mu and sigma"),
+        ({}, "has nothing, expected mu and sigma"),
         ({"mu": MU, "sigma": np.eye(4)}, "(3,) and sigma of shape (4, 4)"),
         ({"mu": np.zeros((3, 1)), "sigma": SIGMA}, "(3, 1)"),
         ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, "(0,)"),

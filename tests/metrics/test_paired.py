@@ -51,7 +51,7 @@ def test_psnr_is_the_mean_over_images():
 @pytest.mark.parametrize("metric", [ssim, psnr])
 @pytest.mark.parametrize("shapes", [((1, 3, 8, 8), (1, 3, 8, 9)), ((3, 8, 8), (3, 8, 8)), ((0, 3, 8, 8), (0, 3, 8, 8))])
 def test_other_shapes_are_refused(metric, shapes):
-    with pytest.raises(InputError, match="accepted are two equal"):
+    with pytest.raises(InputError, match="expected two equal"):
         metric(*(torch.zeros(shape) for shape in shapes))
 
 

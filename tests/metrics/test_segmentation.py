@@ -66,14 +66,14 @@ def test_any_whole_numbers_will_do(dtype):
 
 
 def test_nothing_is_ignored_when_asked():
-    with pytest.raises(InputError, match="true label 255: accepted are 0 to 4"):
+    with pytest.raises(InputError, match="true label 255: expected 0 to 4"):
         confusion_matrix(torch.tensor([0]), torch.tensor([255]), classes=CLASSES, ignore_index=None)
 
 
 @pytest.mark.parametrize(
     ("predicted", "true", "said"),
     [
-        ([5], [0], "predicted label 5: accepted are 0 to 4"),
+        ([5], [0], "predicted label 5: expected 0 to 4"),
         ([-1], [0], "predicted label -1"),
         ([0], [7], "true label 7"),
         ([0, 1], [0], "(2,) and (1,)"),

@@ -119,7 +119,7 @@ def test_onnx_files_are_run(tmp_path):
     seen, _ = load_segmenter(str(tmp_path / "net.onnx"))(images, (4, 4))
     assert torch.equal(seen, images.argmin(1))
     (tmp_path / "net.onnx").write_bytes(b"no network")
-    with pytest.raises(InputError, match="accepted is an ONNX file"):
+    with pytest.raises(InputError, match="expected an ONNX file"):
         load_segmenter(str(tmp_path / "net.onnx"))
 
 
@@ -129,19 +129,19 @@ def test_bad_networks(channels, tmp_path):
     with pytest.raises(InputError, match=r"nowhere.pt': no such file"):
         load_segmenter("nowhere.pt")
     (tmp_path / "text.pt").write_text("network")
-    with pytest.raises(InputError, match="accepted is a TorchScript file"):
+    with pytest.raises(InputError, match="expected a TorchScript file"):
         load_segmenter(str(tmp_path / "text.pt"))
     with pytest.raises(InputError, match="accepted with a model of torchvision"):
         load_segmenter(channels, weights="w.pth")
     flat = load_segmenter(script(Flat(), tmp_path / "flat.pt"))
-    with pytest.raises(InputError, match=r"gave \(2, 4, 4\): accepted are scores \[2, classes, h, w\]"):
+    with pytest.raises(InputError, match=r"gave \(2, 4, 4\): expected scores \[2, classes, h, w\]"):
         flat(torch.rand(2, 3, 4, 4), (4, 4))
 
 
 @pytest.mark.parametrize("text", ["{", '{"mean": [0, 0]}', '{"labels": {}}', '{"classes": {"a": 0}}', "[]"])
 def test_bad_maps(channels, tmp_path, text):
     (tmp_path / "map.json").write_text(text)
-    with pytest.raises(InputError, match=r"map.json': accepted is JSON of mean, std, size, classes"):
+    with pytest.raises(InputError, match=r"map.json': expected JSON of mean, std, size, classes"):
         load_segmenter(channels, about=tmp_path / "map.json")
 
 
@@ -162,7 +162,7 @@ def test_a_small_network_learns_what_can_be_seen(tmp_path):
     assert read_json(tmp_path / "net.json") == record
     again = make_segmentation(str(tmp_path), tmp_path / "again.pt", recipe, classes=3, size=16)
     assert again["miou"] == record["miou"]
-    with pytest.raises(InputError, match="accepted is one in a folder that exists"):
+    with pytest.raises(InputError, match="expected one in a folder that exists"):
         make_segmentation(str(tmp_path), tmp_path / "no" / "net.pt", recipe, classes=3, size=16)
 
 
@@ -179,7 +179,7 @@ def test_void_and_negative_classes_do_not_count(channels, tmp_path):
     "about", [{"classes": {}}, {"classes": {"-1": 0}}, {"size": [0, 4]}, {"std": [0, 1, 1]}, {"mean": [1]}]
 )
 def test_a_bad_map_is_refused(channels, tmp_path, about):
-    with pytest.raises(InputError, match=r"segmentation map .*: accepted is JSON"):
+    with pytest.raises(InputError, match=r"segmentation map .*: expected JSON"):
         load_segmenter(channels, about=described(tmp_path, **about))
 
 

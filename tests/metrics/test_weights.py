@@ -17,7 +17,7 @@ def test_tensors_are_read(name, tmp_path):
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 def test_anything_else_is_refused_in_one_line(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match="accepted is a file of tensors") as error:
+    with pytest.raises(InputError, match="expected a file of tensors") as error:
         read_weights(tmp_path / name)
     assert "\n" not in str(error.value)
     assert "weights_only" not in str(error.value)

@@ -73,17 +73,17 @@ def test_a_wrapped_network_is_unwrapped(scorer):
 @pytest.mark.parametrize(
     ("model", "inputs", "proxy", "said"),
     [
-        (net(), images().numpy(), "autogas", "a numpy array in place of inputs: accepted is a tensor"),
+        (net(), images().numpy(), "autogas", "a numpy array in place of inputs: expected a tensor"),
         (net(), torch.utils.data.DataLoader(images()), "autogas", "a DataLoader in place of inputs"),
         (net(), list(images()), "autogas", "8 inputs to a network that takes 1: .*torch.stack"),
-        (nn.Flatten, images(), "autogas", "the class Flatten in place of a network: accepted is an instance"),
-        (images(), net(), "autogas", "a network in place of inputs: accepted is score"),
+        (nn.Flatten, images(), "autogas", "the class Flatten in place of a network: expected an instance"),
+        (images(), net(), "autogas", "a network in place of inputs: expected score"),
         (np.ones(3), images(), "autogas", "a ndarray in place of a network"),
         (net(), 3, "autogas", "an int in place of inputs"),
         (net(), [], "autogas", "inputs without a tensor"),
         (net(), {"x": 3}, "autogas", "inputs without a tensor"),
-        (net(), images(), ["nwot"], r"proxy \['nwot'\]: accepted is a name"),
-        (net(), images(), 3, "proxy 3: accepted is a name"),
+        (net(), images(), ["nwot"], r"proxy \['nwot'\]: expected a name"),
+        (net(), images(), 3, "proxy 3: expected a name"),
         (net(), images(), "NWOT", "unknown proxy 'NWOT': did you mean 'nwot'"),
         (net(), images(), "flops", "unknown proxy 'flops': did you mean 'macs'"),
         (net(), images(1), "nwot", "at least 2 samples"),
@@ -96,7 +96,7 @@ def test_a_mistake_is_named(model, inputs, proxy, said):
 
 
 def test_a_text_where_a_list_belongs():
-    with pytest.raises(InputError, match=r"proxies 'nwot': accepted is a list, \['nwot'\]"):
+    with pytest.raises(InputError, match=r"proxies 'nwot': expected a list, \['nwot'\]"):
         score_many(net(), images(), "nwot")
 
 
@@ -129,7 +129,7 @@ def test_checkpoints_change_nothing(scorer, reentrant):
 @pytest.mark.parametrize("scorer", ["snip", "grad_norm", "zico", "fisher"])
 def test_complex_weights_are_refused(scorer):
     model = nn.Conv2d(3, 4, 3, dtype=torch.cfloat)
-    with pytest.raises(InputError, match="the network has complex weights: accepted are real ones"):
+    with pytest.raises(InputError, match="the network has complex weights: expected real ones"):
         score(model, images().to(torch.cfloat), scorer)
 
 

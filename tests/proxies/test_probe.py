@@ -243,7 +243,7 @@ def test_passes_of_all_scorers():
 
 
 def out_of_place():
-    """What :class:`Functional` computes, step by step."""
+    """What ``Functional`` computes, step by step."""
 
     def features(model, x):
         first = model.first(x)
@@ -436,7 +436,7 @@ def test_loss_is_the_callers(name):
 def test_loss_that_is_no_scalar_tensor(name, loss, given):
     if name == "short_training" and "shape " in given:
         given = "a tensor of shape"
-    with pytest.raises(InputError, match=f"loss gives .*{given}.*: accepted is a scalar tensor"):
+    with pytest.raises(InputError, match=f"loss gives .*{given}.*: expected a scalar tensor"):
         score(mlp(torch.float32), noise(6, 3), name, loss=loss)
 
 

@@ -205,7 +205,7 @@ def test_trait_of_a_module(name):
     ("proxy", "message"),
     [
         ("autogaz", "unknown proxy 'autogaz': did you mean 'autogas'"),
-        ("zzz", "unknown proxy 'zzz': accepted are autogas, "),
+        ("zzz", "unknown proxy 'zzz': expected autogas, "),
         ("swsh > gram > trace", "unknown primitive 'swsh'"),
         ("gram > trace > mean > max", "'max' .* cannot follow 'mean'"),
         (

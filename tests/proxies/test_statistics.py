@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError
+from autogas.proxies import gram_matrices, statistics
 from autogas.proxies import moments as of_features
-from autogas.proxies import products, statistics
 from autogas.proxies.expression import Prefix
 from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.moments import Moments
@@ -270,8 +270,8 @@ def test_layers_of_one_shape_wait_for_each_other(room, monkeypatch):
 def test_long_rows_are_multiplied_by_convolution(prefix, monkeypatch):
     x = feature()
     gram, sums, _ = one(prefix, x)
-    monkeypatch.setattr(products, "LONG", 1)
-    monkeypatch.setattr(products, "MANY", 1)
+    monkeypatch.setattr(gram_matrices, "LONG", 1)
+    monkeypatch.setattr(gram_matrices, "MANY", 1)
     monkeypatch.setattr(torch, "bmm", None)
     by_convolution = one(prefix, x)
     np.testing.assert_allclose(by_convolution[0], gram, rtol=1e-5, atol=1e-5 * np.abs(gram).max())
@@ -286,7 +286,7 @@ def test_long_rows_are_exact_enough(shape):
 
 
 @pytest.mark.parametrize("room", [0, statistics.ROOM])
-@pytest.mark.parametrize("length", [600, products.LONG])
+@pytest.mark.parametrize("length", [600, gram_matrices.LONG])
 @pytest.mark.parametrize("where", ["inside", "outside"])
 def test_counts_stay_exact_under_autocast(where, length, room, monkeypatch):
     monkeypatch.setattr(statistics, "ROOM", room)
@@ -473,7 +473,7 @@ def test_memory_that_is_used_again_is_measured_again():
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (0, 3, 8, 8), (8,), ()], ids=str)
 def test_too_few_samples(shape):
-    with pytest.raises(InputError, match=r"accepted are batches \[N, …\] of at least 2 samples"):
+    with pytest.raises(InputError, match=r"expected batches \[N, …\] of at least 2 samples"):
         measure(nn.ReLU(), (torch.ones(shape),), [PLAIN])
 
 

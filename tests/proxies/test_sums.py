@@ -58,10 +58,10 @@ def test_terms_share_a_pass_and_their_prefixes():
     [
         ("gram > trace + ", "an empty stage"),
         ("gram > trace + gram", "ends in a matrix"),
-        ("x * gram > trace", r"'x' before \*: accepted are numbers other than zero"),
+        ("x * gram > trace", r"'x' before \*: expected numbers other than zero"),
         ("0 * gram > trace", "other than zero"),
         ("nan * gram > trace", "other than zero"),
-        (" + ".join(["gram > trace"] * 4), "4 terms; accepted are at most 3"),
+        (" + ".join(["gram > trace"] * 4), "4 terms; expected at most 3"),
     ],
 )
 def test_what_is_no_sum(text, message):

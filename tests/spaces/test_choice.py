@@ -75,10 +75,10 @@ def test_weights_depend_on_seed_and_architecture_alone(space):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("width=4", "accepted are the choices of space mine, as width=4,depth=1,norm=True"),
+        ("width=4", "expected the choices of space mine, as width=4,depth=1,norm=True"),
         ("width=5,depth=1,norm=True", "unknown value of width '5'"),
         ("width=16,depth=4,norm=True", "the constraint of space mine excludes it"),
-        ("", "accepted are the choices"),
+        ("", "expected the choices"),
     ],
 )
 def test_a_bad_architecture_is_named(space, text, said):

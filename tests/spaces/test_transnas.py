@@ -196,7 +196,7 @@ def test_string_outside_the_space_is_one_line(name, text):
 @pytest.mark.parametrize("name", SPACES)
 def test_bad_setting_names_itself(name, settings):
     culprit, value = list(settings.items())[-1]
-    with pytest.raises(InputError, match=rf"^{name}: {culprit}={value}: accepted are [^\n]+$"):
+    with pytest.raises(InputError, match=rf"^{name}: {culprit}={value}: expected [^\n]+$"):
         get_space(name, **settings)
 
 

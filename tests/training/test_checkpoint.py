@@ -88,7 +88,7 @@ def test_other_files_are_refused_in_one_line(tmp_path, kind):
     elif kind == "cut":
         save_tensors(path, {"a": torch.ones(100)}, {})
         path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match="accepted is a safetensors file of autogas") as error:
+    with pytest.raises(InputError, match="expected a safetensors file of autogas") as error:
         load_tensors(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)

@@ -80,8 +80,8 @@ def test_a_student_of_a_cycle_learns_the_images_of_its_teacher():
 
 def test_other_teachers_are_refused():
     student = tiny_teacher("gaugan")
-    with pytest.raises(InputError, match="accepted is a spade-translation for inputs of"):
+    with pytest.raises(InputError, match="expected a spade-translation for inputs of"):
         Teacher(tiny_teacher("pix2pix"), student, SPADE)
     more = get_space("spade-translation", layout="coco", image_size=64, num_labels=4, divisor=8)
-    with pytest.raises(InputError, match=r"accepted is a spade-translation for inputs of \(4, 64, 64\)"):
+    with pytest.raises(InputError, match=r"expected a spade-translation for inputs of \(4, 64, 64\)"):
         Teacher(more.build(next(more.enumerate())), student, SPADE)

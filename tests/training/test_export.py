@@ -31,7 +31,7 @@ def test_an_exported_generator_makes_the_same_images(tmp_path):
 
 def test_a_checkpoint_is_no_generator(tmp_path):
     run(tiny_gan(), steps=1, folder=tmp_path)
-    with pytest.raises(InputError, match="accepted is an exported generator, not a checkpoint"):
+    with pytest.raises(InputError, match="expected an exported generator, not a checkpoint"):
         load_generator(tmp_path / CHECKPOINT_FILE)
 
 

@@ -57,7 +57,7 @@ class Pixels(nn.Module):
         return self.linear(z).view(-1, 3, self.size, self.size).tanh()
 
 
-class Judge(nn.Sequential):
+class Fitness(nn.Sequential):
     def __init__(self, size=4, hidden=6):
         super().__init__(nn.Flatten(), nn.Linear(3 * size * size, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
 
@@ -65,7 +65,7 @@ class Judge(nn.Sequential):
 def simple(recipe, images=None, seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return GANTask(Pixels(), Judge(), images or noise_images(8, 4), recipe, latent_shape=(5,))
+        return GANTask(Pixels(), Fitness(), images or noise_images(8, 4), recipe, latent_shape=(5,))
 
 
 def copies(module):

@@ -85,13 +85,13 @@ def test_a_named_device_is_one():
 
 
 def test_no_more_devices_than_there_are():
-    with pytest.raises(InputError, match="--devices 99: accepted are up to"):
+    with pytest.raises(InputError, match="--devices 99: expected up to"):
         launch(product, device="cuda", devices=99)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_graphs_without_one_gpu_are_refused(devices):
-    with pytest.raises(InputError, match=f"--graphs on with {devices} of 'cpu': accepted is one CUDA device"):
+    with pytest.raises(InputError, match=f"--graphs on with {devices} of 'cpu': expected one CUDA device"):
         launch(product, devices=devices, graphs="on")
 
 

@@ -77,14 +77,14 @@ def test_a_killed_run_is_continued(undisturbed, killed, tmp_path, calls):
     code = f"""
 import time
 from autogas.workflows import discover as module
-judge = module.Judge.__call__
-module.Judge.__call__ = lambda self, proxy: (time.sleep(0.05), judge(self, proxy))[1]
+judge = module.Fitness.__call__
+module.Fitness.__call__ = lambda self, proxy: (time.sleep(0.05), judge(self, proxy))[1]
 module.discover("toy", out={str(tmp_path / "run")!r}, **{DISCOVER!r})
 """
     done = killed(code, rows=6)
     assert 6 <= done < 24
     known = set(Run.open(tmp_path / "run").record)
-    judged = calls(module.Judge, "__call__", lambda judge, proxy: str(proxy))
+    judged = calls(module.Fitness, "__call__", lambda judge, proxy: str(proxy))
     run = discover("toy", resume=str(tmp_path / "run"))
     assert same(undisturbed, run.path)
     finalists = {row["expression"] for row in run.results["test"]}  # their fitness is asked for once more
@@ -112,7 +112,7 @@ def test_resuming_keeps_the_settings_of_the_run(undisturbed, tmp_path):
 def test_validation_and_test_are_disjoint(monkeypatch, tmp_path):
     """Candidates see the first, the report the second, nothing both."""
     asked, judged = [], []
-    load_all, judge = FeatureBank.load_all, module.Judge.__init__
+    load_all, judge = FeatureBank.load_all, module.Fitness.__init__
 
     def spy_load(self, archs, **options):
         asked.append([str(arch) for arch in archs])
@@ -123,7 +123,7 @@ def test_validation_and_test_are_disjoint(monkeypatch, tmp_path):
         judge(self, statistics, goodness, fitness)
 
     monkeypatch.setattr(FeatureBank, "load_all", spy_load)
-    monkeypatch.setattr(module.Judge, "__init__", spy_judge)
+    monkeypatch.setattr(module.Fitness, "__init__", spy_judge)
     run = discover("toy", out=str(tmp_path), **DISCOVER)
     validation, test = asked
     bench = load_benchmark("toy")

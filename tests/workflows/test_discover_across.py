@@ -11,7 +11,7 @@ from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
 from autogas.runs import Run
 from autogas.workflows import discover_across as module
-from autogas.workflows.discover_across import AcrossJudge, AcrossSettings, Ground, discover_across
+from autogas.workflows.discover_across import AcrossFitness, AcrossSettings, Ground, discover_across
 
 SETTINGS = {"population": 8, "iterations": 3, "top_k": 4, "batch_size": 4, "terms": 2}
 
@@ -138,7 +138,7 @@ def judge(objective, **other):
         "two": Ground(Evaluates({FIRST: noise, SECOND: good}), quality, reachable=0.5),
     }
     settings = AcrossSettings(benchmarks=["one", "two"], objective=objective, penalty=0, **other)
-    return AcrossJudge(grounds, settings), good, noise, quality
+    return AcrossFitness(grounds, settings), good, noise, quality
 
 
 @pytest.mark.parametrize("objective", ["worst", "mean"])

@@ -176,7 +176,7 @@ def test_a_generator_is_not_differentiated():
         (torch.zeros(9, 3, 8, 8), "(9, 3, 8, 8)"),
         (torch.zeros(10, 3, 8), "(10, 3, 8)"),
         (np.zeros((10, 3, 8, 8)), "ndarray"),
-        (torch.full((10, 3, 8, 8), -1.0), "accepted are floats in [0, 1]"),
+        (torch.full((10, 3, 8, 8), -1.0), "expected floats in [0, 1]"),
     ],
 )
 def test_what_a_generator_may_not_make(folders, images, said):
@@ -256,10 +256,10 @@ def test_statistics_that_do_not_fit_are_refused(folders):
     with pytest.raises(InputError, match="statistics have their size and samples"):
         evaluate(fake, "real.npz", size=16)
     dataclasses.replace(known, extractor="cifarnet, weights sha256 00000000").save("old.npz")
-    with pytest.raises(InputError, match=r"192 features by cifarnet, weights sha256 00000000, accepted are 192 by cif"):
+    with pytest.raises(InputError, match=r"192 features by cifarnet, weights sha256 00000000, expected 192 by cif"):
         evaluate(fake, "old.npz")
     FeatureStatistics(np.zeros(2048), np.eye(2048)).save("inception.npz")
-    with pytest.raises(InputError, match="2048 features by an unknown extractor, accepted are 192"):
+    with pytest.raises(InputError, match="2048 features by an unknown extractor, expected 192"):
         evaluate(fake, "inception.npz")
 
 
@@ -277,7 +277,7 @@ def test_too_few_images_for_the_splits_are_said_before_any_work_and_leave_no_fol
     images, (_, real) = five(tmp_path), folders
     with monkeypatch.context() as patch:
         patch.setattr("autogas.metrics.evaluation.measure_images", None)  # nothing is measured
-        with pytest.raises(InputError, match=r"--splits 10: 5 images; accepted are 1 to 5 splits"):
+        with pytest.raises(InputError, match=r"--splits 10: 5 images; expected 1 to 5 splits"):
             evaluate(images, real, out="o1")
     assert not (tmp_path / "o1").exists()
     run = evaluate(images, real, splits=1, out="o1")

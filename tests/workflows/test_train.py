@@ -85,7 +85,7 @@ def test_the_generator_can_be_evaluated(undisturbed):
         str(path / "generator.safetensors"), str(path / "reference.npz"), samples=20, out=str(path / "again")
     )
     assert run.results["metrics"] == undisturbed.results["metrics"]
-    with pytest.raises(InputError, match=r"--size 16 of .*: accepted is its own, 32"):
+    with pytest.raises(InputError, match=r"--size 16 of .*: expected its own, 32"):
         evaluate(str(path / "generator.safetensors"), str(path / "reference.npz"), size=16)
 
 
@@ -125,7 +125,7 @@ def test_the_winner_of_a_search_is_trained(undisturbed, image_folder, tmp_path):
     run = train(str(search.path), out=str(tmp_path / "run"), images=str(image_folder), **settings)
     assert run.results["arch"] == found
     assert run.settings["space_settings"] == {"dataset": "stl10", "width": TRAIN["width"]}  # what is said here counts
-    with pytest.raises(InputError, match="a run of train: accepted is a search, which has a winner"):
+    with pytest.raises(InputError, match="a run of train: expected a search, which has a winner"):
         train(str(undisturbed.path), images=str(image_folder))
 
 
@@ -166,7 +166,7 @@ def test_logs_for_tensorboard(image_folder, tmp_path):
         ({"width": 0}, "width"),
         ({"recipe": {"epochs": 3}}, "epochs"),
         ({"recipe": {"discriminator": "best"}}, "eagan-best-cifar10"),
-        ({"devices": 3}, "a batch of 80 on 3 devices: accepted are multiples of 3"),
+        ({"devices": 3}, "a batch of 80 on 3 devices: expected multiples of 3"),
         ({"reference": "nowhere"}, "nowhere"),
         ({"precision": "16"}, "precision"),
     ],

@@ -246,7 +246,7 @@ def test_the_winner_of_a_search_is_trained(data, tmp_path):
     ("name", "changed", "named"),
     [
         ("pix2pix", {"task": None}, "say which task of resnet-translation is trained: --task pix2pix or cyclegan"),
-        ("pix2pix", {"task": "gaugan"}, "accepted is spade-translation"),
+        ("pix2pix", {"task": "gaugan"}, "expected spade-translation"),
         ("pix2pix", {"task": "pix2pixhd"}, "did you mean 'pix2pix'"),
         ("gaugan", {"task": "cyclegan"}, "task 'cyclegan' with space 'spade-translation'"),
         ("pix2pix", {"arch": "1_2_3"}, "1_2_3"),
@@ -255,15 +255,15 @@ def test_the_winner_of_a_search_is_trained(data, tmp_path):
         ("pix2pix", {"data": "nowhere"}, "'nowhere': not a folder"),
         ("cyclegan", {"task": "pix2pix"}, "no folder 'train'"),
         ("pix2pix", {"task": "cyclegan"}, "no folder 'trainA'"),
-        ("gaugan", {"space_settings": {**SPADE, "num_labels": 2}}, "accepted are 0 to 1"),
+        ("gaugan", {"space_settings": {**SPADE, "num_labels": 2}}, "expected 0 to 1"),
         ("pix2pix", {"direction": "left"}, "direction"),
         ("pix2pix", {"recipe": {"cycle_weight": 3}}, "cycle_weight"),
         ("pix2pix", {"recipe": {"batch": 3}, "devices": 2}, "a batch of 3 on 2 devices"),
         ("pix2pix", {"teacher": "nowhere"}, "nowhere"),
         ("pix2pix", {"segmentation": "net"}, "no label maps"),
         ("gaugan", {"recipe": {"vgg": "nowhere.pth"}}, r"nowhere.pth"),
-        ("pix2pix", {"samples": 1000}, "samples=1000: accepted are up to"),
-        ("pix2pix", {"checkpoint_samples": 1000}, "checkpoint_samples=1000: accepted are up to"),
+        ("pix2pix", {"samples": 1000}, "samples=1000: expected up to"),
+        ("pix2pix", {"checkpoint_samples": 1000}, "checkpoint_samples=1000: expected up to"),
         ("pix2pix", {"width": 3}, "width"),
     ],
 )
@@ -280,14 +280,14 @@ def test_a_segmentation_that_does_not_know_the_labels_is_refused_before_training
     about = tmp_path / "map.json"
     about.write_text(json.dumps({"classes": {str(label): 9 for label in range(6)}}))
     settings = {"data": str(data / "gaugan"), "recipe": RECIPE, **TASKS["gaugan"]}
-    with pytest.raises(ValueError, match=r"has class 9 for segmentation .*: accepted are 0 to 5"):
+    with pytest.raises(ValueError, match=r"has class 9 for segmentation .*: expected 0 to 5"):
         train(out=str(tmp_path / "run"), **settings, segmentation=str(net), segmentation_map=str(about))
     assert not (tmp_path / "run").exists()
 
 
 def test_generators_of_other_kinds_are_refused(trained, data, tmp_path):
     settings = {**TASKS["gaugan"], "teacher": str(trained["pix2pix"].path)}
-    with pytest.raises(InputError, match="teacher: accepted is a spade-translation"):
+    with pytest.raises(InputError, match="teacher: expected a spade-translation"):
         train(data=str(data / "gaugan"), out=str(tmp_path / "run"), recipe=RECIPE, **settings)
     with pytest.raises(InputError, match="which translates images"):
         load_generator(trained["pix2pix"].path / "generator.safetensors")

@@ -39,7 +39,7 @@ class Benchmark:
         archs: architectures, distinct, in the order of the table.
         quality: measured quality as recorded, ``[len(archs)]``.
         metric: its name.
-        higher_is_better: its direction; :attr:`goodness` is always bigger-is-better.
+        higher_is_better: its direction; ``goodness`` is always bigger-is-better.
         provenance: where the numbers come from.
         repeats: quality of the same architectures trained with other seeds, columns ``arch``, ``seed`` and the metric.
     """
@@ -88,7 +88,7 @@ class Benchmark:
             if count is not None and not 3 <= count <= available:
                 raise InputError(
                     f"--{part} {count}: benchmark {self.name} has {available} {part} architectures "
-                    f"({len(self)} in all, split 4:3); accepted are 3 to {available}"
+                    f"({len(self)} in all, split 4:3); expected 3 to {available}"
                 )
             chosen[part] = pools[part][:count]
         return Split(chosen["validation"], chosen["test"])

@@ -66,7 +66,7 @@ def correlate(
     Args:
         quality: ``[n]``, bigger is better, finite.
         scores: ``[n]``, bigger means predicted better.
-        strata: ``[n]`` labels; :attr:`Correlation.within` compares only pairs of equal label.
+        strata: ``[n]`` labels; ``Correlation.within`` compares only pairs of equal label.
         seed: of the bootstrap, 1,000 resamples of architectures.
 
     Raises:
@@ -80,7 +80,7 @@ def correlate(
     y = np.asarray(quality, dtype=np.float64)
     x = np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or x.shape != y.shape:
-        raise InputError(f"quality of shape {y.shape}, scores of shape {x.shape}: accepted are two lists of one length")
+        raise InputError(f"quality of shape {y.shape}, scores of shape {x.shape}: expected two lists of one length")
     _check_quality(y)
     n = len(y)
     weights = _resamples(n, seed)
@@ -103,7 +103,7 @@ def correlate(
 def compare(quality: ArrayLike, first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
     """Kendall's tau-b of ``first`` minus that of ``second``, both ``[n]``, on the same resamples of architectures.
 
-    Failures rank last and errors are raised as by :func:`correlate`.
+    Failures rank last and errors are raised as by ``correlate``.
 
     Examples:
         >>> print(compare([1, 2, 3, 4], [1, 2, 3, 4], [4, 3, 2, 1]))
@@ -135,7 +135,7 @@ def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
     """Kendall's tau-b of every row of ``scores [m, n]`` with ``quality [n]``; NaN for a row with a non-finite entry.
 
     Raises:
-        InputError: as :func:`correlate`.
+        InputError: as ``correlate``.
     """
     y = np.asarray(quality, dtype=np.float64)
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
@@ -149,7 +149,7 @@ def kendall_many(quality: ArrayLike, scores: ArrayLike) -> Values:
 
 
 def kendall_of_ranks(quality: Values, ranks: NDArray[np.int32], variant: Kendall = "kendall_b") -> Values:
-    """Kendall's tau of rows of :func:`dense_ranks` with ``quality [n]``; NaN for a constant row.
+    """Kendall's tau of rows of ``dense_ranks`` with ``quality [n]``; NaN for a constant row.
 
     Args:
         quality: ``[n]``, bigger is better.

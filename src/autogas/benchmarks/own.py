@@ -26,7 +26,7 @@ def make_benchmark(
     higher_is_better: bool = True,
     name: str = "own",
 ) -> Benchmark:
-    """A benchmark of a table with a row for each architecture, for :func:`autogas.rank` and :func:`autogas.discover`.
+    """A benchmark of a table with a row for each architecture, for ``autogas.rank`` and ``autogas.discover``.
 
     Args:
         table: column ``arch`` with texts, the metric, perhaps ``seed``, and whatever else; or a CSV of it.

@@ -51,10 +51,10 @@ def checked_name(name: str, folder: Path | None = None) -> str:
     if not is_name(name):
         shown = repr(name[:60]) + (f"… ({len(name)} characters)" if len(name) > 60 else "")
         raise InputError(
-            f"benchmark name {shown}: accepted are letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes"
+            f"benchmark name {shown}: expected letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes"
         )
     if folder is None and (EMBEDDED / f"{name}.parquet").exists():
-        raise InputError(f"benchmark name {name!r} is that of an embedded benchmark: accepted is any other")
+        raise InputError(f"benchmark name {name!r} is that of an embedded benchmark: expected any other")
     return name
 
 
@@ -82,7 +82,7 @@ def save_benchmark(
         folder: where to; default the user's store.
 
     Raises:
-        InputError: what :func:`load_benchmark` would refuse; nothing is written then.
+        InputError: what ``load_benchmark`` would refuse; nothing is written then.
     """
     about = {
         "space": space,
@@ -137,8 +137,8 @@ def benchmark_of(name: str, table: pd.DataFrame, about: Mapping[str, Any]) -> Be
 
     Args:
         name: of the benchmark.
-        table: as for :func:`save_benchmark`.
-        about: the fields of :class:`About`.
+        table: as for ``save_benchmark``.
+        about: the fields of ``About``.
 
     Raises:
         ValueError: either is not what is accepted.

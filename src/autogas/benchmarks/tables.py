@@ -55,7 +55,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
             raise InputError(f"{str(path)!r} line {line} has {len(row)} entries: its header has {len(names)}")
     named = [(i, name) for i, name in enumerate(names) if name and not re.fullmatch(r"Unnamed: \d+", name)]
     if len(names) > MOST_COLUMNS:
-        raise InputError(f"{str(path)!r} has {len(names)} columns: accepted are at most {MOST_COLUMNS}")
+        raise InputError(f"{str(path)!r} has {len(names)} columns: expected at most {MOST_COLUMNS}")
     twice = [name for name, count in Counter(name for _, name in named).items() if count > 1]
     if twice:
         raise InputError(f"{str(path)!r} has columns of one name: {some(twice)}")

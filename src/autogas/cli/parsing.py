@@ -48,11 +48,11 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"{option} {shortened(pair)!r}: accepted is NAME=VALUE")
+            raise InputError(f"{option} {shortened(pair)!r}: expected NAME=VALUE")
         if name in settings:
             raise InputError(f"{option} {shortened(pair)!r}: {shortened(name)} is given twice")
         if len(text) > LONGEST:
-            raise InputError(f"{option} {shortened(pair)!r}: accepted are values of up to {LONGEST} characters")
+            raise InputError(f"{option} {shortened(pair)!r}: expected values of up to {LONGEST} characters")
         try:
             settings[name] = json.loads(text, parse_constant=str)  # NaN and infinity are no JSON
         except json.JSONDecodeError:
@@ -67,7 +67,7 @@ def must_fit(entries: int, what: str) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 34
     if 4 * entries > memory / 4:
         raise InputError(
-            f"{what}: the input alone takes {4 * entries / 2**30:.3g} GiB, accepted is a quarter of the "
+            f"{what}: the input alone takes {4 * entries / 2**30:.3g} GiB, expected a quarter of the "
             f"{memory / 2**30:.3g} GiB of this machine"
         )
 

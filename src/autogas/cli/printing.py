@@ -61,7 +61,7 @@ def console(file: io.StringIO) -> Console:
 
 def describe_ranking(results: Mapping[str, Any]) -> str:
     """The winner, if there is one, and the correlations of every scorer."""
-    from autogas.report.words import fitness_name, measured
+    from autogas.report.phrases import fitness_name, measured
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("scorer", overflow="fold")

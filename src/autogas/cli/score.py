@@ -84,5 +84,5 @@ def _shape(text: str) -> tuple[int, ...]:
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
-        raise InputError(f"--shape {text!r}: accepted are positive numbers, such as 3,32,32")
+        raise InputError(f"--shape {text!r}: expected positive numbers, such as 3,32,32")
     return shape

@@ -34,7 +34,7 @@ def search(
         raise InputError("say where to search: a space (`autogas list spaces`), or a run to continue with --resume")
     smaller = parsing.parse_settings(scored_at, "--scored-at") | ({"width": width} if width is not None else {})
     if full_size and smaller:
-        raise InputError(f"--full-size and a smaller size ({smaller}): accepted is one of them")
+        raise InputError(f"--full-size and a smaller size ({smaller}): expected one of them")
     if full_size or smaller:
         given["scored_at"] = smaller
     if dataset is not None:

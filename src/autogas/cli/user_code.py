@@ -49,7 +49,7 @@ def load_network(reference: str, seed: int) -> nn.Module:
     with guarded(f"--module {reference!r}"):
         model = factory()
     if not isinstance(model, nn.Module):
-        raise InputError(f"--module {reference!r}: {name} made a {type(model).__name__}, accepted is a torch.nn.Module")
+        raise InputError(f"--module {reference!r}: {name} made a {type(model).__name__}, expected a torch.nn.Module")
     return model
 
 
@@ -59,7 +59,7 @@ def _import(where: str, reference: str) -> ModuleType:
         if all(part.isidentifier() for part in where.split(".")):
             with _importable(Path.cwd()):
                 return importlib.import_module(where)
-        raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a file that exists, or MODULE:NAME")
+        raise InputError(f"--module {reference!r}: expected FILE.py:NAME of a file that exists, or MODULE:NAME")
     packages = list(itertools.takewhile(lambda folder: (folder / "__init__.py").exists(), file.absolute().parents))
     with _importable(packages[-1].parent if packages else file.absolute().parent):
         if packages:
@@ -67,7 +67,7 @@ def _import(where: str, reference: str) -> ModuleType:
             return importlib.import_module(".".join(names))
         specification = importlib.util.spec_from_file_location(f"autogas_network_{file.stem}", file)
         if specification is None or specification.loader is None:
-            raise InputError(f"--module {reference!r}: accepted is FILE.py:NAME of a Python file")
+            raise InputError(f"--module {reference!r}: expected FILE.py:NAME of a Python file")
         code = importlib.util.module_from_spec(specification)
         sys.modules[specification.name] = code
         specification.loader.exec_module(code)

@@ -37,7 +37,7 @@ class Frame:
     flip: bool = False
 
     def place(self, image: Image.Image, view: Sequence[float] | None, resample: Image.Resampling) -> Image.Image:
-        """The image at this size; ``view`` is a row of :func:`draw_views`, or None for the whole image."""
+        """The image at this size; ``view`` is a row of ``draw_views``, or None for the whole image."""
         if view is None:
             return image.resize((self.width, self.height), resample)
         width, height = round(self.enlarge * self.width), round(self.enlarge * self.height)
@@ -61,7 +61,7 @@ class Domain(Protocol):
 
         Args:
             index: which ones, ``[n]``.
-            views: of :func:`draw_views`; None for whole images.
+            views: of ``draw_views``; None for whole images.
 
         Raises:
             InputError: a file that cannot be read or does not fit.
@@ -87,7 +87,7 @@ class ImageFiles:
         return len(self.files)
 
     def batch(self, index: Tensor, views: Tensor | None = None) -> Tensor:
-        """The chosen images, ``[n, 3, height, width]``; see :meth:`Domain.batch`."""
+        """The chosen images, ``[n, 3, height, width]``; see ``Domain.batch``."""
         return torch.stack([self._image(self.files[i], view) for i, view in _rows(index, views)])
 
     def _image(self, file: Path, view: Sequence[float] | None) -> Tensor:
@@ -100,7 +100,7 @@ class ImageFiles:
 
 
 class LabelMaps:
-    """Label maps with instance edges, by :func:`autogas.spaces.translation.label_map.encode_labels`.
+    """Label maps with instance edges, by ``autogas.spaces.translation.label_map.encode_labels``.
 
     Args:
         files: images of one channel, whose values are labels.
@@ -129,7 +129,7 @@ class LabelMaps:
         return len(self.files)
 
     def batch(self, index: Tensor, views: Tensor | None = None) -> Tensor:
-        """The chosen label maps, ``[n, num_labels + 1, height, width]``; see :meth:`Domain.batch`."""
+        """The chosen label maps, ``[n, num_labels + 1, height, width]``; see ``Domain.batch``."""
         rows = _rows(index, views)
         labels = torch.stack([self._placed(self.labels(i), view) for i, view in rows])
         instances = None
@@ -145,7 +145,7 @@ class LabelMaps:
         outside = labels[(labels < 0) | (labels >= self.num_labels)]
         if outside.size:
             raise InputError(
-                f"label map {str(self.files[i])!r}: label {outside[0]}, accepted are 0 to {self.num_labels - 1}"
+                f"label map {str(self.files[i])!r}: label {outside[0]}, expected 0 to {self.num_labels - 1}"
             )
         return labels
 
@@ -169,7 +169,7 @@ def _numbers(file: Path) -> np.ndarray:
     """The values of an image of one channel, ``int32 [h, w]``."""
     values = _read(file, lambda opened: np.array(ImageOps.exif_transpose(opened)))
     if values.ndim != 2:
-        raise InputError(f"label map {str(file)!r}: of {values.shape[-1]} channels, accepted is 1")
+        raise InputError(f"label map {str(file)!r}: of {values.shape[-1]} channels, expected 1")
     return values.astype(np.int32)
 
 

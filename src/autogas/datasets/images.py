@@ -87,7 +87,7 @@ def _from_parquet(path: Path, size: int | None) -> Iterator[np.ndarray]:
     if not columns:
         raise InputError(
             f"images {str(path)!r}: no column of encoded images; has {', '.join(table.schema_arrow.names)}, "
-            f"accepted are {', '.join(IMAGE_COLUMNS)}"
+            f"expected {', '.join(IMAGE_COLUMNS)}"
         )
     row = itertools.count()
     for group in record_batches(path, table, [columns[0]]):
@@ -121,7 +121,7 @@ def _from_torchvision(name: str, root: Path, train: bool, size: int | None) -> I
 def _arrays(
     source: str | Path, size: int | None, limit: int | None, train: bool, root: str | Path
 ) -> Iterator[np.ndarray]:
-    """Images one by one, ``uint8 [height, width, 3]``; raises ``InputError`` as :func:`load_images` says."""
+    """Images one by one, ``uint8 [height, width, 3]``; raises ``InputError`` as ``load_images`` says."""
     path = Path(source)
     if str(source) == DEAD_LEAVES:
         arrays = dead_leaves(size=size or 32, seed=0 if train else 1)
@@ -133,7 +133,7 @@ def _arrays(
         arrays = _from_parquet(path, size)
     else:
         raise InputError(
-            f"images {str(source)!r}: accepted are {', '.join(TORCHVISION)}, dead-leaves, "
+            f"images {str(source)!r}: expected {', '.join(TORCHVISION)}, dead-leaves, "
             "a folder of images or a Parquet file"
         )
     empty = True
@@ -167,7 +167,7 @@ def load_images(
     Args:
         source: ``cifar10``, ``stl10`` or ``stl10-unlabeled``, which adds its unlabeled images to the 5,000 of training
             (torchvision; downloaded to ``root``), a ``.parquet`` file with a column of encoded images, a folder that is
-            searched for image files, or ``dead-leaves`` (:func:`autogas.datasets.synthetic.dead_leaves`), which needs
+            searched for image files, or ``dead-leaves`` (``autogas.datasets.synthetic.dead_leaves``), which needs
             no file.
         size: height and width in pixels.
         limit: at most so many images, in the order of the source; None reads all.
@@ -189,18 +189,18 @@ def stream_images(
     train: bool = True,
     root: str | Path = "data",
 ) -> Iterator[torch.Tensor]:
-    """The images of :func:`load_images` in batches ``uint8 [n, 3, height, width]``, never all in memory.
+    """The images of ``load_images`` in batches ``uint8 [n, 3, height, width]``, never all in memory.
 
     Args:
-        source: as for :func:`load_images`.
+        source: as for ``load_images``.
         batch_size: images a batch; the last one may be smaller.
-        size: as for :func:`load_images`; None leaves images as they are, and they must then be equally large.
+        size: as for ``load_images``; None leaves images as they are, and they must then be equally large.
         limit: at most so many images; None reads all.
         train: which split of a torchvision data set.
         root: folder of torchvision data sets.
 
     Raises:
-        InputError: as :func:`load_images`, and for images of different sizes when no ``size`` is given.
+        InputError: as ``load_images``, and for images of different sizes when no ``size`` is given.
     """
     arrays = _arrays(source, size, limit, train, root)
     shape: tuple[int, ...] | None = None
@@ -209,14 +209,14 @@ def stream_images(
             shape = shape or array.shape
             if array.shape != shape:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in (shape, array.shape))
-                raise InputError(f"images {str(source)!r}: of sizes {sizes}; accepted are equal sizes, or say a size")
+                raise InputError(f"images {str(source)!r}: of sizes {sizes}; expected equal sizes, or say a size")
         yield _stack(batch)
 
 
 def load_labels(
     source: str | Path, *, limit: int | None = None, train: bool = True, root: str | Path = "data"
 ) -> torch.Tensor:
-    """Class labels ``int64 [n]`` of the images of :func:`load_images`, in the same order.
+    """Class labels ``int64 [n]`` of the images of ``load_images``, in the same order.
 
     Args:
         source: ``cifar10`` or ``stl10``, or a ``.parquet`` file with a column ``label``.
@@ -233,14 +233,12 @@ def load_labels(
         return torch.as_tensor(labels[:limit], dtype=torch.int64)
     path = Path(source)
     if not path.is_file():
-        raise InputError(f"labels {str(source)!r}: accepted are cifar10, stl10 or a Parquet file")
+        raise InputError(f"labels {str(source)!r}: expected cifar10, stl10 or a Parquet file")
     table = _open_parquet(path)
     if LABEL_COLUMN not in table.schema_arrow.names:
-        raise InputError(
-            f"labels {str(source)!r}: has {', '.join(table.schema_arrow.names)}, accepted is {LABEL_COLUMN}"
-        )
+        raise InputError(f"labels {str(source)!r}: has {', '.join(table.schema_arrow.names)}, expected {LABEL_COLUMN}")
     kind = table.schema_arrow.field(LABEL_COLUMN).type
     column = pa.chunked_array([batch.column(0) for batch in record_batches(path, table, [LABEL_COLUMN])], type=kind)
     if not pa.types.is_integer(column.type) or column.null_count:
-        raise InputError(f"labels {str(source)!r}: of type {column.type}, accepted are whole numbers without gaps")
+        raise InputError(f"labels {str(source)!r}: of type {column.type}, expected whole numbers without gaps")
     return torch.from_numpy(column.to_numpy().astype(np.int64))[:limit]

@@ -1,4 +1,4 @@
-"""Small translation data made of CIFAR-10, or of any images, in the folders of :mod:`autogas.datasets.translation`."""
+"""Small translation data made of CIFAR-10, or of any images, in the folders of ``autogas.datasets.translation``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_translation(
     Args:
         kind: which.
         folder: where to write it; must not hold such data yet.
-        images: training images, as for :func:`~autogas.datasets.images.load_images`; with labels for horse2deer.
+        images: training images, as for ``load_images``; with labels for horse2deer.
         held_out: images for the test split, of a source with splits those of its own; None: that source, if it is one.
         count: training images; None takes all. Of horse2deer, images among which horses and deer are chosen.
         held_out_count: the same of the test split.
@@ -62,12 +62,12 @@ def make_translation(
     folder = Path(folder)
     if held_out is None:
         if images not in WITH_SPLITS:
-            raise InputError(f"images {images!r} without --held-out: accepted are other images for the test split")
+            raise InputError(f"images {images!r} without --held-out: expected other images for the test split")
         held_out = images
     if images not in WITH_SPLITS and Path(images).resolve() == Path(held_out).resolve():
-        raise InputError(f"images {images!r} for both splits: accepted are others for the test split")
+        raise InputError(f"images {images!r} for both splits: expected others for the test split")
     if any(path.is_dir() for split in SPLITS for path in folder.glob(f"{split}*")):
-        raise InputError(f"folder {str(folder)!r}: holds data already, accepted is another folder")
+        raise InputError(f"folder {str(folder)!r}: holds data already, expected another folder")
     parts: dict[str, Tensor] = {}
     reference: Tensor | None = None
     for split, source, limit in zip(SPLITS, (images, held_out), (count, held_out_count), strict=True):
@@ -78,7 +78,7 @@ def make_translation(
         parts |= {split + name: part for name, part in MAKERS[kind](pixels, labels, reference).items()}
     for name, part in parts.items():
         if not len(part):
-            raise InputError(f"{name} of {kind} would hold no image: accepted are more images")
+            raise InputError(f"{name} of {kind} would hold no image: expected more images")
     return {name: write_images(folder / name, part) for name, part in parts.items()}
 
 
@@ -110,7 +110,7 @@ def colour_clusters(pixels: Tensor, reference: Tensor) -> Tensor:
     fitted = colours[rng.permutation(len(colours))[:FITTED_PIXELS]]
     distinct = np.unique((255 * fitted).round(), axis=0) / 255
     if len(distinct) < CLASSES:
-        raise InputError(f"images of {len(distinct)} colours: accepted are {CLASSES} or more to make label maps of")
+        raise InputError(f"images of {len(distinct)} colours: expected {CLASSES} or more to make label maps of")
     start = distinct[rng.choice(len(distinct), CLASSES, replace=False)]
     centres = torch.from_numpy(kmeans2(fitted, start, minit="matrix")[0])
     centres = centres[(centres * torch.tensor(GREY)).sum(1).argsort()]

@@ -28,11 +28,11 @@ def rgb(image: Image.Image) -> Image.Image:
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise ValueError("of floats; accepted are whole numbers of 8 or 16 bits")
+        raise ValueError("of floats; expected whole numbers of 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ValueError(f"values from {values.min()} to {values.max()}; accepted are 8 or 16 bits")
+            raise ValueError(f"values from {values.min()} to {values.max()}; expected 8 or 16 bits")
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     return image.convert("RGB")
 

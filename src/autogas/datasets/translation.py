@@ -69,7 +69,7 @@ def load_translation(
         split: ``train``, ``test`` or ``val``; ``test`` is ``val`` where there is no ``test``.
         direction: ``BtoA`` exchanges both sides; label maps are translated to images only.
         num_labels: number of classes of label maps.
-        unknown: see :class:`LabelMaps`.
+        unknown: see ``LabelMaps``.
 
     Raises:
         InputError: a missing folder, no image, a file that is none, a missing partner, partners of different sizes,
@@ -79,10 +79,10 @@ def load_translation(
     if not folder.is_dir():
         raise InputError(f"data {str(source)!r}: not a folder")
     if direction not in DIRECTIONS:
-        raise InputError(f"direction {direction!r}: accepted are {', '.join(DIRECTIONS)}")
+        raise InputError(f"direction {direction!r}: expected {', '.join(DIRECTIONS)}")
     if layout == "labels":
         if direction != "AtoB":
-            raise InputError(f"direction {direction!r}: label maps are translated to images, so accepted is AtoB")
+            raise InputError(f"direction {direction!r}: label maps are translated to images, so expected AtoB")
         return _labels(folder, split, frame, num_labels, unknown)
     labels: LabelMaps | None = None
     if layout == "paired":
@@ -91,7 +91,7 @@ def load_translation(
         for file in files:
             width, height = image_size(file)
             if width % 2:
-                raise InputError(f"pair {str(file)!r}: of size {width}x{height}, accepted are two halves of equal size")
+                raise InputError(f"pair {str(file)!r}: of size {width}x{height}, expected two halves of equal size")
         sides = [ImageFiles(files, frame, half) for half in (0, 1)]
         shown = folder / f"{split}_label"
         if shown.is_dir():
@@ -115,7 +115,7 @@ def load_data(
     enlarge: float = 1.0,
     flip: bool = False,
 ) -> TranslationData:
-    """Data at the size of a space; see :func:`load_translation`.
+    """Data at the size of a space; see ``load_translation``.
 
     Raises:
         InputError: as there, and for label maps where the space takes images, or images where it takes label maps.
@@ -136,7 +136,7 @@ def load_data(
         unknown=unknown,
     )
     if split != "train" and min(len(data.inputs), len(data.targets)) < 2:
-        raise InputError(f"data {source!r}: fewer than 2 images in the split {data.split}, accepted are 2 or more")
+        raise InputError(f"data {source!r}: fewer than 2 images in the split {data.split}, expected 2 or more")
     return data
 
 
@@ -151,7 +151,7 @@ def find_layout(source: str | Path) -> Layout:
     if set(CITYSCAPES) <= names:
         return "labels"
     raise InputError(
-        f"data {str(source)!r}: accepted is a folder with trainA and trainB, with train, with train_label and "
+        f"data {str(source)!r}: expected a folder with trainA and trainB, with train, with train_label and "
         f"train_img, or with {' and '.join(CITYSCAPES)}"
     )
 
@@ -239,4 +239,4 @@ def _check_sizes(first: Path, second: Path) -> None:
     sizes = [image_size(file) for file in (first, second)]
     if sizes[0] != sizes[1]:
         given = " and ".join(f"{width}x{height}" for width, height in sizes)
-        raise InputError(f"pair {str(first)!r}, {str(second)!r}: of sizes {given}, accepted are equal sizes")
+        raise InputError(f"pair {str(first)!r}, {str(second)!r}: of sizes {given}, expected equal sizes")

@@ -14,7 +14,7 @@ MAX_REDRAWS = 50
 
 
 class GenomeSpace(Protocol[G]):
-    """Where genomes come from; proxies (:class:`~autogas.proxies.grammar.Grammar`) and architectures are genomes."""
+    """Where genomes come from; proxies (``Grammar``) and architectures are genomes."""
 
     def sample(self, rng: np.random.Generator) -> G:
         """Draw a genome."""
@@ -47,7 +47,7 @@ class Strategy(Generic[G]):
         redraws: int = MAX_REDRAWS,
     ) -> None:
         if population < 1:
-            raise ValueError(f"population={population}: accepted are numbers of 1 or more")
+            raise ValueError(f"population={population}: expected numbers of 1 or more")
         self.redraws = redraws
         self.space = space
         self.population = population
@@ -113,9 +113,9 @@ class Evolution(Strategy[G]):
     ) -> None:
         super().__init__(space, population=population, rng=rng, admits=admits, redraws=redraws)
         if not 0 < sampling_ratio <= 1:
-            raise ValueError(f"sampling_ratio={sampling_ratio}: accepted is above 0 and at most 1")
+            raise ValueError(f"sampling_ratio={sampling_ratio}: expected above 0 and at most 1")
         if top_k < 1:
-            raise ValueError(f"top_k={top_k}: accepted are numbers of 1 or more")
+            raise ValueError(f"top_k={top_k}: expected numbers of 1 or more")
         self.sampling_ratio = sampling_ratio
         self.top_k = top_k
         self.survivors: list[tuple[G, float]] = []

@@ -84,9 +84,7 @@ def read_cifarnet(path: Path = WEIGHTS) -> tuple[CifarNet, str]:
         content = path.read_bytes()
         model.load_state_dict(load_safetensors(content))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"weights {str(path)!r}: accepted are those of cifarnet ({str(error).splitlines()[0]})"
-        ) from None
+        raise InputError(f"weights {str(path)!r}: expected those of cifarnet ({str(error).splitlines()[0]})") from None
     return model.eval().requires_grad_(False), hashlib.sha256(content).hexdigest()
 
 

@@ -129,12 +129,12 @@ def make_cifarnet(
         InputError: images that cannot be read or have no labels, or a file that cannot be written.
     """
     if not path.parent.is_dir():
-        raise InputError(f"file {str(path)!r}: accepted is one in a folder that exists")
+        raise InputError(f"file {str(path)!r}: expected one in a folder that exists")
     train = load_images(images, size=SIZE), load_labels(images)
     test = load_images(held_out, size=SIZE, train=False), load_labels(held_out, train=False)
     for labels in (train[1], test[1]):
         if int(labels.min()) < 0 or int(labels.max()) >= CLASSES:
-            raise InputError(f"labels from {int(labels.min())} to {int(labels.max())}: accepted are 0 to {CLASSES - 1}")
+            raise InputError(f"labels from {int(labels.min())} to {int(labels.max())}: expected 0 to {CLASSES - 1}")
     start = time.process_time()
     model = train_cifarnet(train[0].pixels, train[1], recipe, seed=seed, device=device)
     seconds = time.process_time() - start

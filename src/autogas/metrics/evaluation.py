@@ -60,8 +60,8 @@ def evaluate_generator(
     """Evaluate whatever makes images; deterministic in ``seed`` and ``batch_size`` when ``generate`` is.
 
     Args:
-        generate: see :data:`Generate`; a network must already be in evaluation mode.
-        reference: as for :func:`autogas.evaluate`, or the statistics, whose root is computed once for all calls.
+        generate: see ``Generate``; a network must already be in evaluation mode.
+        reference: as for ``autogas.evaluate``, or the statistics, whose root is computed once for all calls.
         samples: images to make; 50,000 in most papers.
         extractor: a name, or the extractor itself.
         splits: parts of the Inception Score.
@@ -70,12 +70,10 @@ def evaluate_generator(
         device: where a named extractor runs.
 
     Raises:
-        InputError: as :func:`autogas.evaluate`, and for what ``generate`` returns when it is no batch of images.
+        InputError: as ``autogas.evaluate``, and for what ``generate`` returns when it is no batch of images.
     """
     if samples < 2 or batch_size < 1:
-        raise InputError(
-            f"samples {samples} in batches of {batch_size}: accepted are 2 or more in batches of 1 or more"
-        )
+        raise InputError(f"samples {samples} in batches of {batch_size}: expected 2 or more in batches of 1 or more")
     network = get_extractor(extractor, device=device) if isinstance(extractor, str) else extractor
     if not isinstance(reference, FeatureStatistics):
         reference = reference_statistics(str(reference), network, batch_size=batch_size)
@@ -93,7 +91,7 @@ def reference_statistics(
     samples: int | None = None,
     batch_size: int = 100,
 ) -> FeatureStatistics:
-    """Statistics of reference images, read from a ``.npz`` or measured; see :func:`autogas.evaluate`."""
+    """Statistics of reference images, read from a ``.npz`` or measured; see ``autogas.evaluate``."""
     if not source.endswith(STATISTICS_SUFFIX):
         batches = stream_images(source, batch_size=batch_size, size=size, limit=samples)
         return measure_images(batches, source, extractor, samples, batch_size)[0]
@@ -103,7 +101,7 @@ def reference_statistics(
     if len(known.mu) != extractor.dim or known.extractor not in (None, identity(extractor)):
         raise InputError(
             f"reference {source!r}: {len(known.mu)} features by {known.extractor or 'an unknown extractor'}, "
-            f"accepted are {extractor.dim} by {identity(extractor)}"
+            f"expected {extractor.dim} by {identity(extractor)}"
         )
     return known
 
@@ -116,7 +114,7 @@ def generated(generate: Generate, samples: int, batch_size: int, generator: torc
             images = generate(count, generator)
         if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != count:
             got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise InputError(f"the generator made {got}: accepted is a tensor [{count}, 3, H, W]")
+            raise InputError(f"the generator made {got}: expected a tensor [{count}, 3, H, W]")
         yield images
 
 

@@ -58,7 +58,7 @@ class FeatureStatistics:
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureStatistics:
-        """Read what :meth:`save`, pytorch-fid or torch-fidelity's users wrote.
+        """Read what ``save``, pytorch-fid or torch-fidelity's users wrote.
 
         Raises:
             InputError: the file cannot be read, or holds no mean and covariance.
@@ -70,9 +70,7 @@ class FeatureStatistics:
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"statistics {str(path)!r}: not a readable .npz file ({error})") from None
         if not {"mu", "sigma"} <= content.keys():
-            raise InputError(
-                f"statistics {str(path)!r}: has {', '.join(content) or 'nothing'}, accepted are mu and sigma"
-            )
+            raise InputError(f"statistics {str(path)!r}: has {', '.join(content) or 'nothing'}, expected mu and sigma")
         try:
             mu, sigma = (np.asarray(content[name], dtype=np.float64) for name in ("mu", "sigma"))
             count = int(content["count"]) if "count" in content else None
@@ -88,13 +86,13 @@ class FeatureStatistics:
 def _fault(mu: Array, sigma: Array, count: int | None) -> str:
     """Why these are no statistics, or nothing."""
     if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)):
-        return f"mu of shape {mu.shape} and sigma of shape {sigma.shape}, accepted are (d,) and (d, d)"
+        return f"mu of shape {mu.shape} and sigma of shape {sigma.shape}, expected (d,) and (d, d)"
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         return "values that are not finite"
     if not np.allclose(sigma, sigma.T, rtol=1e-5, atol=1e-8 * np.abs(sigma).max()) or sigma.diagonal().min() < 0:
-        return "sigma is no covariance: accepted is a symmetric matrix with variances of 0 or more"
+        return "sigma is no covariance: expected a symmetric matrix with variances of 0 or more"
     if count is not None and count < 2:
-        return f"count {count}, accepted is 2 or more"
+        return f"count {count}, expected 2 or more"
     return ""
 
 
@@ -158,12 +156,12 @@ def frechet_distance(statistics: FeatureStatistics, reference: FeatureStatistics
     if len(statistics.mu) != len(reference.mu):
         raise InputError(
             f"statistics of {len(statistics.mu)} features against a reference of {len(reference.mu)}: "
-            "accepted are those of one extractor"
+            "expected those of one extractor"
         )
     if None not in (statistics.extractor, reference.extractor) and statistics.extractor != reference.extractor:
         raise InputError(
             f"statistics by {statistics.extractor} against a reference by {reference.extractor}: "
-            "accepted are those of one extractor"
+            "expected those of one extractor"
         )
     inner = reference.root.T @ statistics.sigma @ reference.root
     eigenvalues = np.linalg.eigvalsh(inner)[-statistics.rank :]

@@ -43,7 +43,7 @@ class InceptionExtractor:
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         except READING_ERRORS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"--inception-weights {str(path)!r}: accepted is {FILE_NAME} ({reason})") from None
+            raise InputError(f"--inception-weights {str(path)!r}: expected {FILE_NAME} ({reason})") from None
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.name = "inception" if sha256 == PUBLISHED_SHA256 else f"inception-{sha256[:8]}"

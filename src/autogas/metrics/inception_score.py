@@ -41,7 +41,7 @@ def inception_score(logits: torch.Tensor, *, splits: int = 10) -> InceptionScore
     """
     if logits.dim() != 2 or not 1 <= splits <= len(logits):
         raise InputError(
-            f"logits of shape {tuple(logits.shape)} in {splits} splits: accepted are 1 to n splits of [n, classes]"
+            f"logits of shape {tuple(logits.shape)} in {splits} splits: expected 1 to n splits of [n, classes]"
         )
     if not bool(logits.isfinite().all()):
         raise InputError("logits: some are not finite")

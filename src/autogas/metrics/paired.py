@@ -22,7 +22,7 @@ def ssim(images: Tensor, targets: Tensor) -> float:
     """
     images, targets = _checked(images, targets)
     if min(images.shape[2:]) < 6:
-        raise InputError(f"images of shape {tuple(images.shape)}: accepted is 6 pixels or more for SSIM")
+        raise InputError(f"images of shape {tuple(images.shape)}: expected 6 pixels or more for SSIM")
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     value = structural_similarity_index_measure(images, targets, data_range=1.0)
@@ -56,8 +56,8 @@ def psnr(images: Tensor, targets: Tensor) -> float:
 def _checked(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if images.shape != targets.shape or images.dim() != 4 or 0 in images.shape:
         raise InputError(
-            f"images of shape {tuple(images.shape)} against {tuple(targets.shape)}: accepted are two equal [N, C, H, W]"
+            f"images of shape {tuple(images.shape)} against {tuple(targets.shape)}: expected two equal [N, C, H, W]"
         )
     if images.dtype != targets.dtype:
-        raise InputError(f"images of type {images.dtype} against {targets.dtype}: accepted are two of one type")
+        raise InputError(f"images of type {images.dtype} against {targets.dtype}: expected two of one type")
     return as_unit(images), as_unit(targets)

@@ -17,10 +17,10 @@ def as_unit(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
-        raise InputError(f"images of type {images.dtype}: accepted are uint8 or floats in [0, 1]")
+        raise InputError(f"images of type {images.dtype}: expected uint8 or floats in [0, 1]")
     low, high = (float(value) for value in images.aminmax())
     if not (low >= 0 and high <= 1):  # NaN fails both
-        raise InputError(f"images with values from {low:.4g} to {high:.4g}: accepted are floats in [0, 1] or uint8")
+        raise InputError(f"images with values from {low:.4g} to {high:.4g}: expected floats in [0, 1] or uint8")
     return images
 
 
@@ -37,7 +37,7 @@ def as_uint8(images: Tensor) -> Tensor:
         [128, 128, 128]
     """
     if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise InputError(f"images of shape {tuple(images.shape)}: accepted is [N, 3, H, W]")
+        raise InputError(f"images of shape {tuple(images.shape)}: expected [N, 3, H, W]")
     if images.dtype == torch.uint8:
         return images
     return (as_unit(images).float() * 255).round_().to(torch.uint8)

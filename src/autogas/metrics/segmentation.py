@@ -43,10 +43,10 @@ def confusion_matrix(predicted: Tensor, true: Tensor, *, classes: int, ignore_in
     """
     if predicted.shape != true.shape:
         raise InputError(
-            f"label maps of shapes {tuple(predicted.shape)} and {tuple(true.shape)}: accepted are equal shapes"
+            f"label maps of shapes {tuple(predicted.shape)} and {tuple(true.shape)}: expected equal shapes"
         )
     if predicted.is_floating_point() or true.is_floating_point():
-        raise InputError(f"label maps of types {predicted.dtype} and {true.dtype}: accepted are whole numbers")
+        raise InputError(f"label maps of types {predicted.dtype} and {true.dtype}: expected whole numbers")
     predicted, true = predicted.flatten().long(), true.flatten().long()
     if ignore_index is not None:
         known = true != ignore_index
@@ -54,7 +54,7 @@ def confusion_matrix(predicted: Tensor, true: Tensor, *, classes: int, ignore_in
     for name, labels in (("predicted", predicted), ("true", true)):
         outside = labels[(labels < 0) | (labels >= classes)]
         if len(outside):
-            raise InputError(f"{name} label {int(outside[0])}: accepted are 0 to {classes - 1}")
+            raise InputError(f"{name} label {int(outside[0])}: expected 0 to {classes - 1}")
     return torch.bincount(true * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
@@ -69,7 +69,7 @@ def segmentation_scores(confusion: Tensor) -> SegmentationScores:
     matrix = confusion.double()
     pixels = float(matrix.sum())
     if pixels == 0:
-        raise InputError("a confusion matrix without pixels: accepted are label maps with some that are not ignored")
+        raise InputError("a confusion matrix without pixels: expected label maps with some that are not ignored")
     right = matrix.diagonal()
     union = matrix.sum(0) + matrix.sum(1) - right
     present = union > 0

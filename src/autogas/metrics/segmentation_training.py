@@ -101,7 +101,7 @@ def make_segmentation(
     """
     if path.suffix not in TORCHSCRIPT_SUFFIXES or not path.parent.is_dir():
         raise InputError(
-            f"file {str(path)!r}: accepted is one in a folder that exists, ending in {', '.join(TORCHSCRIPT_SUFFIXES)}"
+            f"file {str(path)!r}: expected one in a folder that exists, ending in {', '.join(TORCHSCRIPT_SUFFIXES)}"
         )
     train, test = (
         load_translation(source, layout="labels", frame=Frame(size, size, flip=True), split=split, num_labels=classes)

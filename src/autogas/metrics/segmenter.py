@@ -84,9 +84,7 @@ class Segmenter:
             raise InputError(f"segmentation {self.name!r} fails on {tuple(x.shape)}: {reason[0]}") from None
         if not isinstance(scores, Tensor) or scores.dim() != 4 or len(scores) != len(images):
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise InputError(
-                f"segmentation {self.name!r} gave {got}: accepted are scores [{len(images)}, classes, h, w]"
-            )
+            raise InputError(f"segmentation {self.name!r} gave {got}: expected scores [{len(images)}, classes, h, w]")
         if scores.shape[2:] != size:
             scores = F.interpolate(scores.float(), size, mode="bilinear")
         return scores.argmax(1).cpu(), scores.shape[1]
@@ -115,7 +113,7 @@ def load_segmenter(
         name: a TorchScript file (``.pt``, ``.ts``), an ``.onnx`` file (needs onnxruntime), or the name of a
             segmentation model of torchvision.
         weights: file of a torchvision model's weights; None downloads its own.
-        about: JSON file of a :class:`SegmentationMap`; None takes images in [0, 1] and every label as its own class,
+        about: JSON file of a ``SegmentationMap``; None takes images in [0, 1] and every label as its own class,
             for torchvision models with the mean and std of ImageNet.
         device: where it runs.
 
@@ -138,13 +136,13 @@ def load_segmenter(
 
 
 def read_map(path: Path | None, defaults: dict[str, Any]) -> SegmentationMap:
-    """Read a :class:`SegmentationMap`; raises ``InputError`` for a file that is none."""
+    """Read a ``SegmentationMap``; raises ``InputError`` for a file that is none."""
     try:
         given = {} if path is None else json.loads(path.read_text())
         return SegmentationMap.model_validate({**defaults, **given})
     except (OSError, ValueError, TypeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"segmentation map {str(path)!r}: accepted is JSON of {_fields()} ({reason})") from None
+        raise InputError(f"segmentation map {str(path)!r}: expected JSON of {_fields()} ({reason})") from None
 
 
 def _fields() -> str:
@@ -157,7 +155,7 @@ def _from_torchscript(path: Path, device: str) -> Callable[[Tensor], Tensor]:
             network: nn.Module = torch.jit.load(path, map_location=device)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"segmentation {str(path)!r}: accepted is a TorchScript file ({reason})") from None
+        raise InputError(f"segmentation {str(path)!r}: expected a TorchScript file ({reason})") from None
     return network.eval()
 
 
@@ -172,7 +170,7 @@ def _from_onnx(path: Path) -> Callable[[Tensor], Tensor]:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's own errors have no common public class
         reason = str(error).splitlines()[0]
-        raise InputError(f"segmentation {str(path)!r}: accepted is an ONNX file ({reason})") from None
+        raise InputError(f"segmentation {str(path)!r}: expected an ONNX file ({reason})") from None
     taken = session.get_inputs()[0].name
     return lambda x: torch.from_numpy(session.run(None, {taken: x.cpu().numpy()})[0])
 

@@ -53,7 +53,7 @@ class SegmentationSettings(BaseModel):
             InputError: data without label maps, a network that fails, or a class that it does not know.
         """
         if self.segmentation is not None and data.labels is None:
-            raise InputError(f"data {data.source!r}: no label maps; accepted are some with --segmentation")
+            raise InputError(f"data {data.source!r}: no label maps; expected some with --segmentation")
         segmenter = self.segmenter(device)
         if segmenter is not None:
             check_segmenter(segmenter, data)
@@ -94,7 +94,7 @@ def measure_translation(
     """Metrics of the translations of the first inputs of ``data``, rounded to 256 levels as a saved image is.
 
     Args:
-        translate: see :data:`Translate`; a network must already be in evaluation mode.
+        translate: see ``Translate``; a network must already be in evaluation mode.
         data: inputs, and targets if they are paired.
         reference: statistics of the target domain.
         extractor: whose features are compared.
@@ -163,7 +163,7 @@ def check_segmenter(segmenter: Segmenter, data: TranslationData) -> None:
         if highest >= classes:
             raise InputError(
                 f"label map {str(data.labels.files[i])!r} has class {highest} for segmentation {segmenter.name!r}: "
-                f"accepted are 0 to {classes - 1}, others by a segmentation map"
+                f"expected 0 to {classes - 1}, others by a segmentation map"
             )
 
 

@@ -26,7 +26,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(f"weights {str(path)!r}: cannot be read ({error.strerror or error})") from None
     except (SafetensorError, pickle.UnpicklingError, *TORCH_LOAD_ERRORS):
-        raise InputError(f"weights {str(path)!r}: accepted is a file of tensors") from None
+        raise InputError(f"weights {str(path)!r}: expected a file of tensors") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"weights {str(path)!r}: accepted is a file of tensors by name")
+        raise InputError(f"weights {str(path)!r}: expected a file of tensors by name")
     return content

@@ -76,7 +76,7 @@ class FeatureBank:
         seed: of weights and noise.
         device: where networks run; part of the key, since devices round differently.
         root: folder of all banks; default ``<home>/features``.
-        code: digest of the code that builds networks, part of the key; default :func:`code_of`.
+        code: digest of the code that builds networks, part of the key; default ``code_of``.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from autogas.errors import InputError
 
 Inputs: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 """What ``model`` takes: a tensor, its arguments in order, or its arguments by name."""
-ACCEPTED = "accepted are a tensor [N, …], a tuple of a network's arguments, or a mapping of them by name"
+ACCEPTED = "expected a tensor [N, …], a tuple of a network's arguments, or a mapping of them by name"
 
 
 class Bound(nn.Module):
@@ -69,19 +69,17 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 def _check(model: Any, inputs: Any) -> None:
     if isinstance(model, type) and issubclass(model, nn.Module):
-        raise InputError(
-            f"the class {model.__name__} in place of a network: accepted is an instance, {model.__name__}(…)"
-        )
+        raise InputError(f"the class {model.__name__} in place of a network: expected an instance, {model.__name__}(…)")
     if isinstance(inputs, nn.Module):
-        raise InputError("a network in place of inputs: accepted is score(network, inputs), in this order")
+        raise InputError("a network in place of inputs: expected score(network, inputs), in this order")
     if not isinstance(model, nn.Module):
-        raise InputError(f"{_a(model)} in place of a network: accepted is a torch.nn.Module")
+        raise InputError(f"{_a(model)} in place of a network: expected a torch.nn.Module")
     if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
     if isinstance(inputs, np.ndarray):
-        raise InputError("a numpy array in place of inputs: accepted is a tensor, torch.from_numpy(…)")
+        raise InputError("a numpy array in place of inputs: expected a tensor, torch.from_numpy(…)")
     if isinstance(inputs, DataLoader):
-        raise InputError("a DataLoader in place of inputs: accepted is one batch, next(iter(loader))[0]")
+        raise InputError("a DataLoader in place of inputs: expected one batch, next(iter(loader))[0]")
     if not isinstance(inputs, Tensor | Mapping | list | tuple):
         raise InputError(f"{_a(inputs)} in place of inputs: {ACCEPTED}")
     if isinstance(inputs, list | tuple):
@@ -94,7 +92,7 @@ def _check_arguments(model: nn.Module, inputs: Sequence[Any]) -> None:
     if most is not None and len(inputs) > most:
         like = len({tuple(x.shape) for x in inputs if isinstance(x, Tensor)}) == 1
         hint = "; if they are samples, torch.stack them" if like else ""
-        raise InputError(f"{len(inputs)} inputs to a network that takes {most}: accepted are its arguments{hint}")
+        raise InputError(f"{len(inputs)} inputs to a network that takes {most}: expected its arguments{hint}")
 
 
 def _positional(model: nn.Module) -> int | None:

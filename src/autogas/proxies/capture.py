@@ -70,7 +70,7 @@ class Watch(Interceptor):
     Args:
         batch_size: a feature ``[N, …]`` has one entry a sample; what has another length is none.
         outputs: functions whose output is a feature.
-        folds: how the rows of folded features belong to samples, by number of the feature, see :func:`folds_of`.
+        folds: how the rows of folded features belong to samples, by number of the feature, see ``folds_of``.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ def run(
 ) -> tuple[Any, str]:
     """One forward pass of ``model(*inputs)`` with consumers watching.
 
-    The network and all random states are the same afterwards, see :func:`unchanged`. Layers that draw random numbers,
+    The network and all random states are the same afterwards, see ``unchanged``. Layers that draw random numbers,
     such as dropout, draw those of ``seed``.
 
     Args:
@@ -169,9 +169,9 @@ def run(
         consumers: get the features of the functions that they select.
         seed: of the layers that draw random numbers.
         on_write: told of memories before the network may write them, see
-            :func:`~autogas.proxies.isolation.written`.
+            ``written``.
         on_miss: told of functions whose tensor has no dimension of samples.
-        folds: see :class:`Watch`.
+        folds: see ``Watch``.
         folded: gets the means of rows of features that have more rows than samples.
 
     Returns:

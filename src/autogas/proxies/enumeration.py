@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 def score_grammar(grammar: Grammar, evaluator: Evaluator) -> Iterator[tuple[list[Proxy], Values]]:
     """Blocks of expressions with one head (prefix, kernel, reduction) and their scores ``[expressions, networks]``.
 
-    Scores cover the networks that have one (:attr:`Evaluator.live_networks`), in order. All sequences of augments of a
+    Scores cover the networks that have one (``Evaluator.live_networks``), in order. All sequences of augments of a
     head are aggregated in one go.
     """
     augments, aggregates = REGISTRY[Stage.AUGMENT], REGISTRY[Stage.AGGREGATE]

@@ -26,7 +26,7 @@ class Evaluator:
     """Evaluates expressions on a fixed list of networks, all layers of all networks at once.
 
     Layers that do not vary over the batch are left out; a network whose output ignores its input, or without any live
-    layer, has no score (NaN) whatever the expression, with the reason in :attr:`failures`.
+    layer, has no score (NaN) whatever the expression, with the reason in ``failures``.
 
     Args:
         statistics: one entry a network, all covering the prefixes that will be asked for.
@@ -67,7 +67,7 @@ class Evaluator:
         return values[self._chosen(prefix.layers, prefix.part)[0]] if prefix.part else values
 
     def offsets(self, prefix: Prefix) -> NDArray[np.intp]:
-        """Where each live network starts in :meth:`layer_values`."""
+        """Where each live network starts in ``layer_values``."""
         return self._chosen(prefix.layers, prefix.part)[1]
 
     @property

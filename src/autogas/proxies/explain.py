@@ -118,8 +118,8 @@ def explain(
 
     Args:
         model: any module; it is left as it was.
-        inputs: as for :func:`score`.
-        proxy: as for :func:`score`.
+        inputs: as for ``score``.
+        proxy: as for ``score``.
         seed: of layers that draw random numbers, such as dropout.
 
     Raises:

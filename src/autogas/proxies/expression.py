@@ -169,7 +169,7 @@ def measured_prefixes(expressions: Iterable[Expression]) -> list[Prefix]:
 
 
 def parts_read(expressions: Iterable[Expression]) -> dict[str, frozenset[str]]:
-    """Which parts of a network some expressions read, by word for layers; see :mod:`autogas.proxies.parts`."""
+    """Which parts of a network some expressions read, by word for layers; see ``autogas.proxies.parts``."""
     read: dict[str, set[str]] = {}
     for expression in expressions:
         for _, term in expression.terms:
@@ -230,7 +230,7 @@ def parse_proxy(text: str) -> Expression:
         factor, body = _coefficient(piece, text)
         terms.append((-factor if sign == "-" else factor, parse_term(body)))
     if len(terms) > MAX_TERMS:
-        raise InputError(f"proxy {text!r}: {len(terms)} terms; accepted are at most {MAX_TERMS}")
+        raise InputError(f"proxy {text!r}: {len(terms)} terms; expected at most {MAX_TERMS}")
     return terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else Sum(tuple(terms))
 
 
@@ -245,22 +245,22 @@ def _coefficient(piece: str, text: str) -> tuple[float, str]:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value == 0:
-        raise InputError(f"proxy {text!r}: {number.strip()!r} before *: accepted are numbers other than zero")
+        raise InputError(f"proxy {text!r}: {number.strip()!r} before *: expected numbers other than zero")
     return (-value if negative else value), body
 
 
 def parse_term(text: str) -> Proxy:
-    """Read one term; raises ``InputError`` as :func:`parse_proxy` does."""
+    """Read one term; raises ``InputError`` as ``parse_proxy`` does."""
     words = [word.strip() for word in text.split(SEPARATOR.strip())]
     if not all(words):
-        raise InputError(f"proxy {text!r}: an empty stage; accepted is PRIMITIVE > PRIMITIVE > …")
+        raise InputError(f"proxy {text!r}: an empty stage; expected PRIMITIVE > PRIMITIVE > …")
     found: dict[Stage, list[str]] = {stage: [] for stage in Stage}
     after: list[str] = []
     words[0], at, part = (piece.strip() for piece in words[0].partition("@"))
     if at:
         get_part(part)  # which says what there is
         if words[0] not in REGISTRY[Stage.LAYERS]:
-            raise InputError(f"proxy {text!r}: {words[0]!r} before @: accepted are {', '.join(REGISTRY[Stage.LAYERS])}")
+            raise InputError(f"proxy {text!r}: {words[0]!r} before @: expected {', '.join(REGISTRY[Stage.LAYERS])}")
     kind = Kind.NETWORK if words[0] in REGISTRY[Stage.LAYERS] else Kind.FEATURE
     previous = "the start"
     for word in words:
@@ -277,10 +277,10 @@ def parse_term(text: str) -> Proxy:
         raise InputError(f"proxy {text!r} ends in a {kind.value}: {_next_stages(kind)} must follow")
     transforms = found[Stage.TRANSFORM]
     if len(transforms) > MAX_TRANSFORMS:
-        raise InputError(f"proxy {text!r}: {len(transforms)} transforms; accepted are at most {MAX_TRANSFORMS}")
+        raise InputError(f"proxy {text!r}: {len(transforms)} transforms; expected at most {MAX_TRANSFORMS}")
     if len(found[Stage.AUGMENT]) + len(after) > MAX_AUGMENTS:
         raise InputError(
-            f"proxy {text!r}: {len(found[Stage.AUGMENT]) + len(after)} augments; accepted are at most {MAX_AUGMENTS}"
+            f"proxy {text!r}: {len(found[Stage.AUGMENT]) + len(after)} augments; expected at most {MAX_AUGMENTS}"
         )
     return Proxy(
         Prefix(

@@ -71,7 +71,7 @@ def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor 
     Args:
         tensor: of any shape.
         samples: N.
-        fold: how k N rows belong to samples, see :func:`fold_of`.
+        fold: how k N rows belong to samples, see ``fold_of``.
 
     Examples:
         >>> shapes = ((12, 8, 5, 5), (12, 8), (7, 4, 8), (1, 32, 5, 5))
@@ -98,7 +98,7 @@ def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor 
 
 
 def row_means(tensor: Tensor) -> Tensor:
-    """What :func:`fold_of` compares, ``[rows]``."""
+    """What ``fold_of`` compares, ``[rows]``."""
     return tensor.detach().flatten(1).double().mean(1).cpu()
 
 

@@ -39,7 +39,7 @@ DEFAULT_PREFIXES: dict[tuple[str, ...], tuple[str | None, ...]] = {
 
 
 BEYOND_THE_PAPER = ("deviation", "eigenvalue_floor", "log_range", "coding_rate", "median", "slope")
-"""Words that :class:`Grammar` leaves out by default: it is the language of the paper."""
+"""Words that ``Grammar`` leaves out by default: it is the language of the paper."""
 
 
 def papers(stage: Stage) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Grammar:
     Expressions with equal canonical form rank alike by construction and count once.
 
     Args:
-        prefixes: transforms and binarisers; default :func:`default_prefixes`.
+        prefixes: transforms and binarisers; default ``default_prefixes``.
         kernels: default those of the paper; a prefix that fits none of them is left out.
         reductions: default those of the paper.
         augments: default all; every aggregate of the paper is in any grammar.

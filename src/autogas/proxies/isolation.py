@@ -83,7 +83,7 @@ class Snapshot(Interceptor):
         return func(*args, **kwargs)
 
     def expect(self, memories: Iterable[int]) -> None:
-        """Copy the values of parameters in memories that are about to be :func:`written`."""
+        """Copy the values of parameters in memories that are about to be ``written``."""
         for memory in memories:
             for saved in self._not_copied.pop(memory, ()):
                 saved.copy()
@@ -201,7 +201,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
-    """The memories that a function may write, or give away to be written; see :func:`memory_of`."""
+    """The memories that a function may write, or give away to be written; see ``memory_of``."""
     if not _may_write(func, args, kwargs):
         return ()
     return [memory_of(tensor) for tensor in _tensors([*args, *kwargs.values()])]
@@ -228,12 +228,12 @@ def same_randomness(inputs: tuple[Tensor, ...]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = False) -> Iterator[Snapshot]:
-    """Put back a network (see :class:`Snapshot`) and all random states when the block ends, however it ends.
+    """Put back a network (see ``Snapshot``) and all random states when the block ends, however it ends.
 
     Args:
         model: the network.
         inputs: say which devices have random states.
-        told: another interceptor sees every call and tells the snapshot of what is written (:meth:`Snapshot.expect`):
+        told: another interceptor sees every call and tells the snapshot of what is written (``Snapshot.expect``):
             two that see a thousand calls each cost a twentieth of a pass.
     """
     with ONE_AT_A_TIME:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autogas.proxies import products
+from autogas.proxies import gram_matrices
 from autogas.proxies.expression import Prefix
 from autogas.proxies.plan import Plan, Transforms, Wanted, plan
 from autogas.proxies.primitives.encodings import above
@@ -120,7 +120,7 @@ class _Found:
         self._grams: dict[int, Tensor] = {}
         self._sums: dict[int, Tensor] = {}
         self._sizes: dict[int, int] = {}
-        self._packed: dict[int, list[tuple[list[int], products.Words]]] = {}
+        self._packed: dict[int, list[tuple[list[int], gram_matrices.Words]]] = {}
 
     def add(self, stack: _Stack) -> None:
         """Measure a stack; what is counted as bits is only packed."""
@@ -137,7 +137,7 @@ class _Found:
                 else:
                     binary[place] = row, stack.thresholds(binariser, row)
         if plain:
-            squares = _total(map(products.gram, stack.blocks()))
+            squares = _total(map(gram_matrices.gram, stack.blocks()))
             self._grams.update((place, squares[row]) for place, row in plain.items())
         if binary:
             self._add_binary(binary, stack.blocks)
@@ -147,7 +147,7 @@ class _Found:
         for same_size in self._packed.values():
             words = np.concatenate([words for _, words in same_size])
             counted = [place for places, _ in same_size for place in places]
-            self._add_common(counted, torch.from_numpy(products.ones_in_common(words)))
+            self._add_common(counted, torch.from_numpy(gram_matrices.ones_in_common(words)))
         for place, base in self.plan.derived.items():
             lengths = self._grams[base].diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-12)  # zero stays zero
             self._grams[place] = self._grams[base] / lengths[:, None] / lengths[:, :, None]
@@ -158,18 +158,18 @@ class _Found:
         )
 
     def _add_sign(self, place: int, blocks: Sequence[Tensor]) -> None:
-        self._grams[place] = _total(map(products.gram, blocks))
+        self._grams[place] = _total(map(gram_matrices.gram, blocks))
         self._sums[place] = _total(block.sum(dim=2) for block in blocks)
 
     def _add_binary(self, binary: dict[int, tuple[int, Tensor]], blocks: Callable[[], Iterable[Tensor]]) -> None:
         """Features by row that are above their thresholds, for each place."""
         if self._as_bits:
-            words = products.pack(blocks(), list(binary.values()))
+            words = gram_matrices.pack(blocks(), list(binary.values()))
             self._packed.setdefault(words.shape[3], []).append((list(binary), words))
             return
         for place, (row, thresholds) in binary.items():
             limits = thresholds[:, None, None]
-            common = _total(products.gram(above(block[row], limits.to(block))) for block in blocks())
+            common = _total(gram_matrices.gram(above(block[row], limits.to(block))) for block in blocks())
             self._add_common([place], common[None])
 
     def _add_common(self, places: Iterable[int], common: Tensor) -> None:

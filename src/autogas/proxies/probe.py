@@ -36,7 +36,7 @@ def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 class shared(Generic[T]):  # noqa: N801 - used as a decorator, like property
-    """A pass of a :class:`Probe`: run once, timed without the passes that it asks for itself."""
+    """A pass of a ``Probe``: run once, timed without the passes that it asks for itself."""
 
     def __init__(self, function: Callable[[Any], T]) -> None:
         self.function = function
@@ -78,7 +78,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Derivatives of the objective by weights (in the order of :attr:`Probe.weights`) and convolution outputs."""
+    """Derivatives of the objective by weights (in the order of ``Probe.weights``) and convolution outputs."""
 
     weights: list[Tensor]
     convolutions: list[Tensor]
@@ -127,7 +127,7 @@ class Probe:
             InputError: the network has complex weights, whose gradients these scorers do not define.
         """
         if self._complex:
-            raise InputError("the network has complex weights: accepted are real ones")
+            raise InputError("the network has complex weights: expected real ones")
         return self._weights
 
     def once(self, name: str, run: Callable[[], object]) -> object:
@@ -185,7 +185,7 @@ class Probe:
         value = self.loss(output, inputs)
         if not isinstance(value, Tensor) or value.dim():
             given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"loss gives {given}: accepted is a scalar tensor")
+            raise InputError(f"loss gives {given}: expected a scalar tensor")
         return value
 
     def run(
@@ -194,8 +194,8 @@ class Probe:
         """``model(*inputs)`` under interceptors, leaving no trace.
 
         Args:
-            inputs: as :attr:`inputs`.
-            parameters: parameters and buffers by name, to be held instead of :attr:`parameters`.
+            inputs: as ``inputs``.
+            parameters: parameters and buffers by name, to be held instead of ``parameters``.
             modes: interceptors.
         """
         own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
@@ -213,7 +213,7 @@ class Probe:
 
     @shared
     def recorded(self) -> Recorded:
-        """One forward pass on :attr:`inputs` with its graph and features.
+        """One forward pass on ``inputs`` with its graph and features.
 
         More where layers work in place, and where features have more rows than samples.
 
@@ -261,7 +261,7 @@ class Probe:
         """Derivative of the summed output by the first input, ``[N, D]``; raises ``InputError`` for whole numbers."""
         record = self.recorded
         if not record.inputs[0].requires_grad:
-            raise InputError(f"input of {record.inputs[0].dtype} has no derivative: accepted are floating-point inputs")
+            raise InputError(f"input of {record.inputs[0].dtype} has no derivative: expected floating-point inputs")
         with torch.enable_grad():
             total = next(tensors(record.output)).sum()
         return gradients(total, [record.inputs[0]])[0].flatten(1)
@@ -283,7 +283,7 @@ class Probe:
         """Derivatives of the objective by the weights on each half of the batch; raises ``InputError`` for N = 1."""
         half = len(self.inputs[0]) // 2
         if not half:
-            raise InputError("1 sample has no two halves: accepted are batches of at least 2 samples")
+            raise InputError("1 sample has no two halves: expected batches of at least 2 samples")
         out = []
         for part in (slice(half), slice(half, 2 * half)):
             inputs = self.samples(part)
@@ -314,7 +314,7 @@ class _Record(Watch):
     Args:
         record: what they are added to.
         copies: keep them apart from what the network goes on with, which it may overwrite.
-        folds: see :class:`Watch`.
+        folds: see ``Watch``.
     """
 
     def __init__(self, record: Recorded, *, copies: bool, folds: Mapping[int, Fold]) -> None:

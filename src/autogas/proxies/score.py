@@ -27,8 +27,8 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = D
         model: any module, in the mode in which it is to be measured; weights, buffers, mode and random state stay.
         inputs: what ``model`` takes: a tensor ``[N, …]``, N at least 2; a tuple of its arguments; or a mapping of them
             by name. The first tensor of two or more dimensions says how many samples there are.
-        proxy: a name, an expression as text, or what :func:`get_proxy` and :func:`parse_proxy` return.
-        **options: ``loss`` and ``seed``, see :func:`score_many`.
+        proxy: a name, an expression as text, or what ``get_proxy`` and ``parse_proxy`` return.
+        **options: ``loss`` and ``seed``, see ``score_many``.
 
     Raises:
         InputError: an unknown proxy, a scorer that needs an architecture instead of a module, or a score that is not
@@ -62,17 +62,17 @@ def score_many(
 
     Args:
         model: any module; it is left as it was.
-        inputs: as for :func:`score`.
+        inputs: as for ``score``.
         proxies: names, texts or proxies.
         loss: objective of scorers that need one, ``loss(output, inputs)``; default: reconstruct the input.
         seed: of scorers and of layers that draw random numbers, such as dropout.
 
     Raises:
-        InputError: as :func:`score`.
+        InputError: as ``score``.
     """
     network, tensors = bind(model, inputs)
     if isinstance(proxies, str):
-        raise InputError(f"proxies {proxies!r}: accepted is a list, [{proxies!r}]; score takes one")
+        raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
     named = {str(p): _proxy(p) for p in proxies}
     _look_into(network, named)
     expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
@@ -127,7 +127,7 @@ def _proxy(given: object) -> Expression | Scorer:
         return get_proxy(given)
     if isinstance(given, Expression | Scorer):
         return given
-    raise InputError(f"proxy {given!r}: accepted is a name, an expression, or what get_proxy and parse_proxy return")
+    raise InputError(f"proxy {given!r}: expected a name, an expression, or what get_proxy and parse_proxy return")
 
 
 def _why(value: float, proxy: Expression | Scorer) -> str:

@@ -47,8 +47,8 @@ def scorer(
     """Register a function of a probe under its own name; its docstring's first line says what it is.
 
     Args:
-        of_architecture: see :class:`Scorer`.
-        undefined: see :class:`Scorer`.
+        of_architecture: see ``Scorer``.
+        undefined: see ``Scorer``.
         replace: take the place of a scorer of that name without a warning.
 
     Raises:
@@ -70,7 +70,7 @@ def scorer(
 
 
 def add_scorer(made: Scorer, *, replace: bool = False) -> None:
-    """Make a scorer known under its name; see :func:`scorer`."""
+    """Make a scorer known under its name; see ``scorer``."""
     known = SCORERS.get(made.name)
     if known is not None and not replace:
         if known.of_network.__module__.startswith("autogas."):

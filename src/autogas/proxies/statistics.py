@@ -1,6 +1,6 @@
 """Sufficient statistics of a network: everything that proxies need of it, from one forward pass.
 
-They are the :mod:`~autogas.proxies.moments` of its layers, with what tells the layers apart.
+They are the ``moments`` of its layers, with what tells the layers apart.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def measure(
     Args:
         model: any module, in the mode in which it is to be measured; it is left as it was.
         inputs: what ``model(*inputs)`` takes; the first has the batch dimension N first, N at least 2.
-        prefixes: canonical prefixes (see :meth:`Prefix.canonical`), without duplicates.
+        prefixes: canonical prefixes (see ``Prefix.canonical``), without duplicates.
         seed: of layers that draw random numbers, such as dropout.
         parts: which parts of the network will be read, by word for layers; the statistics of other layers may be zeros.
             None: all of it.
@@ -221,7 +221,7 @@ def measure(
         InputError: fewer than two samples, or no layer of the asked kind.
     """
     if inputs[0].dim() < 2 or len(inputs[0]) < 2:
-        raise InputError(f"input of shape {tuple(inputs[0].shape)}: accepted are batches [N, …] of at least 2 samples")
+        raise InputError(f"input of shape {tuple(inputs[0].shape)}: expected batches [N, …] of at least 2 samples")
     start = time.perf_counter()
     accumulators, failure, left_out, folds = _pass(model, inputs, prefixes, seed, parts, {})
     if any(fold is not Fold.OUTER for fold in folds.values()):
@@ -267,12 +267,12 @@ def _pass(
 def measure_features(
     features: Mapping[str, Sequence[Tensor]], output: object, prefixes: Sequence[Prefix], *, forward_seconds: float
 ) -> Statistics:
-    """What :func:`measure` gives, from the features of a pass that was run for another purpose too.
+    """What ``measure`` gives, from the features of a pass that was run for another purpose too.
 
     Args:
         features: by word for layers, in order of execution.
         output: of the network.
-        prefixes: as for :func:`measure`.
+        prefixes: as for ``measure``.
         forward_seconds: what the pass took.
 
     Raises:

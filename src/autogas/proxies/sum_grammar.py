@@ -25,13 +25,13 @@ COEFFICIENTS = (0.5, 1.0, 2.0, 4.0)
 class SumGrammar:
     """Sums of up to three terms; each is layers and part, transform, kernel, reduction and aggregate.
 
-    It is a space of genomes for :class:`~autogas.evolution.Evolution`, like the one-term
-    :class:`~autogas.proxies.grammar.Grammar`.
+    It is a space of genomes for ``Evolution``, like the one-term
+    ``Grammar``.
 
     Args:
         terms: at most so many terms, 1 to 3.
-        layers: default :data:`LAYERS`.
-        transforms: default :data:`TRANSFORMS`.
+        layers: default ``LAYERS``.
+        transforms: default ``TRANSFORMS``.
     """
 
     def __init__(

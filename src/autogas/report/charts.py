@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from autogas.report import svg
 from autogas.report.data import Panel, Searched, Trace
+from autogas.report.phrases import signed
 from autogas.report.scale import Axis, axis_over, plotted, short_number
-from autogas.report.words import signed
 
 WIDE_CHART = (460.0, 290.0)
 NAMED_POINTS = 6000

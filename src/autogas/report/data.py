@@ -98,7 +98,7 @@ class Trace:
 def read(run: Run) -> RunData:
     """Read a run folder; raises ``InputError`` when it is unfinished, unknown or lacks a file."""
     if run.workflow not in NEEDED:
-        raise InputError(f"{str(run.path)!r} is a run of {run.workflow}: accepted are runs of {', '.join(NEEDED)}")
+        raise InputError(f"{str(run.path)!r} is a run of {run.workflow}: expected runs of {', '.join(NEEDED)}")
     keys, tables = NEEDED[run.workflow]
     results = run.results
     missing = [key for key in keys if key not in results]

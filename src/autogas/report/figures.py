@@ -27,8 +27,8 @@ from autogas.report.data import (
     searched,
     traces,
 )
+from autogas.report.phrases import fitness_name, measured, signed
 from autogas.report.scale import plotted
-from autogas.report.words import fitness_name, measured, signed
 
 DPI = 160
 MOST_PANELS = 12

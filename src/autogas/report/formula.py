@@ -104,7 +104,7 @@ def simple(latex: str) -> str:
 
 
 def draw(latex: str) -> Markup:
-    """LaTeX that is :func:`simple` as inline SVG, in the colour and size of the text around it.
+    """LaTeX that is ``simple`` as inline SVG, in the colour and size of the text around it.
 
     Raises:
         ValueError: mathtext cannot draw it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from autogas.report import reproduce, sections, words
+from autogas.report import command, phrases, sections
 from autogas.report.data import RunData
 from autogas.report.scale import short_number
 
@@ -27,19 +27,19 @@ def render(data: RunData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "signed": words.signed,
-        "interval": words.interval,
-        "duration": words.duration,
-        "described": words.described,
+        "signed": phrases.signed,
+        "interval": phrases.interval,
+        "duration": phrases.duration,
+        "described": phrases.described,
         "short": short_number,
-        "unbroken": words.unbroken,
+        "unbroken": phrases.unbroken,
     }
     template = environment.get_template(f"{data.workflow}.html.j2")
     return template.render(
         workflow=data.workflow,
         results=data.results,
         costs=data.costs,
-        command=reproduce.command(data.workflow, data.settings, data.fields),
-        settings=reproduce.setting_rows(data.settings, data.fields),
+        command=command.command(data.workflow, data.settings, data.fields),
+        settings=command.setting_rows(data.settings, data.fields),
         **SECTIONS[data.workflow](data),
     )

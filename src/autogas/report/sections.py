@@ -11,7 +11,7 @@ from markupsafe import Markup
 from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
 from autogas.proxies.named import PAPERS_PROXY, get_proxy
-from autogas.report import charts, formula, words
+from autogas.report import charts, formula, phrases
 from autogas.report.cells import drawn
 from autogas.report.charts import Marker
 from autogas.report.data import (
@@ -41,11 +41,11 @@ def discover(data: RunData) -> Context:
     optimum = enumeration["optimum"]["validation_tau"] if enumeration else None
     subject = "the discovered proxy"
     markers = _markers(results, curves)
-    tau = words.fitness_name(results)
+    tau = phrases.fitness_name(results)
     return {
         "tau": tau,
-        "headline": words.headline(table, benchmark, "discovered", subject, " that no candidate saw"),
-        "caveats": [*words.against_trivial(table, "discovered", subject), *words.against_random(table)],
+        "headline": phrases.headline(table, benchmark, "discovered", subject, " that no candidate saw"),
+        "caveats": [*phrases.against_trivial(table, "discovered", subject), *phrases.against_random(table)],
         "stages": mathematics(results["winner"]["proxy"]),
         "table": table,
         **_scatters(data),
@@ -62,10 +62,10 @@ def rank(data: RunData) -> Context:
     """How every scorer ranks."""
     table, benchmark = data.results["test"], data.results["benchmark"]
     leader = table[0]["name"] if table else ""
-    paper = PAPERS_PROXY if words.row_of(table, PAPERS_PROXY) else leader
+    paper = PAPERS_PROXY if phrases.row_of(table, PAPERS_PROXY) else leader
     return {
-        "headline": words.headline(table, benchmark, leader, f"the best scorer, {words.described(leader)},", ""),
-        "caveats": words.against_trivial(table, paper, "the paper’s proxy" if paper == PAPERS_PROXY else paper),
+        "headline": phrases.headline(table, benchmark, leader, f"the best scorer, {phrases.described(leader)},", ""),
+        "caveats": phrases.against_trivial(table, paper, "the paper’s proxy" if paper == PAPERS_PROXY else paper),
         "formulas": [(row, mathematics(row["expression"])) for row in table if row["expression"]],
         "table": table,
         **_scatters(data),
@@ -98,7 +98,7 @@ def search(data: RunData) -> Context:
         "stages": mathematics(str(get_proxy(settings["proxy"]))),
         "cells": [drawn(cell) for cell in space.diagrams(space.parse(results["winner"]["arch"]))],
         "latency": data.costs.get("latency_ms", {}),
-        "original": words.row_of(results["controls"], "original"),
+        "original": phrases.row_of(results["controls"], "original"),
         "by_cost": charts.costs(found, results["controls"]),
         "best_so_far": charts.best_so_far(found),
         "reasons": data.tables["candidates"].query("reason != ''")[["arch", "reason"]].to_numpy().tolist(),
@@ -137,7 +137,7 @@ def mathematics(text: str) -> list[tuple[formula.Line, Markup]] | None:
 def _scatters(data: RunData) -> Context:
     every = panels(data)
     named = sum(len(panel.archs) for panel in every) <= charts.NAMED_POINTS
-    measured = words.measured(data.results["benchmark"])
+    measured = phrases.measured(data.results["benchmark"])
     return {
         "measured": measured,
         "scatters": [(panel, charts.scatter(panel, measured, named=named)) for panel in every],

@@ -48,7 +48,7 @@ class Run:
         workflow: which workflow made it (``discover``, ``rank``, ``build``, …).
         settings: everything that determines the result.
         inputs: digests of the contents that the settings only name.
-        fields: what each setting means, see :func:`autogas.settings.described`.
+        fields: what each setting means, see ``autogas.settings.described``.
         record: evaluations so far.
     """
 
@@ -136,7 +136,7 @@ class Run:
         """An existing run, locked to be continued.
 
         Raises:
-            InputError: as :meth:`open`, the run is being written, or an input has other contents than at its start.
+            InputError: as ``open``, the run is being written, or an input has other contents than at its start.
         """
         run = cls.open(path, workflow)
         changed = sorted(name for name, digest in (inputs or {}).items() if run.inputs.get(name) != digest)

@@ -65,7 +65,7 @@ _elsewhere: list[str] = []
 
 @contextlib.contextmanager
 def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
-    """Where :func:`parallel_map` works inside a block, whatever its ``jobs``.
+    """Where ``parallel_map`` works inside a block, whatever its ``jobs``.
 
     Args:
         name: ``loky``, processes of this machine, or ``dask``, a cluster that is there already.
@@ -147,7 +147,7 @@ def parallel_map(
     Args:
         function: a picklable function of one item.
         items: its arguments.
-        jobs: processes; 1 stays in this process. Inside :func:`back_end`, all workers of the cluster instead.
+        jobs: processes; 1 stays in this process. Inside ``back_end``, all workers of the cluster instead.
         description: label of the progress bar; None draws none.
     """
     work = _SingleThreaded(function)

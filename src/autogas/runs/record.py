@@ -20,7 +20,7 @@ class Record(Mapping[str, dict[str, Any]]):
     """Key to JSON-able values, on disk; every write survives ``kill -9``. One process writes, any number read.
 
     While it is written it has a write-ahead log beside it, so that readers do not wait for the writer nor a write for
-    the disk; :meth:`close` makes it one file again. The file is opened when it is first needed.
+    the disk; ``close`` makes it one file again. The file is opened when it is first needed.
     """
 
     def __init__(self, path: Path) -> None:

@@ -46,7 +46,7 @@ def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = Fals
 
 
 def by_name(space: str | Space[Any]) -> tuple[str, dict[str, Any]]:
-    """Name and settings that :func:`get_space` makes a space from; one that is not registered is registered now."""
+    """Name and settings that ``get_space`` makes a space from; one that is not registered is registered now."""
     if isinstance(space, str):
         return space, {}
     known = SPACES.get(space.name)

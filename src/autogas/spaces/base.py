@@ -41,7 +41,7 @@ class Space(ABC, Generic[A]):
     costs_by_formula: ClassVar[bool] = False
     """Whether costs take microseconds, so that all architectures inside a budget can be listed first."""
     makes_images: ClassVar[bool] = False
-    """Whether networks make images from nothing but random numbers, see :meth:`images`."""
+    """Whether networks make images from nothing but random numbers, see ``images``."""
     distilled_at: ClassVar[tuple[str, ...]] = ()
     """Names of the modules whose outputs a student learns from its teacher."""
 
@@ -107,7 +107,7 @@ class Space(ABC, Generic[A]):
 
     @abstractmethod
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
-        """Fill every parameter and buffer of :meth:`network` in place, as the benchmark's authors do."""
+        """Fill every parameter and buffer of ``network`` in place, as the benchmark's authors do."""
 
     def traits(self, arch: A) -> Mapping[str, float]:  # noqa: ARG002 - a space without countable traits has none
         """Counts read off the genotype (the trivial scorers): name to value."""
@@ -146,7 +146,7 @@ class Space(ABC, Generic[A]):
         return model
 
     def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[torch.Tensor, ...]:
-        """Standard-normal noise ``[batch_size, *shape]`` for each of :attr:`input_shapes`, for ``model(*x)``."""
+        """Standard-normal noise ``[batch_size, *shape]`` for each of ``input_shapes``, for ``model(*x)``."""
         generator = torch_generator("inputs", seed)
         return tuple(torch.randn((batch_size, *shape), generator=generator) for shape in self.input_shapes)
 

@@ -82,26 +82,24 @@ class ChoiceSpace(Space[Choices]):
         self._constraint = constraint or (lambda **_: True)
         self._traits = traits
         if not name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"space {name!r}: accepted are letters, digits, - and _")
+            raise InputError(f"space {name!r}: expected letters, digits, - and _")
         for key, texts in self._texts.items():
             if not texts or len(texts) < len(self._choices[key]) or any("," in text for text in texts):
-                raise InputError(
-                    f"space {name}, choice {key!r}: accepted are values whose texts differ, without commas"
-                )
+                raise InputError(f"space {name}, choice {key!r}: expected values whose texts differ, without commas")
         if not self._choices or not self._inputs:
-            raise InputError(f"space {name}: accepted are one choice or more, and one shape of an input or more")
+            raise InputError(f"space {name}: expected one choice or more, and one shape of an input or more")
         self.image_size = self._inputs[0][1] if len(self._inputs[0]) > 1 else 1  # of a vector
         self._size: int | None = None
         self.sample(np.random.default_rng(0))
 
     @property
     def makers(self) -> tuple[object, ...]:
-        """See :class:`Space`."""
+        """See ``Space``."""
         return (type(self), self._build)
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """See :class:`Space`."""
+        """See ``Space``."""
         return self._inputs
 
     @property
@@ -114,7 +112,7 @@ class ChoiceSpace(Space[Choices]):
         given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in text.split(","))}
         if given.keys() != self._choices.keys():
             expected = ",".join(f"{key}={values[0]}" for key, values in self._choices.items())
-            raise InputError(f"architecture {text!r}: accepted are the choices of space {self.name}, as {expected}")
+            raise InputError(f"architecture {text!r}: expected the choices of space {self.name}, as {expected}")
         for key, value in given.items():
             if value not in self._texts[key]:
                 raise unknown(f"value of {key}", value, self._texts[key])
@@ -168,7 +166,7 @@ class ChoiceSpace(Space[Choices]):
         return self._size
 
     def traits(self, arch: Choices) -> Mapping[str, float]:
-        """See :class:`Space`."""
+        """See ``Space``."""
         return {} if self._traits is None else self._traits(**arch)
 
     def network(self, arch: Choices) -> nn.Module:
@@ -184,7 +182,7 @@ class ChoiceSpace(Space[Choices]):
             torch.manual_seed(derive_seed("weights", seed, self.name, arch))
             model = self._build(**arch)
         if not isinstance(model, nn.Module):
-            raise InputError(f"space {self.name}: build made a {type(model).__name__}, accepted is a torch.nn.Module")
+            raise InputError(f"space {self.name}: build made a {type(model).__name__}, expected a torch.nn.Module")
         return model.train()
 
     def cost(self, arch: Choices) -> Cost:

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def averaged_copy(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, to be moved by :func:`update_average`."""
+    """A copy in evaluation mode, to be moved by ``update_average``."""
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
@@ -31,7 +31,7 @@ def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
     """``average = decay * average + (1 - decay) * module`` for parameters; buffers are copied, as EAGAN does.
 
     Args:
-        average: an :func:`averaged_copy`.
+        average: an ``averaged_copy``.
         module: the network in training.
         decay: in [0, 1); 0.999 averages over about the last 1,000 updates.
     """

@@ -50,7 +50,7 @@ def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`save_tensors` wrote.
+    """Read what ``save_tensors`` wrote.
 
     Raises:
         InputError: the file cannot be read, is damaged, or is of another program.
@@ -62,7 +62,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         fits = about.pop(CHECKSUM) == _checksum(tensors, about)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"checkpoint {str(path)!r}: accepted is a safetensors file of autogas ({reason})") from None
+        raise InputError(f"checkpoint {str(path)!r}: expected a safetensors file of autogas ({reason})") from None
     if not fits:
         raise damaged(path, f"its {CHECKSUM} does not fit", "there is no other copy: start again without it")
     return tensors, about
@@ -88,7 +88,7 @@ def restore_state(
     modules: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
 ) -> None:
-    """The inverse of :func:`state_tensors`, in place.
+    """The inverse of ``state_tensors``, in place.
 
     Raises:
         InputError: tensors of other networks.

@@ -89,8 +89,8 @@ class CycleGANTask(TranslationTask):
         reverse: back, F.
         discriminator: of target images.
         reverse_discriminator: of input images.
-        data: see :class:`~autogas.training.translation.TranslationTask`.
-        held_out: see :class:`~autogas.training.translation.TranslationTask`.
+        data: see ``TranslationTask``.
+        held_out: see ``TranslationTask``.
         recipe: how to train.
         shape: of an image.
     """

@@ -112,7 +112,7 @@ def denoising_loss(
 
     Args:
         model: noisy images and times to noise.
-        images: to denoise, each at :data:`LEVELS` times with noise of its own.
+        images: to denoise, each at ``LEVELS`` times with noise of its own.
         seed: of that noise.
         batch_size: images at a time.
         device: where to compute.

@@ -66,7 +66,7 @@ class Teacher(nn.Module):
         except (AttributeError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
-                f"teacher: accepted is a {space.family} for inputs of {tuple(x.shape[1:])} ({reason})"
+                f"teacher: expected a {space.family} for inputs of {tuple(x.shape[1:])} ({reason})"
             ) from None
         finally:
             model.train(training)

@@ -23,7 +23,7 @@ ABOUT = ("space", "space_settings", "arch")
 def save_generator(
     path: Path, model: nn.Module, space: Space[Any], arch: Any, trained: Mapping[str, str] | None = None
 ) -> None:
-    """Write the weights and what they belong to; the inverse of :func:`load_generator`.
+    """Write the weights and what they belong to; the inverse of ``load_generator``.
 
     Args:
         path: the file.
@@ -69,7 +69,7 @@ def load_network(path: str | Path, *, device: str = "cpu") -> TrainedNetwork:
 
 
 class TrainedGenerator:
-    """A generator of images from latents, in evaluation mode, as :func:`autogas.evaluate_generator` takes it.
+    """A generator of images from latents, in evaluation mode, as ``autogas.evaluate_generator`` takes it.
 
     Attributes:
         network: latents to images in [-1, 1].
@@ -136,7 +136,7 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
             f"generator {str(path)!r}: of {found.space.name}, which translates images: name its data with --data"
         )
     if not found.space.makes_images:
-        raise InputError(f"generator {str(path)!r}: of {found.space.name}, accepted is one of images from latents")
+        raise InputError(f"generator {str(path)!r}: of {found.space.name}, expected one of images from latents")
     return TrainedGenerator(found.network, found.space, found.arch)
 
 
@@ -152,14 +152,14 @@ def load_translator(path: str | Path, *, device: str = "cpu") -> TrainedTranslat
     """
     found = load_network(path, device=device)
     if not isinstance(found.space, TranslationSpace):
-        raise InputError(f"generator {str(path)!r}: of {found.space.name}, accepted is one that translates images")
+        raise InputError(f"generator {str(path)!r}: of {found.space.name}, expected one that translates images")
     return TrainedTranslator(found.network, found.space, found.arch, found.trained)
 
 
 def _load(path: Path) -> tuple[nn.Module, Space[Any], Any, dict[str, str]]:
     tensors, about = load_tensors(path)
     if not all(name in about for name in ABOUT):
-        raise InputError(f"generator {str(path)!r}: accepted is an exported generator, not a checkpoint")
+        raise InputError(f"generator {str(path)!r}: expected an exported generator, not a checkpoint")
     try:
         space = get_space(str(about["space"]), **about["space_settings"])
         arch = space.parse(str(about["arch"]))

@@ -76,7 +76,7 @@ def gaugan_task(
 
 
 class GauGANTask(OneWayTask):
-    """See :class:`GauGANRecipe` and :class:`~autogas.training.translation.OneWayTask`."""
+    """See ``GauGANRecipe`` and ``OneWayTask``."""
 
     recipe: GauGANRecipe
 

@@ -152,7 +152,7 @@ def _check(task: Task, row: Row, seed: int, machine: Machine, *, collapse: bool)
     if collapse and spread < LEAST_SPREAD:
         raise CollapseError(
             f"training collapsed by step {row['step']}: {WATCHED_SAMPLES} samples differ by {spread:.1e} of 1, "
-            f"accepted is {LEAST_SPREAD:.0e} or more"
+            f"expected {LEAST_SPREAD:.0e} or more"
         )
 
 

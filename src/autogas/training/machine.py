@@ -32,7 +32,7 @@ class Machine:
     Attributes:
         device: where this process computes.
         main: whether this process is the one that writes files.
-        graphs: whether updates become CUDA graphs, see :meth:`captured`.
+        graphs: whether updates become CUDA graphs, see ``captured``.
     """
 
     def __init__(self, fabric: Fabric, graphs: Graphs = "off") -> None:
@@ -52,7 +52,7 @@ class Machine:
         return tensor.to(self.device, non_blocking=True)
 
     def captured(self, update: Update) -> Update:
-        """The update as a :class:`~autogas.training.graph.Graph`, or as it is where there are none."""
+        """The update as a ``Graph``, or as it is where there are none."""
         return Graph(update) if self.graphs else update
 
     def tune(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
@@ -132,9 +132,9 @@ def launch(
     if devices > 1 and kind.index is not None:
         raise InputError(f"--devices {devices} of {device!r}: accepted for {kind.type!r}")
     if kind.type == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"--devices {devices}: accepted are up to {torch.cuda.device_count()} here")
+        raise InputError(f"--devices {devices}: expected up to {torch.cuda.device_count()} here")
     if graphs == "on" and (kind.type != "cuda" or devices > 1):
-        raise InputError(f"--graphs on with {devices} of {device!r}: accepted is one CUDA device")
+        raise InputError(f"--graphs on with {devices} of {device!r}: expected one CUDA device")
     wanted: int | list[int] = devices if kind.index is None else [kind.index]
     strategy = "ddp_spawn" if devices > 1 else "auto"
     fabric = Fabric(

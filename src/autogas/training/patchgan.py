@@ -58,15 +58,15 @@ class PatchGAN(nn.Module):
 
 
 class MultiScalePatchGAN(nn.Module):
-    """A :class:`PatchGAN` at full resolution, another at half, … (pix2pixHD, Wang et al., CVPR 2018).
+    """A ``PatchGAN`` at full resolution, another at half, … (pix2pixHD, Wang et al., CVPR 2018).
 
     Args:
-        channels: see :class:`PatchGAN`.
+        channels: see ``PatchGAN``.
         scales: how many.
-        width: see :class:`PatchGAN`.
-        strided: see :class:`PatchGAN`.
-        padding: see :class:`PatchGAN`.
-        spectral: see :class:`PatchGAN`.
+        width: see ``PatchGAN``.
+        strided: see ``PatchGAN``.
+        padding: see ``PatchGAN``.
+        spectral: see ``PatchGAN``.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ def pix2pix_task(
 
 
 class Pix2PixTask(OneWayTask):
-    """See :class:`Pix2PixRecipe` and :class:`~autogas.training.translation.OneWayTask`."""
+    """See ``Pix2PixRecipe`` and ``OneWayTask``."""
 
     recipe: Pix2PixRecipe
 

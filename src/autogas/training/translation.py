@@ -80,7 +80,7 @@ def build_discriminator(
     name: str = "discriminator",
     **settings: Any,
 ) -> MultiScalePatchGAN:
-    """A :class:`~autogas.training.patchgan.MultiScalePatchGAN`, initialised as the generators of a space are.
+    """A ``MultiScalePatchGAN``, initialised as the generators of a space are.
 
     Raises:
         InputError: too many layers for the images of the space.
@@ -134,11 +134,11 @@ class TranslationTask(ABC):
     @property
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
-        """See :class:`autogas.training.loop.Task`."""
+        """See ``autogas.training.loop.Task``."""
 
     @abstractmethod
     def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:
-        """See :class:`autogas.training.loop.Task`."""
+        """See ``autogas.training.loop.Task``."""
 
     @property
     def exported(self) -> nn.Module:
@@ -207,11 +207,11 @@ class OneWayTask(TranslationTask):
     """A generator against one discriminator: each step updates the discriminator and then the generator.
 
     Args:
-        generator: see :class:`TranslationTask`.
+        generator: see ``TranslationTask``.
         discriminator: of images, or of inputs and images where data is paired.
-        data: see :class:`TranslationTask`.
-        held_out: see :class:`TranslationTask`.
-        recipe: see :class:`TranslationTask`.
+        data: see ``TranslationTask``.
+        held_out: see ``TranslationTask``.
+        recipe: see ``TranslationTask``.
         teacher: whose features, and images if there are no pairs, the generator learns from.
     """
 

@@ -35,7 +35,7 @@ class PerceptualDistance(nn.Module):
         weights = {name.removeprefix("features."): value for name, value in read_weights(Path(path)).items()}
         wanted = features.state_dict()
         if any(name not in weights or weights[name].shape != value.shape for name, value in wanted.items()):
-            raise InputError(f"weights {str(path)!r}: accepted are those of torchvision's vgg19")
+            raise InputError(f"weights {str(path)!r}: expected those of torchvision's vgg19")
         features.load_state_dict({name: weights[name].float() for name in wanted}, assign=True)
         self.slices = nn.ModuleList(features[a:b] for a, b in zip((0, *ENDS), ENDS, strict=False))
         self.requires_grad_(False).eval()

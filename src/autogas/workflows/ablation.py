@@ -23,7 +23,7 @@ from autogas.proxies.named import get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.workflows.common import correlation_table, default_test
-from autogas.workflows.judge import Judge
+from autogas.workflows.fitness import Fitness
 from autogas.workflows.tables import ReproduceSettings, beside, printed, table
 
 Values = NDArray[np.float64]
@@ -137,7 +137,7 @@ def search_all(seed: int, benchmark: str, settings_json: str) -> dict[str, Any]:
     bench = load_benchmark(benchmark)
     pool, test, bank = parts(bench, s)
     validation = pool[numpy_generator("table5", s.seed, seed).permutation(len(pool))[: s.validation]]
-    judge = Judge(bank.load_all([bench.archs[i] for i in validation]), bench.goodness[validation])
+    judge = Fitness(bank.load_all([bench.archs[i] for i in validation]), bench.goodness[validation])
     evaluator = Evaluator(bank.load_all([bench.archs[i] for i in test]))
     out: dict[str, Any] = {}
     for name, grammar in grammars().items():
@@ -151,7 +151,7 @@ def search_all(seed: int, benchmark: str, settings_json: str) -> dict[str, Any]:
     return out
 
 
-def _winner(strategy: Strategy[Any], judge: Judge, iterations: int) -> dict[str, Any]:
+def _winner(strategy: Strategy[Any], judge: Fitness, iterations: int) -> dict[str, Any]:
     for _ in range(iterations):
         batch = strategy.ask()
         strategy.tell(batch, [judge(proxy).fitness for proxy in batch])

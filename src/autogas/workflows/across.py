@@ -18,7 +18,7 @@ from autogas.settings import all_is_none, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
-"""Architectures after which a candidate that lies behind the parents by :data:`MARGIN` standard errors is dropped."""
+"""Architectures after which a candidate that lies behind the parents by ``MARGIN`` standard errors is dropped."""
 MARGIN = 2.0
 STANDARD_ERROR = 0.45
 """Of tau-a on one architecture, roughly; it falls with the root of their number."""
@@ -87,7 +87,7 @@ class Ground:
         return float(kendall_of_ranks(self.goodness[:count], ranks, "kendall_a")[0])
 
 
-class AcrossJudge:
+class AcrossFitness:
     """Fitness of a proxy on several grounds.
 
     Args:

@@ -69,14 +69,14 @@ def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, *
     """Train every sampled architecture that the run has not trained yet.
 
     The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then what
-    :meth:`Training.row <autogas.training.kinds.base.Training.row>` returns.
+    ``Training.row`` returns.
 
     Args:
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes that train.
-        **given: ``space``, fields of :class:`BuildSettings`, and those of the space's kind of training, see
-            :mod:`autogas.training.kinds`; ``seed`` is that of the sample of architectures.
+        **given: ``space``, fields of ``BuildSettings``, and those of the space's kind of training, see
+            ``autogas.training.kinds``; ``seed`` is that of the sample of architectures.
 
     Raises:
         InputError: bad settings or images, or no training that succeeded.

@@ -100,7 +100,7 @@ class SearchSettings(BaseModel):
     @classmethod
     def _score_first(cls, value: list[Objective]) -> list[Objective]:
         if value[:1] != ["score"] or len(set(value)) != len(value):
-            raise ValueError("accepted are score, score,macs, score,params and score,macs,params")
+            raise ValueError("expected score, score,macs, score,params and score,macs,params")
         return value
 
     @property
@@ -117,18 +117,18 @@ def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
     return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
 
 
-def check(s: SearchSettings) -> Within:
+def check(s: SearchSettings) -> Budget:
     """The space under its budget; says at once what is wrong with it, the proxy or the images."""
     get_proxy(s.proxy)
     for space in spaces_of(s):
         scoring_inputs(space_key(space), s.source, s.samples, s.seed)
-    within = Within(spaces_of(s)[0], s)
+    within = Budget(spaces_of(s)[0], s)
     if within.members == []:
         raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")
     return within
 
 
-class Within:
+class Budget:
     """A space under a budget of parameters and MACs: the operators of a search, with costs.
 
     Attributes:
@@ -152,7 +152,7 @@ class Within:
         return cost.params <= self.max_params and cost.macs <= self.max_macs
 
     def sample(self, rng: np.random.Generator) -> Any:
-        """Uniform over :attr:`members` where they are known, else a draw of the space, which may be outside."""
+        """Uniform over ``members`` where they are known, else a draw of the space, which may be outside."""
         return self.space.sample(rng) if self.members is None else self.members[int(rng.integers(len(self.members)))]
 
     def mutate(self, arch: Any, rng: np.random.Generator) -> Any:
@@ -167,7 +167,7 @@ class Within:
 class Candidates:
     """Architectures of a search with their scores and latencies; what is on record is not worked out again."""
 
-    def __init__(self, s: SearchSettings, within: Within, run: Run, jobs: int) -> None:
+    def __init__(self, s: SearchSettings, within: Budget, run: Run, jobs: int) -> None:
         self.s = s
         self.within = within
         self.run = run

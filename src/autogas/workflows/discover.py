@@ -39,7 +39,7 @@ from autogas.workflows.common import (
     seconds_spent,
     trivial_scores,
 )
-from autogas.workflows.judge import Enumeration, Judge, Verdict, histogram
+from autogas.workflows.fitness import Enumeration, Fitness, Judged, histogram
 
 
 class DiscoverSettings(BaseModel):
@@ -84,7 +84,7 @@ def discover(
     jobs: int = 1,
     **settings: Any,
 ) -> Run:
-    """Discover a proxy on a benchmark; see :class:`DiscoverSettings` for the settings.
+    """Discover a proxy on a benchmark; see ``DiscoverSettings`` for the settings.
 
     The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs),
     ``candidates.parquet`` (every candidate in order), ``scores.parquet`` (test scores) and ``costs.json`` (seconds).
@@ -94,7 +94,7 @@ def discover(
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes that build and run networks.
-        **settings: fields of :class:`DiscoverSettings`.
+        **settings: fields of ``DiscoverSettings``.
     """
     name = benchmark if isinstance(benchmark, str) else benchmark.name
     s = read_settings("discover", DiscoverSettings, {"benchmark": name, **settings}, resume)
@@ -107,7 +107,7 @@ def discover(
         with seconds("validation_features"):
             bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
             validation = bank.load_all([bench.archs[i] for i in split.validation], jobs=jobs)
-            judge = Judge(validation, bench.goodness[split.validation], s.fitness)
+            judge = Fitness(validation, bench.goodness[split.validation], s.fitness)
 
         grammar = Grammar()
         searches: dict[str, Search] = {}
@@ -157,7 +157,7 @@ def discover(
 Search: TypeAlias = tuple[Expression, pd.DataFrame]
 
 
-def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: Run) -> Search:
+def search(name: str, grammar: Grammar, judge: Fitness, s: DiscoverSettings, run: Run) -> Search:
     """Run evolution or random search; what is on record is not judged again.
 
     Returns the best candidate, and all in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
@@ -182,13 +182,13 @@ def search(name: str, grammar: Grammar, judge: Judge, s: DiscoverSettings, run: 
     return strategy.best[0], pd.DataFrame(rows)
 
 
-def judged(batch: Sequence[Expression], judge: Judge, run: Run) -> list[Verdict]:
+def judged(batch: Sequence[Expression], judge: Fitness, run: Run) -> list[Judged]:
     """Verdicts on a batch, read from the record where it has them and written to it otherwise."""
     verdicts, new = [], []
     for proxy in batch:
         known = run.record.get(str(proxy))
         if known is not None:
-            verdict = Verdict(math.nan if known["fitness"] is None else known["fitness"], known["reason"])
+            verdict = Judged(math.nan if known["fitness"] is None else known["fitness"], known["reason"])
         else:
             verdict = judge(proxy)
             new.append((str(proxy), {"fitness": verdict.fitness_or_none, "reason": verdict.reason}))

@@ -26,7 +26,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.workflows.across import AcrossJudge, AcrossSettings, Ground
+from autogas.workflows.across import AcrossFitness, AcrossSettings, Ground
 from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
     Stopwatch,
@@ -46,7 +46,7 @@ def discover_across(
     jobs: int = 1,
     **settings: Any,
 ) -> Run:
-    """Discover one proxy on several benchmarks; see :class:`AcrossSettings` for the settings.
+    """Discover one proxy on several benchmarks; see ``AcrossSettings`` for the settings.
 
     The run folder holds ``results.json`` (equal for equal settings), ``candidates.parquet`` (every candidate in order),
     and ``scores-<benchmark>.parquet`` (test scores).
@@ -56,7 +56,7 @@ def discover_across(
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes that build and run networks.
-        **settings: fields of :class:`AcrossSettings`.
+        **settings: fields of ``AcrossSettings``.
 
     Raises:
         InputError: a setting or benchmark that does not exist, or fewer than two of them.
@@ -86,7 +86,7 @@ def discover_across(
                 chosen = splits[name].validation
                 statistics = banks[name].load_all([bench.archs[i] for i in chosen], jobs=jobs)
                 grounds[name] = Ground(Evaluator(statistics), bench.goodness[chosen])
-        judge = AcrossJudge(grounds, s)
+        judge = AcrossFitness(grounds, s)
         with seconds("enumeration"):
             singles, scores = best_terms(grammar, judge, s)
         with seconds("search"):
@@ -134,7 +134,7 @@ def known_expressions() -> dict[str, Expression]:
 
 
 def best_terms(
-    grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings
+    grammar: SumGrammar, judge: AcrossFitness, s: AcrossSettings
 ) -> tuple[list[Sum], dict[str, NDArray[np.float32]]]:
     """The best 200 single terms, each with its better sign, best first; sets what each ground says is reachable.
 
@@ -164,7 +164,7 @@ def best_terms(
 
 def ascend(
     grammar: SumGrammar,
-    judge: AcrossJudge,
+    judge: AcrossFitness,
     s: AcrossSettings,
     run: Run,
     singles: Sequence[Sum],
@@ -200,7 +200,7 @@ def ascend(
 
 
 def search(
-    grammar: SumGrammar, judge: AcrossJudge, s: AcrossSettings, run: Run, singles: Sequence[Sum]
+    grammar: SumGrammar, judge: AcrossFitness, s: AcrossSettings, run: Run, singles: Sequence[Sum]
 ) -> tuple[Sum, pd.DataFrame]:
     """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
     rng = numpy_generator("discover-across", s.strategy, s.seed)

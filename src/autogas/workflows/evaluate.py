@@ -58,9 +58,9 @@ def evaluate(
     resume: str | None = None,
     **settings: Any,
 ) -> Run:
-    """Evaluate images or a trained generator; see :class:`EvaluateSettings` for the settings.
+    """Evaluate images or a trained generator; see ``EvaluateSettings`` for the settings.
 
-    The results are an :class:`~autogas.metrics.evaluation.Evaluation`.
+    The results are an ``Evaluation``.
 
     Args:
         images: what to evaluate.
@@ -68,7 +68,7 @@ def evaluate(
         save_reference: ``.npz`` to write the reference's statistics to, so that the next evaluation reads them.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: fields of :class:`EvaluateSettings`.
+        **settings: fields of ``EvaluateSettings``.
 
     Raises:
         InputError: images, statistics or weights that cannot be read or do not fit together, or too few images.
@@ -101,7 +101,7 @@ def _batches(s: EvaluateSettings) -> tuple[Iterator[Tensor], int | None]:
         return stream_images(file, batch_size=s.batch_size, size=s.size, limit=s.samples, train=False), s.samples
     generator, samples = load_generator(file, device=s.device), s.samples or GENERATED
     if s.size not in (None, generator.space.image_size):
-        raise InputError(f"--size {s.size} of {s.images!r}: accepted is its own, {generator.space.image_size}")
+        raise InputError(f"--size {s.size} of {s.images!r}: expected its own, {generator.space.image_size}")
     _check_count(samples, s)
     return generated(generator, samples, s.batch_size, torch_generator("evaluate", s.seed)), samples
 
@@ -116,11 +116,9 @@ def _check_count(there: int | None, s: EvaluateSettings) -> None:
     if count < 2:
         raise InputError(f"images {s.images!r}: {count} image; a distance needs 2 or more")
     if count < s.splits:
-        raise InputError(f"--splits {s.splits}: {count} images; accepted are 1 to {count} splits")
+        raise InputError(f"--splits {s.splits}: {count} images; expected 1 to {count} splits")
 
 
 def _check_writable(path: Path) -> None:
     if path.suffix != STATISTICS_SUFFIX or not path.parent.is_dir():
-        raise InputError(
-            f"--save-reference {str(path)!r}: accepted is a {STATISTICS_SUFFIX} file in a folder that exists"
-        )
+        raise InputError(f"--save-reference {str(path)!r}: expected a {STATISTICS_SUFFIX} file in a folder that exists")

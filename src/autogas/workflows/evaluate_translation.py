@@ -40,9 +40,9 @@ def evaluate_translation(
     resume: str | None = None,
     **settings: Any,
 ) -> Run:
-    """Evaluate a translation; see :class:`EvaluateTranslationSettings` for the settings.
+    """Evaluate a translation; see ``EvaluateTranslationSettings`` for the settings.
 
-    The results are an :class:`~autogas.metrics.evaluation.Evaluation`: ``fid`` against the target domain (by Inception;
+    The results are an ``Evaluation``: ``fid`` against the target domain (by Inception;
     ``fid-cifarnet`` by the extractor that ships with the package), for pairs ``ssim`` and ``psnr``, for label maps with
     a segmentation network ``miou`` and ``pixel-accuracy``.
 
@@ -51,7 +51,7 @@ def evaluate_translation(
         data: what to translate.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: fields of :class:`EvaluateTranslationSettings`.
+        **settings: fields of ``EvaluateTranslationSettings``.
 
     Raises:
         InputError: data, statistics, generators or networks that cannot be read or do not fit together.

@@ -72,7 +72,7 @@ def rank(
     jobs: int = 1,
     **settings: Any,
 ) -> Run:
-    """Score and correlate; see :class:`RankSettings` for the settings.
+    """Score and correlate; see ``RankSettings`` for the settings.
 
     Each architecture is built and run once for all proxies, its scores are recorded as it finishes, and one that fails
     is recorded with the reason and ranks last. The run folder holds ``results.json``, ``scores.parquet`` and
@@ -84,7 +84,7 @@ def rank(
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes.
-        **settings: fields of :class:`RankSettings`.
+        **settings: fields of ``RankSettings``.
     """
     name = benchmark if isinstance(benchmark, str) else benchmark.name
     if proxies is not None:
@@ -130,7 +130,7 @@ def chosen_architectures(bench: Benchmark, s: RankSettings) -> NDArray[np.intp]:
     """Positions in the benchmark that are scored."""
     if s.everything:
         if s.test is not None:
-            raise InputError(f"--test {s.test} and --all: accepted is one of them")
+            raise InputError(f"--test {s.test} and --all: expected one of them")
         return np.arange(len(bench))
     return bench.split(validation=None, test=default_test(bench, s.test), seed=s.seed).test
 

@@ -29,7 +29,7 @@ def reproduce(
     jobs: int = 1,
     **settings: Any,
 ) -> Run:
-    """Regenerate a table; see :class:`ReproduceSettings` for the settings.
+    """Regenerate a table; see ``ReproduceSettings`` for the settings.
 
     ``results.json`` holds ``tables`` (rows of method, proxy, ours and the paper's) and ``claims``; the runs that the
     tables rest on are folders inside.
@@ -40,7 +40,7 @@ def reproduce(
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes.
-        **settings: fields of :class:`ReproduceSettings`.
+        **settings: fields of ``ReproduceSettings``.
     """
     chosen = benchmarks or (default_benchmarks() if resume is None else ())
     given = {"name": name, "benchmarks": list(chosen) or None, **settings}

@@ -95,7 +95,7 @@ def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[s
     """Scores of one architecture by every proxy; the unit of work that the record keeps.
 
     The network is built once, and not at all where no scorer needs it. All scorers share the passes of one
-    :class:`Probe`; expressions alone have a forward pass without a graph, or the feature bank. A scorer that fails
+    ``Probe``; expressions alone have a forward pass without a graph, or the feature bank. A scorer that fails
     leaves the others alone.
     """
     s = Scoring.model_validate_json(scoring_json)

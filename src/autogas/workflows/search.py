@@ -35,7 +35,7 @@ def search(
     jobs: int = 1,
     **settings: Any,
 ) -> Run:
-    """Search a space with a proxy; see :class:`SearchSettings` for the settings.
+    """Search a space with a proxy; see ``SearchSettings`` for the settings.
 
     The run folder holds ``results.json`` (equal for equal settings, whatever the number of jobs; a limit on latency
     makes it depend on the machine), every candidate in order in ``candidates.parquet``, and ``costs.json`` with seconds
@@ -47,7 +47,7 @@ def search(
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes that build and run networks.
-        **settings: fields of :class:`SearchSettings`.
+        **settings: fields of ``SearchSettings``.
 
     Raises:
         InputError: bad settings, no architecture inside the budget, or none that the proxy can score.

@@ -61,13 +61,13 @@ def train(
     Args:
         arch: an architecture or the name of a published one, or the folder of a search whose winner is meant.
         recipe: settings of the training that differ from the published ones: fields of
-            :class:`~autogas.training.gan.GANRecipe`, :class:`~autogas.training.pix2pix.Pix2PixRecipe`,
-            :class:`~autogas.training.cyclegan.CycleGANRecipe`, :class:`~autogas.training.gaugan.GauGANRecipe` or
-            :class:`~autogas.training.autoencoder.AutoencoderRecipe`.
+            ``GANRecipe``, ``Pix2PixRecipe``,
+            ``CycleGANRecipe``, ``GauGANRecipe`` or
+            ``AutoencoderRecipe``.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: ``space``, fields of :class:`TrainSettings`, and those of the space's kind of training, see
-            :mod:`autogas.training.kinds`.
+        **settings: ``space``, fields of ``TrainSettings``, and those of the space's kind of training, see
+            ``autogas.training.kinds``.
 
     Raises:
         InputError: bad settings or images, or a training that diverged or collapsed: its files stay intact.
@@ -108,13 +108,13 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Any) -> st
     """Where the time of a step goes: the operations that take most of it, as a table; nothing is kept.
 
     Args:
-        arch: as for :func:`train`.
+        arch: as for ``train``.
         steps: how many are measured, after as many that are not.
         rows: operations to show.
-        **settings: as for :func:`train`; on a GPU steps are profiled without a graph, which has no operations.
+        **settings: as for ``train``; on a GPU steps are profiled without a graph, which has no operations.
 
     Raises:
-        InputError: as :func:`train`.
+        InputError: as ``train``.
     """
     training = read(from_anywhere({"arch": arch, "recipe": {}, **settings}))
     training.space.parse(arch)
@@ -146,7 +146,7 @@ def winner(path: Path) -> dict[str, Any]:
     run = Run.open(path)
     found = run.results.get("winner", {})
     if "arch" not in found:
-        raise InputError(f"{str(path)!r} is a run of {run.workflow}: accepted is a search, which has a winner")
+        raise InputError(f"{str(path)!r} is a run of {run.workflow}: expected a search, which has a winner")
     settings = run.settings
     return {"arch": found["arch"], "space": settings["space"], "space_settings": settings.get("space_settings", {})}
 

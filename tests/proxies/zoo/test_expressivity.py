@@ -26,7 +26,7 @@ def pointwise(w, x):
 
 
 def zen_by_hand(seed, shape, running=None):
-    """Algorithm 1 in float64 for :func:`net`, on the same draws: weights in order, the input, its change."""
+    """Algorithm 1 in float64 for ``net``, on the same draws: weights in order, the input, its change."""
     generator = torch_generator("scorer", seed)
 
     def draw(*size):

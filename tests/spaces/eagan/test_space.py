@@ -312,7 +312,7 @@ def test_names_of_one_space_are_unknown_to_the_other():
 def test_bad_setting_names_itself(name, culprit, value):
     with pytest.raises(InputError) as error:
         get_space(name, **{culprit: value})
-    assert str(error.value).startswith(f"{name}: {culprit}={value!r}: accepted are ")
+    assert str(error.value).startswith(f"{name}: {culprit}={value!r}: expected ")
     assert len(str(error.value).splitlines()) == 1
 
 

@@ -121,7 +121,7 @@ def test_width_outside_the_set_is_named():
         get_space(RESNET, choices="channels-48").parse("48_48_48_48_48_48_64_48")
     assert str(error.value) == (
         "architecture '48_48_48_48_48_48_64_48' is outside space resnet-translation with choices=channels-48: "
-        "width 7 is 64, accepted are 48, 32, 24, 16"
+        "width 7 is 64, expected 48, 32, 24, 16"
     )
 
 
@@ -295,7 +295,7 @@ def test_bad_setting_is_one_line(name, settings, accepted):
     with pytest.raises(InputError) as error:
         get_space(name, **settings)
     key = next(key for key in settings if key != "layout" or len(settings) == 1)
-    assert str(error.value).startswith(f"{name}: {key}={settings[key]!r}: accepted are {accepted}")
+    assert str(error.value).startswith(f"{name}: {key}={settings[key]!r}: expected {accepted}")
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -417,5 +417,5 @@ def test_a_divisor_divides_every_width_and_no_genotype(name):
 
 @pytest.mark.parametrize("divisor", [0, 3, 16, True, "4"])
 def test_other_divisors_are_refused(divisor):
-    with pytest.raises(InputError, match=r"divisor=.*accepted are 1, 2, 4, 8"):
+    with pytest.raises(InputError, match=r"divisor=.*expected 1, 2, 4, 8"):
         get_space(RESNET, divisor=divisor)

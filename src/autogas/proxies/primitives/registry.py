@@ -81,10 +81,10 @@ def primitive(stage: Stage, *, formula: str, edge: str, replace: bool = False, *
 
     Args:
         stage: where it stands.
-        formula: see :class:`Primitive`.
-        edge: see :class:`Primitive`.
+        formula: see ``Primitive``.
+        edge: see ``Primitive``.
         replace: take the place of a primitive of that word without a warning.
-        **facts: the other fields of :class:`Primitive`.
+        **facts: the other fields of ``Primitive``.
 
     Raises:
         ValueError: the word is one of the package's own, or stands for a primitive of another stage.
@@ -105,7 +105,7 @@ def primitive(stage: Stage, *, formula: str, edge: str, replace: bool = False, *
 
 
 def add_primitive(made: Primitive, *, replace: bool = False) -> None:
-    """Make a primitive known under its name; see :func:`primitive`."""
+    """Make a primitive known under its name; see ``primitive``."""
     for kind in made.stage.takes:
         known = words_after(kind).get(made.name)
         if known is None:

@@ -1,7 +1,7 @@
 """Gradient scorers: what the first backward pass of the objective says.
 
 All of them score the weights of convolutions and linear layers (not biases and normalisation), as Abdelfattah et al.,
-Zero-cost proxies for lightweight NAS (ICLR 2021) do. Here w is a weight, L the objective (:class:`Probe`), g = dL/dw.
+Zero-cost proxies for lightweight NAS (ICLR 2021) do. Here w is a weight, L the objective (``Probe``), g = dL/dw.
 The objective of the originals is the cross-entropy of labels, which generators do not have.
 """
 

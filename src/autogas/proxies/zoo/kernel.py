@@ -25,7 +25,7 @@ def nwot(probe: Probe) -> float:
     """
     n = len(probe.inputs[0])
     if n < 2:
-        raise InputError("1 sample has none to differ from: accepted are batches of at least 2 samples")
+        raise InputError("1 sample has none to differ from: expected batches of at least 2 samples")
     kernel = torch.zeros(n, n, dtype=torch.float64, device=probe.inputs[0].device)
     for feature in probe.recorded.activations:
         sides = (feature.detach().flatten(1) > 0).float().mul_(2).sub_(1)

@@ -41,7 +41,7 @@ def macs(probe: Probe) -> float:
     """Multiply-accumulates for one sample.
 
     Of convolutions, matrix products, attention and recurrent layers, in whatever mode; of an architecture as
-    :class:`Cost` says. The claim that bigger is better is the one to beat.
+    ``Cost`` says. The claim that bigger is better is the one to beat.
     """
     return probe.on_few(2, lambda inputs: count_macs(functools.partial(probe.run, inputs)) / len(inputs[0]))
 
@@ -68,7 +68,7 @@ def num_skips(_probe: Probe) -> float:
 def num_activations(probe: Probe) -> float:
     """Number of rectifier inputs for one sample.
 
-    The bound of what :func:`nwot` and :func:`swap` can count. Bigger is better.
+    The bound of what ``nwot`` and ``swap`` can count. Bigger is better.
     """
     if not probe.recorded.rectified:
         raise InputError("the network has no rectifier of a known kind (the ReLU family, SiLU, GELU, …) to count")

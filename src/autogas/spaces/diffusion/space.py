@@ -72,7 +72,7 @@ class DiffusionUNet(ChoiceSpace):
         return images, ((order + 0.5) / batch_size)[:, None]
 
     def images(self, network: nn.Module, count: int, generator: torch.Generator) -> Tensor:
-        """Samples by DDIM in 20 steps, see :meth:`Space.images`."""
+        """Samples by DDIM in 20 steps, see ``Space.images``."""
         noise = torch.randn((count, 3, self.image_size, self.image_size), generator=generator)
         device = next(network.parameters()).device
         return (ddim(network, noise.to(device), steps=SAMPLING_STEPS) + 1) / 2

@@ -79,7 +79,7 @@ def parse(text: str) -> EAGANArch:
     """Read three rows of seven genes; raises ``InputError`` for any other form. White space between tokens is free."""
     match = _PATTERN.fullmatch(text)
     if match is None:
-        raise InputError(f"architecture {text!r}: accepted are three rows of seven genes as [[1,1,1,0,2,3,1],[…],[…]]")
+        raise InputError(f"architecture {text!r}: expected three rows of seven genes as [[1,1,1,0,2,3,1],[…],[…]]")
     return join([tuple(map(int, match.groups()))])
 
 
@@ -90,7 +90,7 @@ def join(parts: Iterable[Genes]) -> EAGANArch:
 
 
 def split(arch: EAGANArch, cell: Sequence[Block]) -> list[Genes]:
-    """The parts of all cells that belong to the blocks of a cell; the inverse of :func:`join`."""
+    """The parts of all cells that belong to the blocks of a cell; the inverse of ``join``."""
     parts = []
     for genes in arch.cells:
         rest = iter(genes)

@@ -33,7 +33,7 @@ SKIP_MODES = ("nearest", "bilinear", "nearest")
 
 
 def convolution(layer: type[nn.Conv2d], name: str, width: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution with bias and same padding, of a name in :data:`CONVOLUTIONS`."""
+    """A convolution with bias and same padding, of a name in ``CONVOLUTIONS``."""
     kernel, dilation = CONVOLUTIONS[name]
     return layer(width, width, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation)
 

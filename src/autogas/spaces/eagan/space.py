@@ -37,9 +37,9 @@ class EAGANSpace(Space[EAGANArch]):
 
     def __init__(self, dataset: str, width: int) -> None:
         if not isinstance(dataset, str) or dataset not in BOTTOM_WIDTHS:
-            raise InputError(f"{self.name}: dataset={dataset!r}: accepted are {' and '.join(BOTTOM_WIDTHS)}")
+            raise InputError(f"{self.name}: dataset={dataset!r}: expected {' and '.join(BOTTOM_WIDTHS)}")
         if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-            raise InputError(f"{self.name}: width={width!r}: accepted are whole numbers of 1 or more")
+            raise InputError(f"{self.name}: width={width!r}: expected whole numbers of 1 or more")
         self.dataset = dataset
         self.width = width
         self.bottom_width = BOTTOM_WIDTHS[dataset]
@@ -52,7 +52,7 @@ class EAGANSpace(Space[EAGANArch]):
 
     @property
     def published(self) -> Mapping[str, EAGANArch]:
-        """The architectures that :meth:`parse` also knows by name."""
+        """The architectures that ``parse`` also knows by name."""
         return genotype.PUBLISHED[self.name]
 
     @property
@@ -104,7 +104,7 @@ class EAGANSpace(Space[EAGANArch]):
         return math.prod(map(len, self._blocks))
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
-        """As published; see :func:`autogas.spaces.eagan.network.initialise`."""
+        """As published; see ``autogas.spaces.eagan.network.initialise``."""
         network.initialise(model, generator)
 
 

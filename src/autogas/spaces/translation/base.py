@@ -32,15 +32,15 @@ DIVISORS = (1, 2, 4, 8)
 class TranslationSpace(Space[TranslationArch]):
     """Eight widths, each among the choices that a published configuration set gives for its place.
 
-    :meth:`parse` also accepts the :attr:`published` architectures, by name or by widths, when they lie outside the set:
-    they can be built, costed and scored beside it. They are guests, not members: :meth:`sample` and :meth:`enumerate`
-    never give them, and children of :meth:`mutate` and :meth:`crossover` are always members.
+    ``parse`` also accepts the ``published`` architectures, by name or by widths, when they lie outside the set:
+    they can be built, costed and scored beside it. They are guests, not members: ``sample`` and ``enumerate``
+    never give them, and children of ``mutate`` and ``crossover`` are always members.
 
     Args:
         choices: name of the configuration set.
         block: "mobile" makes the convolutions that GAN Compression names separable, "dense" keeps all plain.
         image_size: height of the images.
-        draw: how :meth:`sample` favours small widths, for tight budgets. "uniform" does not; from the largest choice to
+        draw: how ``sample`` favours small widths, for tight budgets. "uniform" does not; from the largest choice to
             the smallest, the weight of "arithmetic" rises linearly from 1 to ``ratio``, that of "geometric" is
             multiplied by ``ratio`` at each step. GAN Compression draws CycleGAN arithmetic with 2, GauGAN geometric
             with 3.
@@ -61,9 +61,9 @@ class TranslationSpace(Space[TranslationArch]):
         self._check_one_of("block", block, BLOCKS)
         self._check_one_of("draw", draw, DRAWS)
         if divisor not in DIVISORS or isinstance(divisor, bool):
-            raise InputError(f"{self.name}: divisor={divisor!r}: accepted are {', '.join(map(str, DIVISORS))}")
+            raise InputError(f"{self.name}: divisor={divisor!r}: expected {', '.join(map(str, DIVISORS))}")
         if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 1 <= ratio < math.inf:
-            raise InputError(f"{self.name}: ratio={ratio!r}: accepted are numbers of 1 or more")
+            raise InputError(f"{self.name}: ratio={ratio!r}: expected numbers of 1 or more")
         self.choices = choices
         self.block = block
         self.image_size = image_size
@@ -73,11 +73,11 @@ class TranslationSpace(Space[TranslationArch]):
 
     def _check_one_of(self, name: str, value: object, accepted: Collection[str]) -> None:
         if value not in tuple(accepted):
-            raise InputError(f"{self.name}: {name}={value!r}: accepted are {', '.join(accepted)}")
+            raise InputError(f"{self.name}: {name}={value!r}: expected {', '.join(accepted)}")
 
     def _check_multiple(self, name: str, value: object, of: int, least: int) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < least or value % of:
-            raise InputError(f"{self.name}: {name}={value!r}: accepted are multiples of {of} from {least}")
+            raise InputError(f"{self.name}: {name}={value!r}: expected multiples of {of} from {least}")
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -97,7 +97,7 @@ class TranslationSpace(Space[TranslationArch]):
         return self.choice_sets[self.choices]
 
     def narrowed(self, arch: TranslationArch) -> TranslationArch:
-        """The widths that are built: those of ``arch`` over :attr:`divisor`."""
+        """The widths that are built: those of ``arch`` over ``divisor``."""
         return TranslationArch(tuple(width // self.divisor for width in arch.widths))
 
     def contains(self, arch: TranslationArch) -> bool:
@@ -118,16 +118,14 @@ class TranslationSpace(Space[TranslationArch]):
         widths = self._eight(read_widths(text) or ())
         if len(widths) != NUM_WIDTHS:
             names = ", ".join(self.published)
-            raise InputError(
-                f"architecture {text!r}: accepted are eight widths as {next(self.enumerate())} and {names}"
-            )
+            raise InputError(f"architecture {text!r}: expected eight widths as {next(self.enumerate())} and {names}")
         arch = TranslationArch(widths)
         if not self.contains(arch) and arch not in self.published.values():
             place = next(i for i, width in enumerate(widths) if width not in self.widths[i])
             accepted = ", ".join(map(str, self.widths[place]))
             raise InputError(
                 f"architecture {text!r} is outside space {self.name} with choices={self.choices}:"
-                f" width {place + 1} is {widths[place]}, accepted are {accepted}"
+                f" width {place + 1} is {widths[place]}, expected {accepted}"
             )
         return arch
 
@@ -192,7 +190,7 @@ class TranslationSpace(Space[TranslationArch]):
 
     @abstractmethod
     def cost(self, arch: TranslationArch) -> Cost:
-        """Parameters and MACs for one sample by GAN Compression's rule, see :mod:`autogas.spaces.translation.cost`.
+        """Parameters and MACs for one sample by GAN Compression's rule, see ``autogas.spaces.translation.cost``.
 
         MACs do not compare with those of other spaces: transposed convolutions count four times their work.
         """

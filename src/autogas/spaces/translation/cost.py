@@ -3,7 +3,7 @@
 MACs are what its tool (torchprofile) counts: a convolution has output pixels x output channels x weights of one output
 channel, *also a transposed one*, whose true work is a quarter of that at stride 2; every output element of an instance
 normalisation is one more; bias, batch normalisation and activations are none. So ``32_32_48_32_48_48_16_16`` has the
-4,993,843,200 of its tutorial; :func:`autogas.spaces.cost.count_cost` says less of the same network.
+4,993,843,200 of its tutorial; ``autogas.spaces.cost.count_cost`` says less of the same network.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from autogas.spaces.translation.spade import BLOCKS, learns_shortcut, upsampled_
 
 
 def resnet_cost(arch: TranslationArch, *, block: str, pixels: int) -> Cost:
-    """Parameters and MACs of a :class:`~autogas.spaces.translation.resnet.ResNetGenerator` for one image."""
+    """Parameters and MACs of a ``ResNetGenerator`` for one image."""
     return _sum(_resnet_layers(arch, block, pixels))
 
 
 def spade_cost(arch: TranslationArch, *, labels: int, upsamplings: int, block: str, pixels: int) -> Cost:
-    """Parameters and MACs of a :class:`~autogas.spaces.translation.spade.SPADEGenerator` for one label map."""
+    """Parameters and MACs of a ``SPADEGenerator`` for one label map."""
     return _sum(_spade_layers(arch, labels, upsamplings, block, pixels))
 
 

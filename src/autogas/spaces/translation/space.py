@@ -25,9 +25,9 @@ class ResNetTranslation(TranslationSpace):
         choices: "channels-48", "channels-32", "channels-64-cyclegan" or "channels-64-pix2pix".
         block: "mobile" makes the convolutions of the residual blocks separable; "dense" does not.
         image_size: height and width of the images, a multiple of 4 (published: 256).
-        draw: see :class:`TranslationSpace`.
-        ratio: see :class:`TranslationSpace`.
-        divisor: see :class:`TranslationSpace`.
+        draw: see ``TranslationSpace``.
+        ratio: see ``TranslationSpace``.
+        divisor: see ``TranslationSpace``.
 
     Examples:
         >>> space = ResNetTranslation(choices="channels-32")
@@ -68,11 +68,11 @@ class ResNetTranslation(TranslationSpace):
         return resnet.ResNetGenerator(self.narrowed(arch), block=self.block)
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
-        """As published; see :func:`autogas.spaces.translation.resnet.initialise`."""
+        """As published; see ``autogas.spaces.translation.resnet.initialise``."""
         resnet.initialise(model, generator)
 
     def cost(self, arch: TranslationArch) -> Cost:
-        """By the rule of :mod:`autogas.spaces.translation.cost`."""
+        """By the rule of ``autogas.spaces.translation.cost``."""
         return resnet_cost(self.narrowed(arch), block=self.block, pixels=self.image_size**2)
 
 
@@ -109,9 +109,9 @@ class SPADETranslation(TranslationSpace):
         block: "mobile" makes the convolutions to gamma and beta separable; "dense" does not.
         image_size: height of the images (published: 256), 64 or more: a multiple of 64 ("cityscapes") or 32 ("coco").
         num_labels: number of classes, 2 or more; by default that of the layout.
-        draw: see :class:`TranslationSpace`.
-        ratio: see :class:`TranslationSpace`.
-        divisor: see :class:`TranslationSpace`.
+        draw: see ``TranslationSpace``.
+        ratio: see ``TranslationSpace``.
+        divisor: see ``TranslationSpace``.
 
     Examples:
         >>> space = SPADETranslation()
@@ -146,7 +146,7 @@ class SPADETranslation(TranslationSpace):
         if num_labels is None:
             num_labels = LAYOUTS[layout].num_labels
         if not isinstance(num_labels, int) or isinstance(num_labels, bool) or num_labels < 2:
-            raise InputError(f"{self.name}: num_labels={num_labels!r}: accepted are whole numbers of 2 or more")
+            raise InputError(f"{self.name}: num_labels={num_labels!r}: expected whole numbers of 2 or more")
         self.num_labels = num_labels
 
     @property
@@ -156,7 +156,7 @@ class SPADETranslation(TranslationSpace):
 
     @property
     def label_maps(self) -> tuple[int, int | None]:
-        """See :class:`TranslationSpace`; in COCO the label of pixels without one counts as the last class."""
+        """See ``TranslationSpace``; in COCO the label of pixels without one counts as the last class."""
         return self.num_labels, COCO_UNKNOWN if self.layout == "coco" else None
 
     @property
@@ -165,7 +165,7 @@ class SPADETranslation(TranslationSpace):
         return ((self.num_labels + 1, self.image_size, self.image_size * LAYOUTS[self.layout].aspect),)
 
     def inputs(self, *, batch_size: int = 16, seed: int = 0) -> tuple[torch.Tensor, ...]:
-        """Label maps of random square regions; see :func:`autogas.spaces.translation.spade.random_label_maps`."""
+        """Label maps of random square regions; see ``autogas.spaces.translation.spade.random_label_maps``."""
         (_, height, width), generator = self.input_shapes[0], torch_generator("inputs", seed)
         return (
             spade.random_label_maps(
@@ -183,11 +183,11 @@ class SPADETranslation(TranslationSpace):
         )
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
-        """As published; see :func:`autogas.spaces.translation.spade.initialise`."""
+        """As published; see ``autogas.spaces.translation.spade.initialise``."""
         spade.initialise(model, generator)
 
     def cost(self, arch: TranslationArch) -> Cost:
-        """By the rule of :mod:`autogas.spaces.translation.cost`."""
+        """By the rule of ``autogas.spaces.translation.cost``."""
         channels, height, width = self.input_shapes[0]
         return spade_cost(
             self.narrowed(arch),

@@ -92,11 +92,11 @@ class SPADEGenerator(nn.Module):
     """Label maps ``[N, labels, H, W]`` to images ``[N, 3, H, W]`` in (-1, 1); H and W multiples of 2^upsamplings.
 
     Args:
-        arch: 16 c0 is the width of the trunk; c1 to c7, times :data:`BLOCKS`, are the inner widths of the blocks, and
+        arch: 16 c0 is the width of the trunk; c1 to c7, times ``BLOCKS``, are the inner widths of the blocks, and
             of the last four also their output. SPADE in block i has 2 ci hidden channels.
         labels: channels of the label map, instance edges included.
         upsamplings: 5, or 6 with one more before ``G_middle_1``.
-        block: "mobile" or "dense"; see :class:`SPADE`.
+        block: "mobile" or "dense"; see ``SPADE``.
     """
 
     def __init__(self, arch: TranslationArch, *, labels: int, upsamplings: int, block: str) -> None:
@@ -135,7 +135,7 @@ def random_label_maps(
 ) -> torch.Tensor:
     """Label maps ``[count, num_labels + 1, height, width]`` of square regions, eight to the height.
 
-    Labels are uniform in each region, edges those of :func:`encode_labels`. Height and width are multiples of
+    Labels are uniform in each region, edges those of ``encode_labels``. Height and width are multiples of
     height / 8.
     """
     side = height // 8

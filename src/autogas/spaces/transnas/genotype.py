@@ -57,7 +57,7 @@ def parse(text: str) -> TransNASArch:
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise InputError(
-            f"architecture {text!r}: accepted are 64-XXXX-basic (digits 1 to 4) and 64-41414-a_bc_def (digits 0 to 3)"
+            f"architecture {text!r}: expected 64-XXXX-basic (digits 1 to 4) and 64-41414-a_bc_def (digits 0 to 3)"
         )
     modules, basic, *cell = match.groups()
     return TransNASArch(tuple(map(int, modules)), None if basic else tuple(map(int, "".join(cell))))

@@ -40,15 +40,15 @@ class TransNASSpace(Space[TransNASArch]):
             "image_size": image_size,
         }.items():
             if not isinstance(value, int) or isinstance(value, bool):
-                raise InputError(f"{self.name}: {name}={value!r}: accepted are whole numbers")
+                raise InputError(f"{self.name}: {name}={value!r}: expected whole numbers")
         if base_width < 4 or base_width % 2:
-            raise InputError(f"{self.name}: base_width={base_width}: accepted are even numbers of 4 or more")
+            raise InputError(f"{self.name}: base_width={base_width}: expected even numbers of 4 or more")
         if decoder_divisor < 1:
-            raise InputError(f"{self.name}: decoder_divisor={decoder_divisor}: accepted are numbers of 1 or more")
+            raise InputError(f"{self.name}: decoder_divisor={decoder_divisor}: expected numbers of 1 or more")
         if stem_stride not in (1, 2, 4):
-            raise InputError(f"{self.name}: stem_stride={stem_stride}: accepted are 1, 2 and 4")
+            raise InputError(f"{self.name}: stem_stride={stem_stride}: expected 1, 2 and 4")
         if image_size < 1 or image_size % (16 * stem_stride):
-            raise InputError(f"{self.name}: image_size={image_size}: accepted are multiples of {16 * stem_stride}")
+            raise InputError(f"{self.name}: image_size={image_size}: expected multiples of {16 * stem_stride}")
         self.base_width = base_width
         self.decoder_divisor = decoder_divisor
         self.stem_stride = stem_stride
@@ -103,7 +103,7 @@ class TransNASSpace(Space[TransNASArch]):
         )
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
-        """As published; see :func:`autogas.spaces.transnas.network.initialise`."""
+        """As published; see ``autogas.spaces.transnas.network.initialise``."""
         network.initialise(model, generator)
 
     def traits(self, arch: TransNASArch) -> Mapping[str, float]:

@@ -32,7 +32,7 @@ def register_training(family: str, training: type[Training[Any, Any]], *, replac
     """Say how networks of a family of spaces are trained.
 
     Args:
-        family: :attr:`Space.family <autogas.spaces.base.Space.family>` of the spaces.
+        family: ``Space.family`` of the spaces.
         training: the class of it.
         replace: take the place of one for that family without a warning.
 

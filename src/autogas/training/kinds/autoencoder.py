@@ -41,7 +41,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
 
     @classmethod
     def settings_class(cls, given: Mapping[str, Any]) -> type[AutoencoderSettings]:  # noqa: ARG003
-        """See :class:`Training`."""
+        """See ``Training``."""
         return AutoencoderSettings
 
     @property
@@ -64,7 +64,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
         _ = self.images
 
     def task(self, arch: Any) -> AutoencoderTask:
-        """See :meth:`Training.task`."""
+        """See ``Training.task``."""
         s = self.settings
         return AutoencoderTask(self.space.build(arch, seed=s.seed), self.images[0], s.recipe, seed=s.seed)
 
@@ -87,7 +87,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
         return result
 
     def evaluate(self, path: Path) -> Evaluation:
-        """See :meth:`Training.evaluate`."""
+        """See ``Training.evaluate``."""
         return self._evaluation(load_network(path, device=self.settings.device).network)
 
     def _evaluation(self, model: nn.Module) -> Evaluation:

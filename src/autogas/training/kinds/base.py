@@ -130,7 +130,7 @@ class Training(ABC, Generic[S, T]):
 
     folder: Path | None = None
     equal_until: ClassVar[int] = 0
-    """See :func:`autogas.training.loop.train`."""
+    """See ``autogas.training.loop.train``."""
     short: ClassVar[Mapping[str, Any]] = {}
     """Defaults that differ where many are trained for a benchmark."""
 
@@ -151,7 +151,7 @@ class Training(ABC, Generic[S, T]):
 
     @classmethod
     def all_settings(cls) -> list[type[S]]:
-        """Every class that :meth:`settings_class` may name."""
+        """Every class that ``settings_class`` may name."""
         return [cls.settings_class({})]
 
     @classmethod
@@ -220,7 +220,7 @@ class Training(ABC, Generic[S, T]):
         """Raise ``InputError`` for batches that devices cannot share evenly."""
         for batch in self.batches:
             if batch % devices:
-                raise InputError(f"a batch of {batch} on {devices} devices: accepted are multiples of {devices}")
+                raise InputError(f"a batch of {batch} on {devices} devices: expected multiples of {devices}")
 
     def row(self, text: str, seed: int) -> dict[str, Any]:
         """Train an architecture for a benchmark and measure it; nothing is kept on disk.

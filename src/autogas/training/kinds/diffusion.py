@@ -40,7 +40,7 @@ class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
 
     @classmethod
     def settings_class(cls, given: Mapping[str, Any]) -> type[DiffusionSettings]:  # noqa: ARG003
-        """See :class:`Training`."""
+        """See ``Training``."""
         return DiffusionSettings
 
     @property
@@ -69,11 +69,11 @@ class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
         return reference_statistics(s.images, self.extractor, size=self.space.image_size)
 
     def prepare(self) -> None:
-        """See :meth:`Training.prepare`."""
+        """See ``Training.prepare``."""
         _ = self.images, self.known
 
     def task(self, arch: Any) -> DiffusionTask:
-        """See :meth:`Training.task`."""
+        """See ``Training.task``."""
         s = self.settings
         return DiffusionTask(self.space.build(arch, seed=s.seed), self.images[0], s.recipe, self.space)
 
@@ -82,11 +82,11 @@ class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
         return sample_grid(task.samples(GRID_SAMPLES, torch_generator("grid", self.settings.seed)))
 
     def measure(self, task: DiffusionTask, *, final: bool = True) -> Evaluation:
-        """See :meth:`Training.measure`."""
+        """See ``Training.measure``."""
         return self._evaluation(task.average, self.settings.samples if final else self.settings.checkpoint_samples)
 
     def evaluate(self, path: Path) -> Evaluation:
-        """See :meth:`Training.evaluate`."""
+        """See ``Training.evaluate``."""
         return self._evaluation(load_network(path, device=self.settings.device).network, self.settings.samples)
 
     def _evaluation(self, network: nn.Module, samples: int) -> Evaluation:

@@ -101,7 +101,7 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         return reference_statistics(s.images, self.extractor, size=self.space.image_size, samples=s.train_images)
 
     def prepare(self) -> None:
-        """See :meth:`Training.prepare`."""
+        """See ``Training.prepare``."""
         _ = self.known
 
     def picture(self, task: GANTask) -> bytes:
@@ -109,11 +109,11 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         return sample_grid(task.samples(GRID_SAMPLES, torch_generator("grid", self.settings.seed)))
 
     def measure(self, task: GANTask, *, final: bool = True) -> Evaluation:
-        """See :meth:`Training.measure`."""
+        """See ``Training.measure``."""
         return self._evaluation(task.samples, self.settings.samples if final else self.settings.checkpoint_samples)
 
     def evaluate(self, path: Path) -> Evaluation:
-        """See :meth:`Training.evaluate`."""
+        """See ``Training.evaluate``."""
         return self._evaluation(load_generator(path, device=self.settings.device), self.settings.samples)
 
     def _evaluation(self, generate: Generate, samples: int) -> Evaluation:
@@ -130,17 +130,17 @@ class GeneratorTraining(AdversarialTraining[GeneratorSettings]):
 
     @classmethod
     def settings_class(cls, given: Mapping[str, Any]) -> type[GeneratorSettings]:  # noqa: ARG003
-        """See :class:`Training`."""
+        """See ``Training``."""
         return GeneratorSettings
 
     def prepare(self) -> None:
-        """See :meth:`Training.prepare`."""
+        """See ``Training.prepare``."""
         recipe = self.settings.recipe
         EAGANDiscriminator(dataset=self.space.dataset, width=recipe.discriminator_width).parse(recipe.discriminator)
         super().prepare()
 
     def task(self, arch: Any) -> GANTask:
-        """See :meth:`Training.task`."""
+        """See ``Training.task``."""
         return gan_task(self.space, arch, self.images, self.settings.recipe, seed=self.settings.seed)
 
 
@@ -151,7 +151,7 @@ class DiscriminatorTraining(AdversarialTraining[DiscriminatorSettings]):
 
     @classmethod
     def settings_class(cls, given: Mapping[str, Any]) -> type[DiscriminatorSettings]:  # noqa: ARG003
-        """See :class:`Training`."""
+        """See ``Training``."""
         return DiscriminatorSettings
 
     def kept(self, arch: Any) -> tuple[Space[Any], Any]:  # noqa: ARG002 - the generator is the same for all
@@ -160,12 +160,12 @@ class DiscriminatorTraining(AdversarialTraining[DiscriminatorSettings]):
         return generators, generators.parse(self.settings.generator)
 
     def prepare(self) -> None:
-        """See :meth:`Training.prepare`."""
+        """See ``Training.prepare``."""
         self.kept(None)
         super().prepare()
 
     def task(self, arch: Any) -> GANTask:
-        """See :meth:`Training.task`."""
+        """See ``Training.task``."""
         s = self.settings
         against = {"discriminator": str(arch), "discriminator_width": self.space.width}
         recipe = GANRecipe.model_validate(s.recipe.model_dump() | against)

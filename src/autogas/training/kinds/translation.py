@@ -75,7 +75,7 @@ class TranslationKind:
 
     Attributes:
         space: of its generators.
-        layout: of its data; see :mod:`autogas.datasets.translation`.
+        layout: of its data; see ``autogas.datasets.translation``.
         settings: what determines its training.
         task: from space, architecture, training data, held-out data and recipe to what the loop trains.
     """
@@ -124,7 +124,7 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         if task not in TASKS:
             raise unknown("task", str(task), TASKS)
         if task not in fitting:
-            raise InputError(f"task {task!r} with space {given['space']!r}: accepted is {TASKS[task].space}")
+            raise InputError(f"task {task!r} with space {given['space']!r}: expected {TASKS[task].space}")
         return {**given, "task": task}
 
     @property
@@ -165,7 +165,7 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         return {"task": self.settings.task, "direction": self.settings.direction}
 
     def prepare(self) -> None:
-        """See :meth:`Training.prepare`; every label map of the data is read."""
+        """See ``Training.prepare``; every label map of the data is read."""
         s = self.settings
         for data in (self.data, self.held_out):
             if isinstance(data.inputs, LabelMaps):
@@ -175,9 +175,7 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         held = len(self.held_out.inputs)
         for name, asked in (("samples", s.samples), ("checkpoint_samples", s.checkpoint_samples)):
             if asked is not None and asked > held:
-                raise InputError(
-                    f"{name}={asked}: accepted are up to {held}, the split {self.held_out.split} of the data"
-                )
+                raise InputError(f"{name}={asked}: expected up to {held}, the split {self.held_out.split} of the data")
         self.task(next(self.space.enumerate()))  # its networks fit together and its weights can be read
         _ = self.known
 
@@ -187,7 +185,7 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         return target_statistics(self.space, self.held_out, self.kind.layout, self.extractor, direction=s.direction)
 
     def task(self, arch: Any) -> TranslationTask:
-        """See :meth:`Training.task`."""
+        """See ``Training.task``."""
         s = self.settings
         teacher = None
         if s.teacher is not None:
@@ -208,12 +206,12 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         return sample_grid(torch.stack(rows, 1).flatten(0, 1), columns=GRID_COLUMNS * len(rows))
 
     def measure(self, task: TranslationTask, *, final: bool = True) -> Evaluation:
-        """See :meth:`Training.measure`."""
+        """See ``Training.measure``."""
         s = self.settings
         return self._evaluation(task.translate, s.samples if final else s.checkpoint_samples)
 
     def evaluate(self, path: Path) -> Evaluation:
-        """See :meth:`Training.evaluate`."""
+        """See ``Training.evaluate``."""
         return self._evaluation(load_translator(path, device=self.settings.device), self.settings.samples)
 
     def _evaluation(self, translate: Translate, samples: int | None) -> Evaluation:

@@ -6,8 +6,8 @@ import pytest
 from autogas.cli import build, discover, rank, search
 from autogas.cli.main import main
 from autogas.cli.parsing import parse_settings
-from autogas.report import reproduce
-from autogas.report.reproduce import setting_rows
+from autogas.report import command as module
+from autogas.report.command import setting_rows
 from autogas.settings import described
 from autogas.training.kinds.autoencoder import AutoencoderSettings
 from autogas.training.kinds.base import joined
@@ -23,7 +23,7 @@ Generators = joined(BuildSettings, GeneratorSettings)
 
 
 def command(workflow, settings):
-    return reproduce.command(workflow, settings.model_dump(mode="json"), described(type(settings)))
+    return module.command(workflow, settings.model_dump(mode="json"), described(type(settings)))
 
 
 def test_defaults_are_not_repeated():
@@ -34,7 +34,7 @@ def test_defaults_are_not_repeated():
 def test_what_differs_is_given_in_the_order_of_the_settings():
     s = DiscoverSettings(benchmark="tiny", controls=False, top_k=2, strategy="random", sampling_ratio=0.5, test=60)
     shuffled = dict(sorted(s.model_dump(mode="json").items()))
-    assert reproduce.command("discover", shuffled, described(DiscoverSettings)) == (
+    assert module.command("discover", shuffled, described(DiscoverSettings)) == (
         "autogas discover --benchmark tiny --strategy random --sampling-ratio 0.5 --top-k 2 --test 60 --no-controls"
     )
 
@@ -124,7 +124,7 @@ def test_settings_are_listed_with_what_they_mean():
 def test_settings_of_another_version_are_kept():
     settings = {"benchmark": "tiny", "zeal": 9}
     fields = described(DiscoverSettings)
-    assert reproduce.command("discover", settings, fields) == "autogas discover --benchmark tiny --zeal 9"
+    assert module.command("discover", settings, fields) == "autogas discover --benchmark tiny --zeal 9"
     assert [(row.name, row.value) for row in setting_rows(settings, fields)] == [
         ("benchmark", "tiny"),
         ("zeal", "9"),

@@ -13,7 +13,7 @@ from autogas.proxies.grammar import Grammar
 from autogas.proxies.statistics import Statistics
 from autogas.spaces import get_space
 from autogas.workflows import judge as module
-from autogas.workflows.judge import KEPT, Enumeration, Judge, histogram
+from autogas.workflows.fitness import KEPT, Enumeration, Fitness, histogram
 
 PREFIXES = (Prefix(), Prefix(binariser="above_mean"))
 ARCHS = ["64-1234-basic", "64-4111-basic", "64-3121-basic", "64-4241-basic", "64-1114-basic", "64-34123-basic"]
@@ -78,7 +78,7 @@ def everything(grammar, networks):
 
 
 def test_fitness_is_scipys_tau_of_the_scores(networks, grammar):
-    judge, evaluator = Judge(networks, QUALITY), Evaluator(networks)
+    judge, evaluator = Fitness(networks, QUALITY), Evaluator(networks)
     rng = np.random.default_rng(0)
     verdicts = {proxy: judge(proxy) for proxy in (grammar.sample(rng) for _ in range(60))}
     judged = {proxy: verdict.fitness for proxy, verdict in verdicts.items() if not verdict.reason}
@@ -89,7 +89,7 @@ def test_fitness_is_scipys_tau_of_the_scores(networks, grammar):
 @pytest.mark.parametrize("fitness", ["kendall_b", "kendall_a"])
 def test_ties_count_as_the_fitness_says(networks, grammar, fitness, monkeypatch):
     monkeypatch.setattr(Evaluator, "scores", lambda self, proxy, scores=Evaluator.scores: np.round(scores(self, proxy)))
-    judge, evaluator = Judge(networks, QUALITY, fitness), Evaluator(networks)
+    judge, evaluator = Fitness(networks, QUALITY, fitness), Evaluator(networks)
     rng = np.random.default_rng(0)
     tied = 0
     for proxy in (grammar.sample(rng) for _ in range(60)):
@@ -117,13 +117,13 @@ def test_ties_count_as_the_fitness_says(networks, grammar, fitness, monkeypatch)
     ],
 )
 def test_a_failure_has_a_reason_and_no_fitness(statistics, text, reason):
-    verdict = Judge(statistics, QUALITY)(parse_proxy(text))
+    verdict = Fitness(statistics, QUALITY)(parse_proxy(text))
     assert verdict.reason.startswith(reason) if reason else verdict.reason == ""
     assert math.isnan(verdict.fitness) == bool(reason)
 
 
 def test_equal_rankings_are_correlated_once(statistics, calls):
-    judge = Judge(statistics, QUALITY)
+    judge = Fitness(statistics, QUALITY)
     correlated = calls(module, "kendall_of_ranks")
     same = [judge(parse_proxy(f"gram > trace{ending}")) for ending in ("", " > mean > pow2", " > mean > sqrt")]
     assert len(correlated) == 1
@@ -136,11 +136,11 @@ def test_equal_rankings_are_correlated_once(statistics, calls):
 def test_too_few_networks_with_scores_are_refused(statistics, one_failed, alive):
     networks = [*statistics[:alive], *[one_failed[4]] * 4]
     with pytest.raises(InputError, match=f"only {alive} validation networks"):
-        Judge(networks, QUALITY[: len(networks)])
+        Fitness(networks, QUALITY[: len(networks)])
 
 
 def test_enumeration_is_brute_force(networks, grammar, everything):
-    found = Judge(networks, QUALITY).enumerate(grammar)
+    found = Fitness(networks, QUALITY).enumerate(grammar)
     distinct = {ranking: tau for _, ranking, tau in everything if ranking is not None and math.isfinite(tau)}
     assert found.expressions == len(everything) == len(grammar)
     assert found.rankings == len(distinct) > 10
@@ -148,13 +148,13 @@ def test_enumeration_is_brute_force(networks, grammar, everything):
 
 
 def test_enumeration_counts_every_failed_expression(networks, grammar, everything):
-    found = Judge(networks, QUALITY).enumerate(grammar)
+    found = Fitness(networks, QUALITY).enumerate(grammar)
     failed = sum(not math.isfinite(tau) for _, _, tau in everything)
     assert found.failed == failed > 0
 
 
 def test_the_top_of_an_enumeration_are_its_best_rankings(networks, grammar, everything):
-    found = Judge(networks, QUALITY).enumerate(grammar)
+    found = Fitness(networks, QUALITY).enumerate(grammar)
     best = {}
     for text, ranking, tau in everything:
         if math.isfinite(tau):
@@ -165,7 +165,7 @@ def test_the_top_of_an_enumeration_are_its_best_rankings(networks, grammar, ever
 
 
 def test_only_so_many_of_the_top_are_kept(statistics, grammar, monkeypatch):
-    judge = Judge(statistics, QUALITY)
+    judge = Fitness(statistics, QUALITY)
     everything = judge.enumerate(grammar)
     monkeypatch.setattr(module, "KEPT", 5)
     few = judge.enumerate(grammar)
@@ -174,7 +174,7 @@ def test_only_so_many_of_the_top_are_kept(statistics, grammar, monkeypatch):
 
 
 def test_a_single_verdict_has_its_place_in_the_enumeration(networks, grammar):
-    judge = Judge(networks, QUALITY)
+    judge = Fitness(networks, QUALITY)
     found = judge.enumerate(grammar)
     for tau, text in found.top[:: max(1, len(found.top) // 10)]:
         fitness = judge(parse_proxy(text)).fitness

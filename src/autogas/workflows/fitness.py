@@ -25,7 +25,7 @@ BINS = 100
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judged:
     """Kendall's tau of a candidate on validation architectures (NaN when it failed), and why it failed."""
 
     fitness: float
@@ -60,7 +60,7 @@ class Enumeration:
         return int(np.count_nonzero(self.taus > fitness + 1e-12)) + 1
 
 
-class Judge:
+class Fitness:
     """Judges candidates by their rank correlation with measured quality; remembers equal rankings.
 
     Args:
@@ -73,21 +73,21 @@ class Judge:
         self.evaluator = Evaluator(statistics)
         self.goodness = goodness
         self.variant = variant
-        self._known: dict[bytes, Verdict] = {}
+        self._known: dict[bytes, Judged] = {}
         if len(self.evaluator.live_networks) < 3:
             raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
 
-    def __call__(self, proxy: Expression) -> Verdict:
-        """Judge one candidate; a ranking that was judged before is not correlated again."""
+    def __call__(self, proxy: Expression) -> Judged:
+        """Fitness one candidate; a ranking that was judged before is not correlated again."""
         scores = self.evaluator.scores(proxy)
         reason = self.evaluator.why_failed(proxy, scores)
         if reason:
-            return Verdict(float("nan"), reason)
+            return Judged(float("nan"), reason)
         ranks = self._with_failures_last(dense_ranks(scores[None, self.evaluator.live_networks]))
         fingerprint = ranks.tobytes()
         if fingerprint not in self._known:
             tau = float(kendall_of_ranks(self.goodness, ranks, self.variant)[0])
-            self._known[fingerprint] = Verdict(tau, "" if np.isfinite(tau) else "constant on all networks")
+            self._known[fingerprint] = Judged(tau, "" if np.isfinite(tau) else "constant on all networks")
         return self._known[fingerprint]
 
     def _with_failures_last(self, ranks: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -97,7 +97,7 @@ class Judge:
         return every
 
     def enumerate(self, grammar: Grammar) -> Enumeration:
-        """Judge every expression of a grammar."""
+        """Fitness every expression of a grammar."""
         out = Enumeration()
         seen: set[bytes] = set()
         taus: list[Values] = []

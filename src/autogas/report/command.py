@@ -18,7 +18,7 @@ VERBS = {
     "reproduce": "autogas reproduce",
 }
 Fields = Mapping[str, Mapping[str, Any]]
-"""What each setting means, as the run folder has it; see :func:`autogas.settings.described`."""
+"""What each setting means, as the run folder has it; see ``autogas.settings.described``."""
 UNKNOWN: Mapping[str, Any] = {"default": None, "meaning": "", "flag": None, "argument": False, "always": False}
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from autogas.report.words import against_random, against_trivial, best_trivial, headline, interval, signed, unbroken
+from autogas.report.phrases import against_random, against_trivial, best_trivial, headline, interval, signed, unbroken
 
 
 def estimate(value, low=None, high=None):
