@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -40,7 +41,7 @@ def ddim(network: nn.Module, noise: Tensor, *, steps: int) -> Tensor:
     """
     x = noise
     times = torch.linspace(LAST, 0, steps + 1).tolist()
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in itertools.pairwise(times):
         here, there = (float(signal(torch.tensor(time))) for time in (now, then))
         predicted = network(x, torch.full((len(x), 1), now, device=x.device, dtype=x.dtype))
         image = ((x - math.sqrt(1 - here) * predicted) / math.sqrt(here)).clamp(-1, 1)
