@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ValidationError
 
-
-class Settings(BaseModel):
-    """What determines a result. Each field has a default or is needed, a type, bounds, and says what it means."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from autogas.errors import InputError, unknown
 
 
 def on_command_line(
@@ -58,3 +55,88 @@ def split_at_commas(value: object) -> object:
     if not isinstance(value, list):
         return value
     return [part for entry in value for part in (entry.split(",") if isinstance(entry, str) else [entry])]
+
+
+class SettingError(InputError):
+    """A setting with a value that it does not accept.
+
+    Attributes:
+        name: of the setting, dotted inside a recipe.
+        value: what was given.
+        reason: what it accepts.
+    """
+
+    def __init__(self, name: str, value: object, reason: str) -> None:
+        super().__init__(f"{name}={value!r}: {reason}")
+        self.name = name
+        self.value = value
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.value, self.reason)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], given: Mapping[str, Any]) -> M:
+    """Settings of a class by name.
+
+    Raises:
+        InputError: the first thing that is wrong with them, in one line.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise setting_error(error) from None
+
+
+def setting_error(error: ValidationError) -> InputError:
+    """The first problem that validation found, as an error of one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return InputError(f"{where}: needed, and not given")
+    if first["type"] == "extra_forbidden":
+        names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
+        return unknown("setting", where, names)
+    return SettingError(where, first.get("input"), first["msg"])
+
+
+def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:
+    """Names that a part of a model of settings accepts, as far as it is made of models."""
+    models = [BaseModel]
+    for model in models:  # grows while it is read
+        models += model.__subclasses__()
+    found: Any = next((model for model in models if model.__name__ == title), None)
+    for part in parts:
+        field = getattr(found, "model_fields", {}).get(part)
+        found = field and field.annotation
+    return getattr(found, "model_fields", ())
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes(*models: type[BaseModel]) -> Callable[[F], F]:
+    """Let the signature of a function with ``**settings`` show the fields of the classes that they become.
+
+    So ``help`` and notebooks know the names, types and defaults, which are declared in the classes alone.
+    """
+
+    def decorate(function: F) -> F:
+        own = inspect.signature(function)
+        shown = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        names = {p.name for p in shown}
+        for model in models:
+            for name, field in model.model_fields.items():
+                if name not in names:
+                    names.add(name)
+                    required, keyword = field.is_required(), inspect.Parameter.KEYWORD_ONLY
+                    default = inspect.Parameter.empty if required else field.get_default(call_default_factory=True)
+                    annotation = field.annotation or inspect.Parameter.empty
+                    shown.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+        function.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
+        return function
+
+    return decorate

@@ -43,7 +43,7 @@ def test_score_grows_with_certainty():
 
 @pytest.mark.parametrize(("shape", "splits"), [((5, 3), 6), ((5, 3), 0), ((5,), 1), ((0, 3), 1)])
 def test_bad_shapes_and_splits_are_refused(shape, splits):
-    with pytest.raises(InputError, match=rf"^logits of shape .* in {splits} splits: accepted"):
+    with pytest.raises(InputError, match=rf"^logits of shape .* in {splits} splits: expected"):
         inception_score(torch.zeros(shape), splits=splits)
 
 

@@ -6,7 +6,6 @@ import pytest
 import scipy.linalg
 import torch
 from PIL import Image
-from pydantic import ValidationError
 
 import autogas
 from autogas.errors import InputError
@@ -243,7 +242,7 @@ def test_too_few_images_are_refused(folders):
     "settings", [{"samples": 1}, {"splits": 0}, {"batch_size": 0}, {"size": 0}, {"extractor": "x"}]
 )
 def test_settings_out_of_range_are_refused(folders, settings):
-    with pytest.raises(ValidationError, match=next(iter(settings))):
+    with pytest.raises(InputError, match=next(iter(settings))):
         evaluate(*folders, **settings)
 
 

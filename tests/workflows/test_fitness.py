@@ -12,7 +12,7 @@ from autogas.proxies.expression import Prefix, parse_proxy
 from autogas.proxies.grammar import Grammar
 from autogas.proxies.statistics import Statistics
 from autogas.spaces import get_space
-from autogas.workflows import judge as module
+from autogas.workflows import fitness as module
 from autogas.workflows.fitness import KEPT, Enumeration, Fitness, histogram
 
 PREFIXES = (Prefix(), Prefix(binariser="above_mean"))

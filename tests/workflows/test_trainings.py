@@ -111,7 +111,7 @@ def test_a_training_is_that_of_the_space():
 
 def test_a_space_without_a_training_says_which_have_one(fresh_spaces):
     register_space(ChoiceSpace("plain", {"width": [1, 2]}, lambda width: torch.nn.Conv2d(3, width, 1), [(3, 4, 4)]))
-    with pytest.raises(InputError, match=r"'plain': no training is known for it; .* of eagan-discriminator, eagan-gen"):
+    with pytest.raises(InputError, match=r"'plain': no training is known for it; .* of diffusion-unet, eagan-disc"):
         build(space="plain", count=1)
 
 

@@ -8,15 +8,15 @@ import re
 import shlex
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from autogas.cli.parsing import LONGEST
 from autogas.cli.printing import printable
-from autogas.errors import InputError, unknown
+from autogas.errors import InputError
+from autogas.settings import SettingError, setting_error
 
 # Typer carries click under changing names; the base of its usage errors is the same class in all of them.
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -28,9 +28,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        _fail(_first_problem(error))
+        _fail(_named(setting_error(error)))
     except InputError as error:
-        _fail(str(error))
+        _fail(_named(error))
     except BrokenPipeError:  # nobody reads on, which is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
@@ -55,30 +55,13 @@ def _way_on() -> str:
     return f"what was recorded is kept, continue with: autogas {verb} --resume {shlex.quote(str(run.path))}"
 
 
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] == "missing":
-        return f"{where}: needed, and not given"
-    if first["type"] == "extra_forbidden":
-        names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
-        return str(unknown("setting", where, names))
-    option = "--" + where.replace("_", "-")
-    if option in sys.argv:
-        return f"{option} {first.get('input')!r}: {first['msg']}"
-    return f"{where}={first.get('input')!r}: {first['msg']}"
-
-
-def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:
-    """Names that a part of a model of settings accepts, as far as it is made of models."""
-    models = [BaseModel]
-    for model in models:  # grows while it is read
-        models += model.__subclasses__()
-    found: Any = next((model for model in models if model.__name__ == title), None)
-    for part in parts:
-        field = getattr(found, "model_fields", {}).get(part)
-        found = field and field.annotation
-    return getattr(found, "model_fields", ())
+def _named(error: InputError) -> str:
+    """The message, with the option that was given instead of the setting's name."""
+    if isinstance(error, SettingError):
+        option = "--" + error.name.replace("_", "-")
+        if option in sys.argv:
+            return f"{option} {error.value!r}: {error.reason}"
+    return str(error)
 
 
 def _with_value(message: str) -> str:

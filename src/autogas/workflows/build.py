@@ -21,8 +21,9 @@ from autogas.benchmarks import save_benchmark
 from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
+from autogas.settings import takes
 from autogas.spaces import Space, get_space
-from autogas.training.kinds import Training, TrainingSettings, read_training, training_of
+from autogas.training.kinds import Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 
@@ -65,6 +66,7 @@ def which(training: Training[Any, Any]) -> BuildSettings:
     return cast("BuildSettings", training.settings)
 
 
+@takes(BuildSettings, *all_settings())
 def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **given: Any) -> Run:
     """Train every sampled architecture that the run has not trained yet.
 

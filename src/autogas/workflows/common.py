@@ -21,7 +21,7 @@ from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run
-from autogas.settings import described
+from autogas.settings import described, validated
 from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
@@ -59,8 +59,8 @@ class Stopwatch:
 def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
     """The settings as given, or those of the run that is resumed, which no given one may contradict."""
     if resume is None:
-        return model.model_validate(from_anywhere(given))
-    return model.model_validate(resumed_settings(workflow, model, given, resume))
+        return validated(model, from_anywhere(given))
+    return validated(model, resumed_settings(workflow, model, given, resume))
 
 
 def resumed_settings(workflow: str, model: type[BaseModel], given: Mapping[str, Any], resume: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import all_is_none, on_command_line
+from autogas.settings import all_is_none, on_command_line, takes
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
@@ -76,6 +76,7 @@ class DiscoverSettings(BaseModel):
     device: str = Field("cpu", description="where networks run")
 
 
+@takes(DiscoverSettings)
 def discover(
     benchmark: str | Benchmark = DEFAULT_BENCHMARK,
     *,

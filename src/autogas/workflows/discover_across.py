@@ -26,6 +26,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.settings import takes
 from autogas.workflows.across import AcrossFitness, AcrossSettings, Ground
 from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
@@ -38,6 +39,7 @@ from autogas.workflows.common import (
 )
 
 
+@takes(AcrossSettings)
 def discover_across(
     benchmarks: Sequence[str | Benchmark],
     *,

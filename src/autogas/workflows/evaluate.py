@@ -22,6 +22,7 @@ from autogas.metrics.evaluation import (
 )
 from autogas.runs import Run
 from autogas.seeding import torch_generator
+from autogas.settings import takes
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.common import open_run, read_settings
 
@@ -49,6 +50,7 @@ class EvaluateSettings(BaseModel):
     device: str = Field("cpu", description="where networks run")
 
 
+@takes(EvaluateSettings)
 def evaluate(
     images: str | None = None,
     reference: str | None = None,

@@ -11,6 +11,7 @@ from autogas.metrics import get_extractor
 from autogas.metrics.evaluation import reference_statistics
 from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
 from autogas.runs import Run
+from autogas.settings import takes
 from autogas.training.export import load_translator
 from autogas.workflows.common import open_run, read_settings
 
@@ -32,6 +33,7 @@ class EvaluateTranslationSettings(SegmentationSettings):
     device: str = Field("cpu", description="where networks run")
 
 
+@takes(EvaluateTranslationSettings)
 def evaluate_translation(
     images: str | None = None,
     data: str | None = None,

@@ -18,7 +18,7 @@ from autogas.errors import InputError
 from autogas.proxies.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import on_command_line
+from autogas.settings import on_command_line, takes
 from autogas.workflows.beyond import beyond_size
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
@@ -63,6 +63,7 @@ class RankSettings(BaseModel):
     device: str = Field("cpu", description="where networks run")
 
 
+@takes(RankSettings)
 def rank(
     benchmark: str | Benchmark = DEFAULT_BENCHMARK,
     proxies: Sequence[str] | None = None,

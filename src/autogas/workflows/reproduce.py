@@ -11,6 +11,7 @@ import pandas as pd
 from autogas.benchmarks import Benchmark, list_benchmarks, load_benchmark
 from autogas.benchmarks.published import BEYOND_TABLE_2, FIGURE_1, TABLE_2, TABLE_6, PaperRow
 from autogas.runs import Run
+from autogas.settings import takes
 from autogas.workflows.ablation import table5
 from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run, read_settings
 from autogas.workflows.rank import rank
@@ -20,6 +21,7 @@ OFFICIAL = ("transnas-macro", "transnas-micro")
 EMBEDDED = ("mini-autoencoder/macro", "mini-autoencoder/micro")
 
 
+@takes(ReproduceSettings)
 def reproduce(
     name: str | None = None,
     *,

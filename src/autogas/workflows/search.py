@@ -16,6 +16,7 @@ from autogas.evolution import Evolution, RandomSearch, Strategy
 from autogas.evolution.pareto import NSGA2, front
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
+from autogas.settings import takes
 from autogas.spaces import Space, by_name
 from autogas.workflows.candidates import Candidates, SearchSettings, check
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
@@ -26,6 +27,7 @@ REDRAWS = 200
 BEST = 10
 
 
+@takes(SearchSettings)
 def search(
     space: str | Space[Any] | None = None,
     proxy: str | None = None,

@@ -16,9 +16,9 @@ from pydantic import BaseModel, Field
 from autogas.errors import InputError
 from autogas.files import replacing
 from autogas.runs import Run, progress
-from autogas.settings import on_command_line
+from autogas.settings import on_command_line, takes
 from autogas.training.export import GENERATOR_FILE, save_generator
-from autogas.training.kinds import Training, read_training
+from autogas.training.kinds import Training, all_settings, read_training
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import Graphs, Machine, Precision, launch
@@ -44,6 +44,7 @@ class TrainSettings(BaseModel):
     graphs: Graphs = Field("auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on; off")
 
 
+@takes(TrainSettings, *all_settings())
 def train(
     arch: str | None = None,
     *,

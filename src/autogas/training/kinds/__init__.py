@@ -73,7 +73,7 @@ def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training
         beside: class of the settings of that workflow.
 
     Raises:
-        InputError: bad settings, also as pydantic's ``ValidationError``.
+        InputError: bad settings.
     """
     return training_of(str(given["space"])).read(given, beside)
 

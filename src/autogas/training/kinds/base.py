@@ -20,7 +20,7 @@ from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
-from autogas.settings import on_command_line
+from autogas.settings import on_command_line, validated
 from autogas.spaces import Space, get_space
 from autogas.training.loop import CollapseError, Task, train
 from autogas.training.machine import launch
@@ -140,9 +140,9 @@ class Training(ABC, Generic[S, T]):
 
     @classmethod
     def read(cls, given: Mapping[str, Any], beside: type[BaseModel]) -> Training[S, T]:
-        """From settings by name, those of a workflow among them; raises ``InputError`` or ``ValidationError``."""
+        """From settings by name, those of a workflow among them; raises ``InputError``."""
         whole = cls.completed(given)
-        return cls(joined(beside, cls.settings_class(whole)).model_validate(whole))  # type: ignore[arg-type]
+        return cls(validated(joined(beside, cls.settings_class(whole)), whole))  # type: ignore[arg-type]
 
     @classmethod
     @abstractmethod
