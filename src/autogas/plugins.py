@@ -2,7 +2,8 @@
 
 Files and modules are named by ``--plugin`` and imported once, before the first name is looked up. Installed packages
 name what they add as entry points: whole modules in the group ``autogas.plugins``, spaces in ``autogas.spaces``,
-classes of trainings (by family of spaces) in ``autogas.training``, and in ``autogas.primitives`` and
+classes of trainings (by family of spaces) in ``autogas.training``, search strategies in ``autogas.strategies``,
+extractors of features in ``autogas.metrics``, and in ``autogas.primitives`` and
 ``autogas.scorers`` functions that register themselves. What is registered in a script or a notebook is sent along with
 the work to other processes, see ``carried``.
 """
@@ -26,7 +27,10 @@ VARIABLE = "AUTOGAS_PLUGINS"
 PREFIX = "autogas_plugin_"
 """Starts the names of modules that are files of users."""
 MODULES = "autogas.plugins"
-GROUPS = (MODULES, "autogas.spaces", "autogas.primitives", "autogas.scorers", "autogas.training")
+GROUPS = (
+    MODULES,
+    *(f"autogas.{kind}" for kind in ("spaces", "primitives", "scorers", "training", "strategies", "metrics")),
+)
 """Groups of entry points."""
 
 _noted: dict[tuple[str, str], tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = {}
@@ -126,6 +130,14 @@ def _offered(point: EntryPoint) -> None:
         from autogas.training.kinds import register_training
 
         register_training(point.name, found, replace=True)
+    elif point.group == "autogas.strategies":
+        from autogas.evolution import register_strategy
+
+        register_strategy(point.name, found, replace=True)
+    elif point.group == "autogas.metrics":
+        from autogas.metrics.features import register_extractor
+
+        register_extractor(point.name, found, replace=True)
 
 
 def _import(reference: str) -> None:

@@ -100,7 +100,7 @@ def setting_error(error: ValidationError) -> InputError:
     if first["type"] == "extra_forbidden":
         names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
         return unknown("setting", where, names)
-    return SettingError(where, first.get("input"), first["msg"])
+    return SettingError(where, first.get("input"), first["msg"].removeprefix("Value error, "))
 
 
 def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:

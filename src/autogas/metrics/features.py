@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
+from autogas import plugins
 from autogas.errors import InputError, unknown
-
-EXTRACTORS = ("cifarnet", "inception")
 
 
 class FeatureExtractor(Protocol):
@@ -31,8 +32,49 @@ class FeatureExtractor(Protocol):
         """Images ``[N, 3, H, W]``, uint8 or in [0, 1], to features ``[N, dim]`` and logits ``[N, classes]``."""
 
 
+def _cifarnet(device: str) -> FeatureExtractor:
+    from autogas.metrics.cifarnet import CifarNetExtractor
+
+    return CifarNetExtractor(device)
+
+
+def _inception(device: str) -> FeatureExtractor:
+    from autogas.metrics.inception import InceptionExtractor
+
+    return InceptionExtractor(None, device)
+
+
+EXTRACTORS: dict[str, Callable[[str], FeatureExtractor]] = {"cifarnet": _cifarnet, "inception": _inception}
+"""By name: a function of a device."""
+
+
+def register_extractor(name: str, make: Callable[[str], FeatureExtractor], *, replace: bool = False) -> None:
+    """Make a network known whose features are compared; its Fréchet distance is reported as ``fid-<name>``.
+
+    Args:
+        name: for ``--extractor``.
+        make: from a device to the extractor.
+        replace: take the place of an extractor of that name without a warning.
+
+    Warns:
+        UserWarning: there was an extractor of that name, which is replaced.
+    """
+    if name in EXTRACTORS and not replace:
+        warnings.warn(f"extractor {name!r} is replaced", stacklevel=2)
+    EXTRACTORS[name] = make
+    plugins.note(register_extractor, name, make, replace=True)
+
+
+def known_extractor(name: str) -> str:
+    """The name, if it is that of an extractor; raises ``InputError`` for another."""
+    plugins.load()
+    if name not in EXTRACTORS:
+        raise unknown("extractor", name, EXTRACTORS)
+    return name
+
+
 def get_extractor(name: str, *, inception_weights: str | Path | None = None, device: str = "cpu") -> FeatureExtractor:
-    """The extractor ``cifarnet`` (ships with the package) or ``inception`` (that of FID and IS).
+    """An extractor: ``cifarnet`` (ships with the package), ``inception`` (that of FID and IS), or a plug-in's.
 
     Args:
         name: which.
@@ -42,19 +84,16 @@ def get_extractor(name: str, *, inception_weights: str | Path | None = None, dev
     Raises:
         InputError: an unknown name, or weights that cannot be had.
     """
-    if name == "inception":
-        from autogas.metrics.inception import InceptionExtractor
-
-        return InceptionExtractor(None if inception_weights is None else Path(inception_weights), device)
-    if inception_weights is not None:
+    make = EXTRACTORS[known_extractor(name)]
+    if inception_weights is None:
+        return make(device)
+    if name != "inception":
         raise InputError(
             f"--inception-weights {str(inception_weights)!r} with extractor {name!r}: accepted with inception"
         )
-    if name == "cifarnet":
-        from autogas.metrics.cifarnet import CifarNetExtractor
+    from autogas.metrics.inception import InceptionExtractor
 
-        return CifarNetExtractor(device)
-    raise unknown("extractor", name, EXTRACTORS)
+    return InceptionExtractor(Path(inception_weights), device)
 
 
 def metric_name(metric: str, extractor: FeatureExtractor) -> str:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
+from autogas.evolution import known_strategy
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy
 from autogas.settings import all_is_none, on_command_line
@@ -35,7 +36,7 @@ class AcrossSettings(BaseModel):
         json_schema_extra=on_command_line(flag="--benchmark", always=True),
     )
     objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
-    strategy: Literal["evolution", "random", "enumerate", "ascent"] = Field(
+    strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate", "ascent"))] = Field(
         "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
     )
     terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")

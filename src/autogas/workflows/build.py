@@ -23,11 +23,9 @@ from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
 from autogas.spaces import Space, get_space
-from autogas.training.kinds import Training, TrainingSettings, all_settings, read_training, training_of
+from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
-
-DEFAULT_SPACE = "transnas"
 
 
 class BuildSettings(BaseModel):
@@ -57,7 +55,7 @@ def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
 
 def read(given: Mapping[str, Any]) -> Training[Any, Any]:
     """The training that the space asks for, which is ``transnas`` unless said."""
-    whole = {"space": DEFAULT_SPACE, **given}
+    whole = {"space": BUILT, **given}
     return read_training({**training_of(str(whole["space"])).short, **whole}, BuildSettings)
 
 

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from autogas.errors import InputError
+from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.runs import Failure, Run, parallel_map
 from autogas.settings import on_command_line, split_at_commas
@@ -49,7 +50,9 @@ class SearchSettings(BaseModel):
     scored_at: dict[str, Any] | None = Field(
         None, description="settings of the space at which candidates are scored; None: the space's usual small size"
     )
-    strategy: Literal["evolution", "random"] = Field("evolution", description="how candidates are found")
+    strategy: Annotated[str, AfterValidator(known_strategy)] = Field(
+        "evolution", description="how candidates are found: evolution, random, or a plug-in's"
+    )
     objectives: Annotated[list[Objective], BeforeValidator(split_at_commas)] = Field(
         default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
     )

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.correlation import Kendall
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
-from autogas.evolution import Evolution, RandomSearch, Strategy
+from autogas.evolution import known_strategy, make_strategy
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parse_proxy
@@ -57,7 +57,9 @@ class DiscoverSettings(BaseModel):
         description="settings of the space that differ",
         json_schema_extra=on_command_line(flag="--set"),
     )
-    strategy: Literal["evolution", "random", "enumerate"] = Field("evolution", description="how candidates are found")
+    strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate"))] = Field(
+        "evolution", description="how candidates are found: evolution, random, enumerate, or a plug-in's"
+    )
     population: int = Field(20, ge=1, description="candidates an iteration")
     iterations: int = Field(100, ge=1, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
@@ -164,11 +166,8 @@ def search(name: str, grammar: Grammar, judge: Fitness, s: DiscoverSettings, run
     Returns the best candidate, and all in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
     """
     rng = numpy_generator("discover", name, s.seed)
-    strategy: Strategy[Any] = (
-        Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
-        if name == "evolution"
-        else RandomSearch(grammar, population=s.population, rng=rng)
-    )
+    options = {"sampling_ratio": s.sampling_ratio, "top_k": s.top_k}
+    strategy = make_strategy(name, grammar, population=s.population, rng=rng, **options)
     rows = []
     for iteration in progress(range(s.iterations), s.iterations, name):
         batch = strategy.ask()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.benchmark import Split
 from autogas.errors import InputError
-from autogas.evolution import Evolution, RandomSearch, Strategy
+from autogas.evolution import make_strategy
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
@@ -206,11 +206,9 @@ def search(
 ) -> tuple[Sum, pd.DataFrame]:
     """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
     rng = numpy_generator("discover-across", s.strategy, s.seed)
-    strategy: Strategy[Sum] = (
-        Evolution(grammar, population=s.population, sampling_ratio=s.sampling_ratio, top_k=s.top_k, rng=rng)
-        if s.strategy == "evolution"
-        else RandomSearch(grammar, population=s.population, rng=rng)
-    )
+    options = {"sampling_ratio": s.sampling_ratio, "top_k": s.top_k}
+    name = "random" if s.strategy == "enumerate" else s.strategy
+    strategy = make_strategy(name, grammar, population=s.population, rng=rng, **options)
     rows: list[dict[str, Any]] = []
     bars: list[float] = []
     rounds = 0 if s.strategy == "enumerate" else s.iterations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from autogas.datasets import load_images, stream_images
@@ -20,6 +20,7 @@ from autogas.metrics.evaluation import (
     generated,
     reference_statistics,
 )
+from autogas.metrics.features import known_extractor
 from autogas.runs import Run
 from autogas.seeding import torch_generator
 from autogas.settings import takes
@@ -39,7 +40,9 @@ class EvaluateSettings(BaseModel):
     reference: str = Field(
         description="a folder, a Parquet file, cifar10 or stl10 (train split), or statistics as .npz"
     )
-    extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
+    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
+        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+    )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many images; None: all, or 50,000 generated")
     reference_samples: int | None = Field(None, ge=2, description="the first so many reference images; None: all")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from autogas.datasets.translation import find_layout, load_data
 from autogas.metrics import get_extractor
 from autogas.metrics.evaluation import reference_statistics
+from autogas.metrics.features import known_extractor
 from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
 from autogas.runs import Run
 from autogas.settings import takes
@@ -26,7 +27,9 @@ class EvaluateTranslationSettings(SegmentationSettings):
         None, description="of paired and unpaired data; None: the one that the generator was trained for, or AtoB"
     )
     reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
-    extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
+    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
+        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+    )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")
     batch_size: int = Field(16, ge=1, description="images at a time")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from autogas.benchmarks import correlate
 from autogas.errors import InputError
-from autogas.evolution import Evolution, RandomSearch, Strategy
+from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -123,7 +123,7 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
 
 
 def strategy_of(candidates: Candidates, s: SearchSettings) -> Strategy[Any]:
-    """The paper's Algorithm 1, random search, or NSGA-II where there is more than one objective."""
+    """That of the settings; evolution is NSGA-II where there is more than one objective."""
     rng = numpy_generator("search", s.strategy, s.seed)
     common: dict[str, Any] = {
         "population": s.candidates,
@@ -131,11 +131,9 @@ def strategy_of(candidates: Candidates, s: SearchSettings) -> Strategy[Any]:
         "admits": candidates.admits,
         "redraws": REDRAWS,
     }
-    if s.strategy == "random":
-        return RandomSearch(candidates.within, **common)
-    if len(s.objectives) > 1:
+    if len(s.objectives) > 1 and s.strategy == "evolution":
         return NSGA2(candidates.within, costs=functools.partial(costs, candidates), **common)
-    return Evolution(candidates.within, sampling_ratio=s.sampling_ratio, top_k=s.top_k, **common)
+    return make_strategy(s.strategy, candidates.within, sampling_ratio=s.sampling_ratio, top_k=s.top_k, **common)
 
 
 def costs(candidates: Candidates, arch: Any) -> list[int]:

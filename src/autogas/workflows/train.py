@@ -18,15 +18,13 @@ from autogas.files import replacing
 from autogas.runs import Run, progress
 from autogas.settings import on_command_line, takes
 from autogas.training.export import GENERATOR_FILE, save_generator
-from autogas.training.kinds import Training, all_settings, read_training
+from autogas.training.kinds import TRAINED, Training, all_settings, read_training
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import Graphs, Machine, Precision, launch
 from autogas.training.pictures import loss_curves
 from autogas.training.profiling import profiled
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
-
-DEFAULT_SPACE = "eagan-generator"
 
 
 class TrainSettings(BaseModel):
@@ -134,7 +132,7 @@ def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> st
 
 def read(given: Mapping[str, Any]) -> Training[Any, Any]:
     """The training that the space of these settings asks for."""
-    return read_training({"space": DEFAULT_SPACE, **given}, TrainSettings)
+    return read_training({"space": TRAINED, **given}, TrainSettings)
 
 
 def how(training: Training[Any, Any]) -> TrainSettings:

@@ -17,6 +17,8 @@ from autogas.training.kinds.diffusion import DiffusionTraining
 from autogas.training.kinds.gan import DiscriminatorTraining, GeneratorTraining
 from autogas.training.kinds.translation import TranslationTraining
 
+TRAINED, BUILT = "eagan-generator", "transnas"
+"""The spaces that are meant where none is named: to train one network, and to build a benchmark."""
 TRAININGS: dict[str, type[Training[Any, Any]]] = {
     "transnas": AutoencoderTraining,
     "eagan-generator": GeneratorTraining,

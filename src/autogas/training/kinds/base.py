@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from torch import nn
 
 from autogas.datasets import Images, load_images
@@ -20,6 +20,7 @@ from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
+from autogas.metrics.features import known_extractor
 from autogas.settings import on_command_line, validated
 from autogas.spaces import Space, get_space
 from autogas.training.loop import CollapseError, Task, train
@@ -49,7 +50,9 @@ class TrainingSettings(BaseModel):
 class ComparedSettings(TrainingSettings):
     """Those of a training whose images are compared with others by a network's features."""
 
-    extractor: Literal["cifarnet", "inception"] = Field("cifarnet", description="what features are compared")
+    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
+        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+    )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     reference: str | None = Field(None, description="images or statistics to compare with; None: those trained on")
 
