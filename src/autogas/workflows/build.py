@@ -22,7 +22,7 @@ from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.spaces import Space, get_space
+from autogas.spaces import Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
@@ -56,7 +56,7 @@ def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
 def read(given: Mapping[str, Any]) -> Training[Any, Any]:
     """The training that the space asks for, which is ``transnas`` unless said."""
     whole = {"space": BUILT, **given}
-    return read_training({**training_of(str(whole["space"])).short, **whole}, BuildSettings)
+    return read_training({**training_of(by_name(whole["space"])[0]).short, **whole}, BuildSettings)
 
 
 def which(training: Training[Any, Any]) -> BuildSettings:

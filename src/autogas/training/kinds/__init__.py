@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from autogas import plugins
 from autogas.errors import InputError
-from autogas.spaces import get_space, list_spaces
+from autogas.spaces import by_name, get_space, list_spaces
 from autogas.training.kinds.autoencoder import AutoencoderTraining
 from autogas.training.kinds.base import Quality, Training, TrainingSettings
 from autogas.training.kinds.diffusion import DiffusionTraining
@@ -68,7 +68,7 @@ def all_settings() -> list[type[TrainingSettings]]:
 
 
 def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training[Any, Any]:
-    """The training that settings by name ask for; ``space`` says of which kind it is.
+    """The training that settings by name ask for; ``space``, a name or the space itself, says of which kind it is.
 
     Args:
         given: settings of the training and of the workflow that trains.
@@ -77,7 +77,10 @@ def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training
     Raises:
         InputError: bad settings.
     """
-    return training_of(str(given["space"])).read(given, beside)
+    space, own = by_name(given["space"])
+    if own:
+        given = {**given, "space_settings": {**own, **given.get("space_settings", {})}}
+    return training_of(space).read({**given, "space": space}, beside)
 
 
 __all__ = [
