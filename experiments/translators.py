@@ -23,7 +23,8 @@ import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 from autogas.spaces.translation import TranslationSpace
-from autogas.workflows.candidates import Budget, SearchSettings
+from autogas.workflows.budget import Budget
+from autogas.workflows.search_settings import SearchSettings
 
 
 def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 import autogas
 from autogas.errors import InputError
 from autogas.settings import SettingError, takes, validated
-from autogas.workflows.candidates import SearchSettings
+from autogas.workflows.search_settings import SearchSettings
 
 
 class Inner(BaseModel, extra="forbid"):

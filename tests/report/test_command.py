@@ -14,9 +14,9 @@ from autogas.training.kinds.base import joined
 from autogas.training.kinds.gan import GeneratorSettings
 from autogas.workflows.across import AcrossSettings
 from autogas.workflows.build import BuildSettings
-from autogas.workflows.candidates import SearchSettings
 from autogas.workflows.discover import DiscoverSettings
 from autogas.workflows.rank import RankSettings
+from autogas.workflows.search_settings import SearchSettings
 
 Autoencoders = joined(BuildSettings, AutoencoderSettings)
 Generators = joined(BuildSettings, GeneratorSettings)

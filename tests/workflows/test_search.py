@@ -7,7 +7,8 @@ from autogas import InputError, get_space, score, search
 from autogas.files import read_json
 from autogas.seeding import numpy_generator
 from autogas.workflows import candidates as candidates_module
-from autogas.workflows.candidates import SearchSettings, measure_latency, spaces_of
+from autogas.workflows.candidates import measure_latency
+from autogas.workflows.search_settings import SearchSettings, spaces_of
 
 EAGAN = {
     "space_settings": {"width": 8},
@@ -253,7 +254,7 @@ def test_bad_settings_are_said_in_one_line(tmp_path, changes, message):
 
 @pytest.mark.parametrize("objectives", [[], ["macs"], ["score", "score"], ["score", "speed"]])
 def test_bad_objectives(objectives):
-    with pytest.raises(InputError):
+    with pytest.raises(ValueError):
         SearchSettings(space="eagan-generator", objectives=objectives)
 
 

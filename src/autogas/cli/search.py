@@ -11,8 +11,8 @@ from autogas.cli.generated import with_options
 from autogas.cli.printing import emit, shown_search
 from autogas.errors import InputError
 from autogas.report import write_report
-from autogas.workflows.candidates import SearchSettings
 from autogas.workflows.search import search as workflow
+from autogas.workflows.search_settings import SearchSettings
 
 
 @with_options(SearchSettings, without=["scored_at"])

@@ -1,4 +1,4 @@
-"""Architectures of a search: their costs, scores and latencies, each worked out once and recorded."""
+"""Architectures of a search: their scores and latencies, each worked out once and recorded."""
 
 from __future__ import annotations
 
@@ -6,165 +6,20 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from autogas.errors import InputError
-from autogas.evolution import known_strategy
-from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import on_command_line, split_at_commas
-from autogas.spaces import Cost, Space, get_space
-from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, space_key
+from autogas.spaces import Space
+from autogas.workflows.budget import Budget
+from autogas.workflows.scoring import Scoring, score_record, space_key
+from autogas.workflows.search_settings import SearchSettings, spaces_of
 
-Objective: TypeAlias = Literal["score", "params", "macs"]
-Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 FULL_SIZE = "at full size: "
 """Starts the keys of scores at full size on the record."""
 LATENCY_RUNS = 7
-ENUMERABLE = 100_000
-
-
-def score_alone() -> list[Objective]:
-    """The objective of the paper."""
-    return ["score"]
-
-
-class SearchSettings(BaseModel):
-    """What determines a search; the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
-    proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
-    space_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="settings of the space that differ",
-        json_schema_extra=on_command_line(flag="--set"),
-    )
-    scored_at: dict[str, Any] | None = Field(
-        None, description="settings of the space at which candidates are scored; None: the space's usual small size"
-    )
-    strategy: Annotated[str, AfterValidator(known_strategy)] = Field(
-        "evolution", description="how candidates are found: evolution, random, or a plug-in's"
-    )
-    objectives: Annotated[list[Objective], BeforeValidator(split_at_commas)] = Field(
-        default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
-    )
-    population: int | None = Field(None, ge=1, description="candidates an iteration; None: 32, translators 10")
-    iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
-    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
-    top_k: int = Field(5, ge=1, description="parents an iteration")
-    max_params: Limit = Field(None, description="most parameters")
-    max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
-    max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
-    sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
-    agreement: int = Field(20, ge=0, description="of them, scored at full size too")
-    batch_size: int | None = Field(
-        None, ge=2, description="samples that networks are scored on; None: 16, spade-translation 4"
-    )
-    images: str | None = Field(
-        None, description="score on images of this source; None: on noise, discriminators on their data set"
-    )
-    seed: int = Field(0, ge=0, description="of weights, noise and search")
-    device: str = Field("cpu", description="where networks run")
-
-    @cached_property
-    def searched(self) -> Space[Any]:
-        """The space that is searched, which knows what is not said here."""
-        return get_space(self.space, **self.space_settings)
-
-    @property
-    def candidates(self) -> int:
-        """Candidates an iteration."""
-        return self.population or self.searched.search_population
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of ask and tell."""
-        return self.iterations or self.searched.search_iterations
-
-    @property
-    def samples(self) -> int:
-        """Samples that networks are scored on."""
-        return self.batch_size or self.searched.scored_samples
-
-    @property
-    def source(self) -> str | None:
-        """Images that networks are scored on."""
-        return self.images or self.searched.scored_images
-
-    @field_validator("objectives")
-    @classmethod
-    def _score_first(cls, value: list[Objective]) -> list[Objective]:
-        if value[:1] != ["score"] or len(set(value)) != len(value):
-            raise ValueError("expected score, score,macs, score,params and score,macs,params")
-        return value
-
-    @property
-    def budget(self) -> str:
-        """The limits in words; empty without any."""
-        limits = {"parameters": self.max_params, "MACs": self.max_macs, "ms": self.max_latency}
-        return ", ".join(f"at most {value:g} {name}" for name, value in limits.items() if value is not None)
-
-
-def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
-    """The space that is searched, and the one in which candidates are scored: smaller where nothing is said."""
-    space = s.searched
-    usual = {name: value for name, value in space.smaller.items() if value < space.settings[name]}
-    return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
-
-
-def check(s: SearchSettings) -> Budget:
-    """The space under its budget; says at once what is wrong with it, the proxy or the images."""
-    get_proxy(s.proxy)
-    for space in spaces_of(s):
-        scoring_inputs(space_key(space), s.source, s.samples, s.seed)
-    within = Budget(spaces_of(s)[0], s)
-    if within.members == []:
-        raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")
-    return within
-
-
-class Budget:
-    """A space under a budget of parameters and MACs: the operators of a search, with costs.
-
-    Attributes:
-        members: all architectures inside the budget, where costs are formulas and the space can be enumerated, or None.
-    """
-
-    def __init__(self, space: Space[Any], s: SearchSettings) -> None:
-        self.space = space
-        self.max_params = math.inf if s.max_params is None else s.max_params
-        self.max_macs = math.inf if s.max_macs is None else s.max_macs
-        self.limited = s.max_params is not None or s.max_macs is not None
-        self.cost: Callable[[Any], Cost] = functools.lru_cache(maxsize=1 << 16)(space.cost)
-        few = space.costs_by_formula and len(space) <= ENUMERABLE
-        self.members = list(filter(self.admits, space.enumerate())) if few and self.limited else None
-
-    def admits(self, arch: Any) -> bool:
-        """Whether an architecture is inside the budget."""
-        if not self.limited:
-            return True
-        cost = self.cost(arch)
-        return cost.params <= self.max_params and cost.macs <= self.max_macs
-
-    def sample(self, rng: np.random.Generator) -> Any:
-        """Uniform over ``members`` where they are known, else a draw of the space, which may be outside."""
-        return self.space.sample(rng) if self.members is None else self.members[int(rng.integers(len(self.members)))]
-
-    def mutate(self, arch: Any, rng: np.random.Generator) -> Any:
-        """As the space does."""
-        return self.space.mutate(arch, rng)
-
-    def crossover(self, first: Any, second: Any, rng: np.random.Generator) -> Any:
-        """As the space does."""
-        return self.space.crossover(first, second, rng)
 
 
 class Candidates:

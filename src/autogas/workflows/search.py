@@ -18,8 +18,10 @@ from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
 from autogas.spaces import Space, by_name
-from autogas.workflows.candidates import Candidates, SearchSettings, check
+from autogas.workflows.budget import check
+from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
+from autogas.workflows.search_settings import SearchSettings
 
 Row: TypeAlias = dict[str, Any]
 REDRAWS = 200

@@ -1,0 +1,106 @@
+"""What determines a search."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from autogas.evolution import known_strategy
+from autogas.proxies.named import DEFAULT_PROXY
+from autogas.settings import on_command_line, split_at_commas
+from autogas.spaces import Space, get_space
+
+Objective: TypeAlias = Literal["score", "params", "macs"]
+Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+
+
+def score_alone() -> list[Objective]:
+    """The objective of the paper."""
+    return ["score"]
+
+
+class SearchSettings(BaseModel):
+    """What determines a search; the defaults are the paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
+    proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
+    space_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the space that differ",
+        json_schema_extra=on_command_line(flag="--set"),
+    )
+    scored_at: dict[str, Any] | None = Field(
+        None, description="settings of the space at which candidates are scored; None: the space's usual small size"
+    )
+    strategy: Annotated[str, AfterValidator(known_strategy)] = Field(
+        "evolution", description="how candidates are found: evolution, random, or a plug-in's"
+    )
+    objectives: Annotated[list[Objective], BeforeValidator(split_at_commas)] = Field(
+        default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
+    )
+    population: int | None = Field(None, ge=1, description="candidates an iteration; None: 32, translators 10")
+    iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
+    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    top_k: int = Field(5, ge=1, description="parents an iteration")
+    max_params: Limit = Field(None, description="most parameters")
+    max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
+    max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
+    sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
+    agreement: int = Field(20, ge=0, description="of them, scored at full size too")
+    batch_size: int | None = Field(
+        None, ge=2, description="samples that networks are scored on; None: 16, spade-translation 4"
+    )
+    images: str | None = Field(
+        None, description="score on images of this source; None: on noise, discriminators on their data set"
+    )
+    seed: int = Field(0, ge=0, description="of weights, noise and search")
+    device: str = Field("cpu", description="where networks run")
+
+    @cached_property
+    def searched(self) -> Space[Any]:
+        """The space that is searched, which knows what is not said here."""
+        return get_space(self.space, **self.space_settings)
+
+    @property
+    def candidates(self) -> int:
+        """Candidates an iteration."""
+        return self.population or self.searched.search_population
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of ask and tell."""
+        return self.iterations or self.searched.search_iterations
+
+    @property
+    def samples(self) -> int:
+        """Samples that networks are scored on."""
+        return self.batch_size or self.searched.scored_samples
+
+    @property
+    def source(self) -> str | None:
+        """Images that networks are scored on."""
+        return self.images or self.searched.scored_images
+
+    @field_validator("objectives")
+    @classmethod
+    def _score_first(cls, value: list[Objective]) -> list[Objective]:
+        if value[:1] != ["score"] or len(set(value)) != len(value):
+            raise ValueError("expected score, score,macs, score,params and score,macs,params")
+        return value
+
+    @property
+    def budget(self) -> str:
+        """The limits in words; empty without any."""
+        limits = {"parameters": self.max_params, "MACs": self.max_macs, "ms": self.max_latency}
+        return ", ".join(f"at most {value:g} {name}" for name, value in limits.items() if value is not None)
+
+
+def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
+    """The space that is searched, and the one in which candidates are scored: smaller where nothing is said."""
+    space = s.searched
+    usual = {name: value for name, value in space.smaller.items() if value < space.settings[name]}
+    return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})
