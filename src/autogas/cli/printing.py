@@ -63,15 +63,13 @@ def describe_ranking(results: Mapping[str, Any]) -> str:
     """The winner, if there is one, and the correlations of every scorer."""
     from autogas.report.phrases import fitness_name, measured
 
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("scorer", overflow="fold")
-    for column in ("tau-b", "95 % interval", "tau-a", "Spearman", "Pearson", "within", "failed"):
-        table.add_column(column, justify="right")
+    head = ("scorer", "tau-b", "95 % interval", "tau-a", "Spearman", "Pearson", "within", "failed")
+    lines = []
     for row in results["test"]:
         b = row["kendall_b"]
         cells = [number(b["value"]), f"{number(b['low'])} to {number(b['high'])}"]
         cells += [number(row[name] and row[name]["value"]) for name in ("kendall_a", "spearman", "pearson", "within")]
-        table.add_row(row["name"], *cells, str(row["failed"]))
+        lines.append([row["name"], *cells, str(row["failed"])])
     text = io.StringIO()
     out = console(text)
     if "winner" in results:
@@ -80,23 +78,55 @@ def describe_ranking(results: Mapping[str, Any]) -> str:
         out.print(f"winner: {winner['proxy']}  ({fitness})", markup=False)
     count, benchmark = results["test"][0]["count"], results["benchmark"]
     out.print(f"{benchmark['name']}: {count} test architectures, quality {measured(benchmark)}")
-    out.print(table)
+    out.print(fitted(head, lines, out.width))
     if "beyond_size" in results:
-        out.print(_beyond(results["beyond_size"]))
+        out.print(_beyond(results["beyond_size"], out.width))
     return text.getvalue().rstrip()
 
 
-def _beyond(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _beyond(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
     """What scorers know beyond size, and the quality and percentile of what they put first."""
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("beyond size", overflow="fold")
-    for column in ("partial rho", "within MACs", "top-1", "percentile", "best of 10", "percentile", "random"):
-        table.add_column(column, justify="right")
+    head = ("beyond size", "partial rho", "within MACs", "top-1", "percentile", "best of 10", "percentile", "random")
+    lines = []
     for row in rows:
         first, ten = row["top"]["1"], row["top"]["10"]
         cells = [number(row["partial"]), number(row["within_macs"]), f"{first['quality']:.4g}"]
         cells += [f"{first['percentile']:.1f}", f"{ten['quality']:.4g}", f"{ten['percentile']:.1f}"]
-        table.add_row(row["name"], *cells, f"{first['random']:.0f}, {ten['random']:.0f}")
+        lines.append([row["name"], *cells, f"{first['random']:.0f}, {ten['random']:.0f}"])
+    return fitted(head, lines, width)
+
+
+LEAST_TEXT = 14
+"""Characters that a column of text keeps, folded, before columns of numbers give way."""
+
+
+def fitted(
+    head: Sequence[str], lines: Sequence[Sequence[str]], width: int, *, texts: int = 1, title: str | None = None
+) -> Table:
+    """A table no wider than the terminal: texts fold, numbers stay whole, and the last columns give way.
+
+    Args:
+        head: names of the columns, texts first, then numbers by importance.
+        lines: their cells.
+        width: of the terminal.
+        texts: how many of the columns are texts.
+        title: of the table.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(head, *lines, strict=True)]
+    shown = len(head)
+    room = width - sum(2 + min(LEAST_TEXT, each) for each in widths[:texts])
+    while shown > texts + 1 and sum(2 + each for each in widths[texts:shown]) > room:
+        shown -= 1
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for place, name in enumerate(head[:shown]):
+        if place < texts:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for cells in lines:
+        table.add_row(*cells[:shown])
+    if shown < len(head):
+        table.caption = f"not shown here, in --json: {', '.join(head[shown:])}"
     return table
 
 
@@ -125,21 +155,18 @@ def shown_across(results: Mapping[str, Any]) -> str:
 
 def shown_search(results: dict[str, Any], latency: dict[str, float]) -> str:
     """The winner beside its controls, and what size explains, for people."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column("architecture", overflow="fold")
-    for column in ("score", "parameters", "MACs", "ms"):
-        table.add_column(column, justify="right")
+    head = ("", "architecture", "score", "parameters", "MACs", "ms")
+    lines = []
     for row in results["controls"]:
         score = "-" if row["score"] is None else f"{row['score']:.6g}"
-        cells = (row["name"], row["arch"], score, f"{row['params']:,}", f"{row['macs']:,}")
-        table.add_row(*cells, f"{latency.get(row['name'], math.nan):.1f}")
+        cells = [row["name"], row["arch"], score, f"{row['params']:,}", f"{row['macs']:,}"]
+        lines.append([*cells, f"{latency.get(row['name'], math.nan):.1f}"])
     text = io.StringIO()
     out = console(text)
     out.print(
         f"{results['evaluated']} architectures of {results['asked']} asked for, {results['failed']} without a score"
     )
-    out.print(table)
+    out.print(fitted(head, lines, out.width, texts=2))
     sample = results["sample"]
     if sample["best"] is not None:
         out.print(
@@ -166,10 +193,8 @@ def shown_tables(results: Mapping[str, Any]) -> str:
     text = io.StringIO()
     out = console(text)
     for table in results["tables"]:
-        drawn = Table(title=table["title"], box=box.SIMPLE_HEAD, title_justify="left")
-        drawn.add_column("method")
-        for column in ("tau-b", "95 % interval", "paper", "Spearman", "paper", "Pearson", "paper"):
-            drawn.add_column(column, justify="right")
+        head = ("method", "tau-b", "95 % interval", "paper", "Spearman", "paper", "Pearson", "paper")
+        lines = []
         for row in table["rows"]:
             tau = row["ours"]["kendall"]
             between = "-" if tau["low"] is None else f"{number(tau['low'])} to {number(tau['high'])}"
@@ -178,8 +203,8 @@ def shown_tables(results: Mapping[str, Any]) -> str:
             for measure in ("spearman", "pearson"):
                 ours = row["ours"][measure]
                 cells += [number(ours and ours["value"]), number(row["paper"][measure])]
-            drawn.add_row(row["method"], *cells)
-        out.print(drawn)
+            lines.append([row["method"], *cells])
+        out.print(fitted(head, lines, out.width, title=table["title"]))
     for claim in results["claims"]:
         verdict = "held" if claim["held"] else "not held"
         out.print(f"{claim['benchmark']}, {claim['claim']}: {verdict}; {claim['test']}", markup=False)

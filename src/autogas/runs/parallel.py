@@ -105,11 +105,11 @@ def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
 class _SingleThreaded(Generic[T, R]):
     """Run a function with one torch thread: sums then run in one order, whatever the number of workers."""
 
-    def __init__(self, function: Callable[[T], R]) -> None:
+    def __init__(self, function: Callable[[T], R], *, away: bool) -> None:
         self.function = function
         self.parent = os.getpid()
         self.host = socket.gethostname()
-        self.plugins = plugins.carried()
+        self.plugins = plugins.carried() if away else b""
 
     def __call__(self, item: T) -> tuple[T, R | Failure]:
         keep_freed_memory()
@@ -150,8 +150,9 @@ def parallel_map(
         jobs: processes; 1 stays in this process. Inside ``back_end``, all workers of the cluster instead.
         description: label of the progress bar; None draws none.
     """
-    work = _SingleThreaded(function)
-    if jobs == 1 and not _elsewhere:
+    away = jobs != 1 or bool(_elsewhere)
+    work = _SingleThreaded(function, away=away)
+    if not away:
         results: Iterable[tuple[T, R | Failure]] = map(work, items)
     else:
         results = Parallel(n_jobs=-1 if _elsewhere else jobs, return_as="generator_unordered")(
