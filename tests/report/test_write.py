@@ -124,7 +124,7 @@ def test_an_unfinished_run_is_refused(tmp_path, workflow):
 def test_an_unknown_workflow_is_refused(tmp_path):
     run = Run.start("bake", {}, tmp_path / "run")
     run.finish({})
-    with pytest.raises(InputError, match="a run of bake: expected runs of discover, rank, reproduce, search, build"):
+    with pytest.raises(InputError, match="a run of bake: expected runs of discover, discover-across, rank, reproduce"):
         write_report(run)
     run.record.close()
 

@@ -1,5 +1,7 @@
+import html
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from scipy import stats
 from autogas import load_benchmark
 from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
+from autogas.report import write_report
 from autogas.runs import Run
 from autogas.workflows import discover_across as module
 from autogas.workflows.discover_across import AcrossFitness, AcrossSettings, Ground, discover_across
@@ -80,6 +83,16 @@ def test_the_test_table_is_of_unseen_architectures(run, benches):
         assert rows["discovered"]["kendall_b"]["value"] == pytest.approx(expected)
         fall = run.results["validation_tau_a"]["discovered"][bench.name] - rows["discovered"]["kendall_a"]["value"]
         assert run.results["fall"][bench.name] == pytest.approx(fall)
+
+
+def test_its_report_shows_every_benchmark(run, benches):
+    page = write_report(run).read_text()
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    assert run.results["winner"]["proxy"] in text
+    for bench in benches:
+        assert f"On {bench.name}" in text
+        assert (run.path / "figures" / f"scatter-{bench.name}.png").exists()
+    assert "autogas discover --benchmark" in text
 
 
 def test_a_stopped_run_resumes_to_equal_results(run, benches, tmp_path, monkeypatch):

@@ -254,7 +254,7 @@ def test_bad_settings_are_said_in_one_line(tmp_path, changes, message):
 
 @pytest.mark.parametrize("objectives", [[], ["macs"], ["score", "score"], ["score", "speed"]])
 def test_bad_objectives(objectives):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="objectives"):
         SearchSettings(space="eagan-generator", objectives=objectives)
 
 

@@ -10,6 +10,7 @@ from autogas.cli import parsing
 from autogas.cli.generated import with_options
 from autogas.cli.printing import emit, emit_run, shown_across
 from autogas.errors import InputError
+from autogas.report import write_report
 from autogas.runs import Run
 from autogas.settings import described
 from autogas.workflows.across import AcrossSettings
@@ -45,9 +46,9 @@ def discover(
         given["strategy"] = strategy
     if several:
         run = discover_across(names, **given, out=out, resume=resume, jobs=jobs)
-        emit(
-            {"run": str(run.path), **run.results}, as_json=json, text=f"{shown_across(run.results)}\n\nrun: {run.path}"
-        )
+        page = write_report(run)
+        document = {"run": str(run.path), "report": str(page), **run.results}
+        emit(document, as_json=json, text=f"{shown_across(run.results)}\n\nreport: {page}")
         return
     where = {"benchmark": names[0]} if names else {}
     emit_run(workflow(**where, **given, out=out, resume=resume, jobs=jobs), as_json=json)

@@ -24,6 +24,7 @@ NEEDED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
         ("benchmark", "winner", "test", "validation_tau"),
         {"candidates": ("strategy", "proxy", "fitness", "reason"), "scores": (ARCH,)},
     ),
+    "discover-across": (("benchmarks", "winner", "test", "fall", "reachable", "validation_tau_a"), {"candidates": ()}),
     "rank": (("benchmark", "test"), {"scores": (ARCH,)}),
     "reproduce": (("tables", "claims"), {"scores": ()}),
     "search": (("winner", "controls", "sample"), {"candidates": (ARCH, "iteration", "score", "macs", "reason")}),
@@ -106,6 +107,8 @@ def read(run: Run) -> RunData:
         raise InputError(f"{str(run.path)!r} has a results.json without {', '.join(missing)}")
     if run.workflow == "build":
         tables = {"trained": (*tables["trained"], results["quality"]["metric"])}
+    if run.workflow == "discover-across":
+        tables = {**tables, **{f"scores-{name}": (ARCH,) for name in results["benchmarks"]}}
     read_tables = {name: _table(run, name, columns) for name, columns in tables.items()}
     return RunData(run.workflow, run.settings, results, run.fields, run.costs, read_tables)
 
@@ -133,6 +136,21 @@ def panels(data: RunData) -> list[Panel]:
         for row in data.results["test"]
         if row["name"] in scores
     ]
+
+
+def panels_across(data: RunData) -> dict[str, list[Panel]]:
+    """The scorers of a discovery on several benchmarks, by benchmark."""
+    out = {}
+    for name, benchmark in data.results["benchmarks"].items():
+        scores = data.tables[f"scores-{name}"]
+        archs = tuple(map(str, scores[ARCH]))
+        quality = scores[benchmark["metric"]].to_numpy(dtype=np.float64)
+        out[name] = [
+            Panel(row["name"], row, archs, quality, scores[row["name"]].to_numpy(dtype=np.float64))
+            for row in data.results["test"][name]
+            if row["name"] in scores
+        ]
+    return out
 
 
 def metric_of(data: RunData) -> str:

@@ -22,6 +22,7 @@ from autogas.report.data import (
     first_quality,
     metric_of,
     panels,
+    panels_across,
     repeats,
     reproduced_panels,
     searched,
@@ -45,6 +46,10 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
         if data.workflow == "reproduce":
             found = reproduced_panels(data).items()
             return {f"scatter-{name.replace('/', '-')}": png(scatter(p, "quality")) for name, p in found if p}
+        if data.workflow == "discover-across":
+            each = panels_across(data).items()
+            about = data.results["benchmarks"]
+            return {f"scatter-{name}": png(scatter(found[:MOST_PANELS], measured(about[name]))) for name, found in each}
         if data.workflow == "search":
             return {"search": png(cost_scatter(data))}
         every = panels(data)

@@ -10,6 +10,7 @@ from autogas.report.scale import short_number
 
 SECTIONS = {
     "discover": sections.discover,
+    "discover-across": sections.discover_across,
     "rank": sections.rank,
     "search": sections.search,
     "build": sections.build,

@@ -22,6 +22,7 @@ from autogas.report.data import (
     first_quality,
     metric_of,
     panels,
+    panels_across,
     repeats,
     reproduced_panels,
     searched,
@@ -55,6 +56,37 @@ def discover(data: RunData) -> Context:
         "histogram": charts.tau_histogram(enumeration["histogram"], markers, tau) if enumeration else "",
         "markers": markers,
         "reasons": failure_reasons(data.tables["candidates"]),
+    }
+
+
+def discover_across(data: RunData) -> Context:
+    """The winner, how far it fell, how it ranks every benchmark."""
+    results = data.results
+    tests = {name: phrases.row_of(table, "discovered") for name, table in results["test"].items()}
+    taus = {name: row["kendall_a"]["value"] for name, row in tests.items() if row}
+    lead = ", ".join(f"{phrases.signed(tau)} on {name}" for name, tau in taus.items())
+    return {
+        "benchmarks": list(results["benchmarks"]),
+        "lead": f"On architectures that no candidate saw the discovered proxy ranks with τ-a {lead}.",
+        "stages": mathematics(results["winner"]["proxy"]),
+        "falls": [
+            {
+                "name": name,
+                "reachable": results["reachable"][name],
+                "validation": results["validation_tau_a"]["discovered"].get(name),
+                "test": taus.get(name),
+                "fall": results["fall"][name],
+            }
+            for name in results["benchmarks"]
+        ],
+        "parts_of": [
+            (
+                name,
+                results["test"][name],
+                [(p, charts.scatter(p, phrases.measured(results["benchmarks"][name]), named=False)) for p in found],
+            )
+            for name, found in panels_across(data).items()
+        ],
     }
 
 

@@ -107,7 +107,10 @@ def discover_across(
         validation = {name: judge(expression)[1] for name, expression in finalists.items()}
         run.finish(
             {
-                "benchmarks": {name: about_benchmark(bench) for name, bench in benches.items()},
+                "benchmarks": {
+                    name: {**about_benchmark(bench), "noise_ceiling": bench.noise_ceiling()}
+                    for name, bench in benches.items()
+                },
                 "objective": s.objective,
                 "reachable": {name: ground.reachable for name, ground in grounds.items()},
                 "winner": {"proxy": str(best), "fitness": judge(best)[0], "complexity": best.complexity},
