@@ -239,7 +239,7 @@ def report(options: argparse.Namespace) -> None:
             print(line)
     corrected = 0.0
     for rank, (task, (difference, p)) in enumerate(sorted(primary.items(), key=lambda item: item[1][1])):
-        corrected = max(corrected, min(1.0, p * (len(primary) - rank)))
+        corrected = max(corrected, min(1.0, p * (len(TASKS) + 1 - rank)))  # those that are not done count too
         verdict = "not shown" if corrected >= 0.05 else "pays" if difference > 0 else "harms"
         print(f"{task}: {verdict} (p {p:.4f}, corrected {corrected:.4f})")
 
