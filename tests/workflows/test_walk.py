@@ -113,3 +113,13 @@ def test_outputs_that_differ_leave_no_file(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="onnx: outputs differ"):
         autogas.export(run.path)
     assert not (run.path / "generator.onnx").exists()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["transnas-macro", "eagan-discriminator", "diffusion-unet"])
+def test_a_network_is_trained_on_cuda(name, tmp_path):
+    settings, training, metric = CASES[name]
+    arch = str(next(autogas.get_space(name, **settings).enumerate()))
+    given = {"space": name, "space_settings": settings, "device": "cuda", **training}
+    run = autogas.train(arch, out=str(tmp_path / "train"), **given)
+    assert np.isfinite(run.results["metrics"][metric])
