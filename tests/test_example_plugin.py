@@ -47,15 +47,23 @@ def test_everything_is_listed(installed, tmp_path):
     assert "above_share" in names["primitives"]
 
 
-@pytest.mark.parametrize("proxy", ["live_share", "above_share > hamming > slogdet > mean"])
-def test_a_search_is_the_same_with_workers(installed, tmp_path, proxy):
+def test_a_search_is_the_same_with_workers(installed, tmp_path):
     found = []
     for jobs in (1, 2):
         out = tmp_path / f"run-{jobs}"
-        command(*SEARCH, "--proxy", proxy, "--jobs", jobs, "--out", out, site=installed, home=tmp_path)
+        command(*SEARCH, "--proxy", "live_share", "--jobs", jobs, "--out", out, site=installed, home=tmp_path)
         found.append((out / "results.json").read_bytes())
     assert found[0] == found[1]
     assert json.loads(found[0])["failed"] == 0
+
+
+def test_its_word_is_scored(installed, tmp_path):
+    arch = ["--space", "denoisers", "--arch", "width=16,depth=2,skip=True"]
+    out = command("score", "above_share > hamming > slogdet > mean", "live_share", *arch, site=installed, home=tmp_path)
+    assert [line.split("\t")[1] for line in out.splitlines()] == [
+        "above_share > hamming > slogdet > mean",
+        "live_share",
+    ]
 
 
 def test_its_space_keeps_the_contract(installed, monkeypatch):

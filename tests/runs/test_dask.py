@@ -53,12 +53,13 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture
-def autogas_with(tmp_path):
+@pytest.fixture(scope="module")
+def autogas_with(tmp_path_factory):
     """Run the command line with a plug-in."""
-    plugin = tmp_path / "slow_plugin.py"
+    folder = tmp_path_factory.mktemp("plugin")
+    plugin = folder / "slow_plugin.py"
     plugin.write_text(PLUGIN)
-    environment = {**os.environ, "AUTOGAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "AUTOGAS_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
 
     def run(*words):
         words = [sys.executable, "-m", "autogas", *SEARCH, "--plugin", plugin, *words]
@@ -68,14 +69,20 @@ def autogas_with(tmp_path):
     return run
 
 
-def test_a_search_on_a_cluster_is_the_search_here(cluster, autogas_with, tmp_path):
-    autogas_with("--jobs", "1", "--out", tmp_path / "here")
+@pytest.fixture(scope="module")
+def here(autogas_with, tmp_path_factory):
+    """The same search in one process."""
+    folder = tmp_path_factory.mktemp("here") / "run"
+    autogas_with("--jobs", "1", "--out", folder)
+    return autogas.Run.open(folder)
+
+
+def test_a_search_on_a_cluster_is_the_search_here(cluster, autogas_with, here, tmp_path):
     autogas_with("--backend", "dask", "--scheduler", cluster.scheduler_address, "--out", tmp_path / "there")
-    assert (tmp_path / "here" / "results.json").read_bytes() == (tmp_path / "there" / "results.json").read_bytes()
+    assert (here.path / "results.json").read_bytes() == (tmp_path / "there" / "results.json").read_bytes()
 
 
-def test_a_worker_that_is_killed_costs_a_retry(cluster, autogas_with, tmp_path):
-    autogas_with("--jobs", "1", "--out", tmp_path / "here")
+def test_a_worker_that_is_killed_costs_a_retry(cluster, autogas_with, here, tmp_path):
     killed = []
 
     def kill():
@@ -93,7 +100,7 @@ def test_a_worker_that_is_killed_costs_a_retry(cluster, autogas_with, tmp_path):
     autogas_with("--backend", "dask", "--scheduler", cluster.scheduler_address, "--out", tmp_path / "there")
     thread.join()
     assert len(killed) == 1
-    here, there = (autogas.Run.open(tmp_path / name) for name in ("here", "there"))
+    there = autogas.Run.open(tmp_path / "there")
     assert (here.path / "results.json").read_bytes() == (there.path / "results.json").read_bytes()
     assert {key for key in here.record if "latency" not in key} == {key for key in there.record if "latency" not in key}
 
@@ -130,5 +137,6 @@ def test_a_set_up_that_fails_is_an_error(cluster, tmp_path, monkeypatch):
     ],
 )
 def test_a_bad_back_end_is_one_line(name, scheduler, said, monkeypatch):
+    monkeypatch.setattr("autogas.runs.parallel.CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match=said), back_end(name, scheduler):
         raise AssertionError

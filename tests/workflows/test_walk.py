@@ -95,7 +95,7 @@ def test_torchscript_and_latency(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, which would rather have another format
         outputs = torch.jit.load(written["file"])(*inputs)
-    assert torch.equal(outputs, autogas.load_network(run.path).network(*inputs))
+    torch.testing.assert_close(outputs, autogas.load_network(run.path).network(*inputs))
     times = autogas.latency(run.path)
     for program in ("torch", "onnxruntime"):
         assert 0 < times[program]["median"] <= times[program]["p95"]

@@ -24,6 +24,8 @@ from autogas.memory import keep_freed_memory
 from autogas.threads import one_thread
 
 BACK_ENDS = ("loky", "dask")
+CONNECT_SECONDS = 10
+"""How long a scheduler may take to answer."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -90,7 +92,7 @@ def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
     given = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
         client = distributed.Client(  # type: ignore[no-untyped-call]
-            **given, timeout="10s", set_as_default=False
+            **given, timeout=CONNECT_SECONDS, set_as_default=False
         )
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {scheduler!r}: no answer ({str(error).splitlines()[0]})") from None
