@@ -35,6 +35,8 @@ def with_options(*models: type[BaseModel], without: Iterable[str] = ()) -> Calla
         for name, field in model.model_fields.items():
             if name in about and name not in without and name not in fields:
                 fields[name], abouts[name] = field, about[name]
+            elif name in fields and about.get(name, {}).get("default") != abouts[name]["default"]:
+                abouts[name] = {**abouts[name], "default": None}  # it depends
 
     def decorate(verb: Verb) -> Verb:
         own = [
@@ -56,13 +58,22 @@ def with_options(*models: type[BaseModel], without: Iterable[str] = ()) -> Calla
     return decorate
 
 
+PREFIXES = ("What determines the training of ", "What determines ", "Those of ")
+
+
 def _panel(name: str, models: Sequence[type[BaseModel]]) -> str | None:
-    """Title of the part of the help, for what only some of several classes have: the class that has it says what of."""
-    first = next(model for model in models if name in model.model_fields)
-    if (first is models[0] and len(models) != 2) or all(name in model.model_fields for model in models[1:]):
+    """Title of the part of the help, for what only some of several classes have: what these determine."""
+    having = [model for model in models if name in model.model_fields]
+    shared = models[0] in having and len(models) != 2
+    if shared or len(having) == len(models) or all(model in having for model in models[1:]):
         return None
-    title = (first.__doc__ or "").strip().splitlines()[0].removeprefix("What determines ").rstrip(".")
-    return title[:1].upper() + title[1:]
+    return "For " + ", ".join(dict.fromkeys(map(_about, having)))
+
+
+def _about(model: type[BaseModel]) -> str:
+    """What a class of settings determines, as its first line says."""
+    line = (model.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return next((line.removeprefix(prefix) for prefix in PREFIXES if line.startswith(prefix)), line)
 
 
 def _parameter(name: str, field: FieldInfo, about: Mapping[str, Any], panel: str | None) -> inspect.Parameter:
