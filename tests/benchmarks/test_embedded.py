@@ -10,9 +10,11 @@ import pytest
 from autogas.benchmarks import load_benchmark
 from autogas.benchmarks.store import EMBEDDED
 
+SEEDS_OF_DENOISERS = {1: 58, 2: 12}
 TABLES = {
     "mini-autoencoder": ("ssim", True, {1: 135, 3: 15, 10: 150}),
     "mini-gan": ("fid_cifarnet", False, {1: 80, 3: 20}),
+    "mini-diffusion": ("denoising_loss", False, SEEDS_OF_DENOISERS),
 }
 """Metric, whether higher is better, and how many architectures have how many seeds."""
 
@@ -61,3 +63,13 @@ def test_no_node_of_mini_gan_is_without_input():
 
 def test_seeds_of_mini_gan_agree_as_documented():
     assert load_benchmark("mini-gan").noise_ceiling() == (pytest.approx(0.235, abs=1e-3), 20)
+
+
+def test_denoisers_lie_in_bands_of_equal_macs():
+    bench = load_benchmark("mini-diffusion")
+    bands = bench.provenance["settings"]["macs_band"]
+    macs = np.array([bench.space.cost(arch).macs for arch in bench.archs])
+    nearest = np.abs(macs[:, None] / bands - 1)
+    assert (nearest.min(axis=1) <= 0.05).all()
+    counts = np.bincount(nearest.argmin(axis=1))
+    assert counts.max() - counts.min() <= 1 + len(bench) // 20
