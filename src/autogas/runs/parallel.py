@@ -90,10 +90,9 @@ def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
     if scheduler is None:
         raise InputError("--backend dask: say where its scheduler is with --scheduler ADDRESS")
     given = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    connect: Any = distributed.Client  # which has types only where it is installed
     try:
-        client = distributed.Client(  # type: ignore[no-untyped-call]
-            **given, timeout=CONNECT_SECONDS, set_as_default=False
-        )
+        client = connect(**given, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {scheduler!r}: no answer ({str(error).splitlines()[0]})") from None
     with client, parallel_config(backend="dask", client=client):
@@ -102,6 +101,13 @@ def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
             yield
         finally:
             _elsewhere.pop()
+
+
+def _may_grow() -> None:
+    """Let this worker keep what it loads: loky, where psutil is installed, ends one that grows, and may then hang."""
+    executor = sys.modules.get("joblib.externals.loky.process_executor")
+    if executor is not None:
+        executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # type: ignore[attr-defined]
 
 
 class _SingleThreaded(Generic[T, R]):
@@ -117,6 +123,7 @@ class _SingleThreaded(Generic[T, R]):
         keep_freed_memory()
         if os.getppid() == self.parent and not _elsewhere:
             end_with(self.parent)
+            _may_grow()
         if (os.getpid(), socket.gethostname()) != (self.parent, self.host):
             plugins.receive(self.plugins)
         with one_thread():
