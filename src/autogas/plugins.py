@@ -16,13 +16,15 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autogas.errors import InputError
 
+V = TypeVar("V")
 VARIABLE = "AUTOGAS_PLUGINS"
 PREFIX = "autogas_plugin_"
 """Starts the names of modules that are files of users."""
@@ -62,6 +64,13 @@ def add(reference: str) -> None:
 def named() -> list[str]:
     """Plug-ins of this process, in order."""
     return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+
+
+def enter(registry: dict[str, V], kind: str, name: str, what: V, *, replace: bool) -> None:
+    """Put something into a registry; what has its name already is replaced, with a warning unless that is meant."""
+    if name in registry and not replace:
+        warnings.warn(f"{kind} {name!r} is replaced", stacklevel=3)
+    registry[name] = what
 
 
 def note(register: Callable[..., None], *args: Any, **options: Any) -> None:

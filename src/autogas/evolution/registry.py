@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +27,7 @@ def register_strategy(name: str, make: Callable[..., Strategy[Any]], *, replace:
     Warns:
         UserWarning: there was a strategy of that name, which is replaced.
     """
-    if name in STRATEGIES and not replace:
-        warnings.warn(f"strategy {name!r} is replaced", stacklevel=2)
-    STRATEGIES[name] = make
+    plugins.enter(STRATEGIES, "strategy", name, make, replace=replace)
     plugins.note(register_strategy, name, make, replace=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -59,9 +58,7 @@ def register_extractor(name: str, make: Callable[[str], FeatureExtractor], *, re
     Warns:
         UserWarning: there was an extractor of that name, which is replaced.
     """
-    if name in EXTRACTORS and not replace:
-        warnings.warn(f"extractor {name!r} is replaced", stacklevel=2)
-    EXTRACTORS[name] = make
+    plugins.enter(EXTRACTORS, "extractor", name, make, replace=replace)
     plugins.note(register_extractor, name, make, replace=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -39,9 +38,8 @@ def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = Fals
     Warns:
         UserWarning: there was a space of that name, which is replaced.
     """
-    if space.name in SPACES and not replace:
-        warnings.warn(f"space {space.name!r} is replaced", stacklevel=2)
-    SPACES[space.name] = space if isinstance(space, type) else _Fixed(space)
+    made = space if isinstance(space, type) else _Fixed(space)
+    plugins.enter(SPACES, "space", space.name, made, replace=replace)
     plugins.note(register_space, space, replace=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,44 @@ class TrainedNetwork:
         network: the module.
         space: its space.
         arch: its architecture.
-        trained: what for: its ``task`` and ``direction``, as far as there are any.
+        trained: what for: its ``task`` and ``direction``, as far as they are known.
     """
 
     network: nn.Module
     space: Space[Any]
     arch: Any
-    trained: Mapping[str, str]
+    trained: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(False)
+
+
+class TrainedGenerator(TrainedNetwork):
+    """A generator of images from latents, as ``autogas.evaluate_generator`` takes it."""
+
+    @torch.no_grad()
+    def __call__(self, count: int, generator: torch.Generator) -> Tensor:
+        """Images ``[count, 3, H, W]`` in [0, 1]; latents are drawn on the CPU."""
+        return self.space.images(self.network, count, generator)
+
+
+class TrainedTranslator(TrainedNetwork):
+    """A generator of images from images or label maps."""
+
+    space: TranslationSpace
+
+    def direction(self, asked: str | None = None) -> str:
+        """The direction that the network was trained for; raises ``InputError`` when another one is ``asked``."""
+        known = self.trained.get("direction", asked or "AtoB")
+        if asked not in (None, known):
+            raise InputError(f"--direction {asked}: the generator was trained {known}, which is accepted")
+        return known
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Images ``[N, 3, H, W]`` in [0, 1] from inputs of the space."""
+        images: Tensor = (self.network(inputs.to(next(self.network.parameters()).device)) + 1) / 2
+        return images
 
 
 def load_network(path: str | Path, *, device: str = "cpu") -> TrainedNetwork:
@@ -65,59 +96,7 @@ def load_network(path: str | Path, *, device: str = "cpu") -> TrainedNetwork:
     """
     path = Path(path)
     model, space, arch, trained = _load(path / GENERATOR_FILE if path.is_dir() else path)
-    return TrainedNetwork(model.to(device).eval().requires_grad_(False), space, arch, trained)
-
-
-class TrainedGenerator:
-    """A generator of images from latents, in evaluation mode, as ``autogas.evaluate_generator`` takes it.
-
-    Attributes:
-        network: latents to images in [-1, 1].
-        space: its space.
-        arch: its architecture.
-    """
-
-    def __init__(self, network: nn.Module, space: Space[Any], arch: Any) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.space = space
-        self.arch = arch
-
-    @torch.no_grad()
-    def __call__(self, count: int, generator: torch.Generator) -> Tensor:
-        """Images ``[count, 3, H, W]`` in [0, 1]; latents are drawn on the CPU."""
-        return self.space.images(self.network, count, generator)
-
-
-class TrainedTranslator:
-    """A generator of images from images or label maps, in evaluation mode.
-
-    Attributes:
-        network: inputs to images in [-1, 1].
-        space: its space.
-        arch: its architecture.
-        trained: what for: its ``task`` and ``direction``, as far as they are known.
-    """
-
-    def __init__(
-        self, network: nn.Module, space: TranslationSpace, arch: Any, trained: Mapping[str, str] | None = None
-    ) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.space = space
-        self.arch = arch
-        self.trained = dict(trained or {})
-
-    def direction(self, asked: str | None = None) -> str:
-        """The direction that the network was trained for; raises ``InputError`` when another one is ``asked``."""
-        known = self.trained.get("direction", asked or "AtoB")
-        if asked not in (None, known):
-            raise InputError(f"--direction {asked}: the generator was trained {known}, which is accepted")
-        return known
-
-    @torch.no_grad()
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Images ``[N, 3, H, W]`` in [0, 1] from inputs of the space."""
-        images: Tensor = (self.network(inputs.to(next(self.network.parameters()).device)) + 1) / 2
-        return images
+    return TrainedNetwork(model.to(device), space, arch, trained)
 
 
 def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ def run_onnx(path: Path, inputs: Sequence[Tensor]) -> Tensor:
     return torch.from_numpy(session.run(None, given)[0])
 
 
-def onnx_session(path: Path, threads: int = 0):  # type: ignore[no-untyped-def]  # noqa: ANN201 - onnxruntime has no types
+def onnx_session(path: Path, threads: int = 0) -> Any:
     """A session of onnxruntime on the CPU; 0 threads: as many as it likes."""
     import onnxruntime
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ class EAGANGenerator(EAGANSpace):
     name = family = "eagan-generator"
     cell = genotype.GENERATOR_CELL
     makes_images = True
-    smaller = {"width": 64}  # noqa: RUF012
+    smaller: ClassVar[Mapping[str, Any]] = {"width": 64}
     rules = "two genes 0 to 2, two genes 0 to 6 but not both 0, three genes 0 to 6 but not all 0"
 
     def __init__(self, *, dataset: str = "cifar10", width: int = 256) -> None:
@@ -143,7 +144,7 @@ class EAGANDiscriminator(EAGANSpace):
 
     name = family = "eagan-discriminator"
     cell = genotype.DISCRIMINATOR_CELL
-    smaller = {"width": 32}  # noqa: RUF012
+    smaller: ClassVar[Mapping[str, Any]] = {"width": 32}
     rules = "one gene 1 to 6, twice two genes 0 to 6 but not both 0, two genes 0 to 5 or both -1"
 
     def __init__(self, *, dataset: str = "cifar10", width: int = 128) -> None:

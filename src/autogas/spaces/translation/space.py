@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -36,7 +37,7 @@ class ResNetTranslation(TranslationSpace):
     """
 
     name = family = "resnet-translation"
-    smaller = {"image_size": 32}  # noqa: RUF012
+    smaller: ClassVar[Mapping[str, Any]] = {"image_size": 32}
     distilled_at = ("down_2", "block_3", "block_6", "block_9")
     choice_sets = RESNET_CHOICES
     largest_set = "channels-64-pix2pix"
@@ -120,7 +121,7 @@ class SPADETranslation(TranslationSpace):
     """
 
     name = family = "spade-translation"
-    smaller = {"image_size": 64}  # noqa: RUF012
+    smaller: ClassVar[Mapping[str, Any]] = {"image_size": 64}
     scored_samples = 4  # a label map costs ten times an image's work
     distilled_at = ("blocks.head_0", "blocks.G_middle_1", "blocks.up_1")
     choice_sets = SPADE_CHOICES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,9 +40,7 @@ def register_training(family: str, training: type[Training[Any, Any]], *, replac
     Warns:
         UserWarning: there was one, which is replaced.
     """
-    if family in TRAININGS and not replace:
-        warnings.warn(f"the training of {family!r} is replaced", stacklevel=2)
-    TRAININGS[family] = training
+    plugins.enter(TRAININGS, "the training of", family, training, replace=replace)
     plugins.note(register_training, family, training, replace=True)
 
 

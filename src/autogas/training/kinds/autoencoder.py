@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
     equal_until = sys.maxsize  # one that gives the same for all images is a bad one, no failure
     quality = Quality("ssim", True, "SSIM on held-out images")
 
-    @classmethod
-    def settings_class(cls, given: Mapping[str, Any]) -> type[AutoencoderSettings]:  # noqa: ARG003
-        """See ``Training``."""
-        return AutoencoderSettings
+    own_settings = AutoencoderSettings
 
     @property
     def steps(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from torch import nn
@@ -137,6 +137,9 @@ class Training(ABC, Generic[S, T]):
     short: ClassVar[Mapping[str, Any]] = {}
     """Defaults that differ where many are trained for a benchmark."""
 
+    own_settings: ClassVar[type[TrainingSettings]]
+    """The class of the settings, of a kind that has one."""
+
     def __init__(self, settings: S) -> None:
         self.settings = settings
         self.space: Space[Any] = get_space(settings.space, **settings.space_settings)
@@ -148,9 +151,9 @@ class Training(ABC, Generic[S, T]):
         return cls(validated(joined(beside, cls.settings_class(whole)), whole))  # type: ignore[arg-type]
 
     @classmethod
-    @abstractmethod
-    def settings_class(cls, given: Mapping[str, Any]) -> type[S]:
-        """The class of the settings, which may depend on one of them."""
+    def settings_class(cls, given: Mapping[str, Any]) -> type[S]:  # noqa: ARG003 - a kind of one class does not ask
+        """The class of the settings; a kind that has several chooses by one of them."""
+        return cast("type[S]", cls.own_settings)
 
     @classmethod
     def all_settings(cls) -> list[type[S]]:

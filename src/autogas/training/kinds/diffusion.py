@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -36,12 +36,9 @@ class DiffusionSettings(ComparedSettings, HeldOutSettings):
 class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
     """A denoiser; the denoising loss on held-out images, at fixed times with fixed noise, is quality."""
 
-    short = {"samples": 256, "held_out_images": 512}  # noqa: RUF012
+    short: ClassVar[Mapping[str, Any]] = {"samples": 256, "held_out_images": 512}
 
-    @classmethod
-    def settings_class(cls, given: Mapping[str, Any]) -> type[DiffusionSettings]:  # noqa: ARG003
-        """See ``Training``."""
-        return DiffusionSettings
+    own_settings = DiffusionSettings
 
     @property
     def steps(self) -> int:
@@ -64,7 +61,7 @@ class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
         return self.settings.load(self.space.image_size)
 
     def real_statistics(self) -> FeatureStatistics:
-        """Of the training images."""
+        """Of all images of the source, which may be more than those that are trained on."""
         s = self.settings
         return reference_statistics(s.images, self.extractor, size=self.space.image_size)
 

@@ -14,8 +14,7 @@ from autogas.metrics import FeatureStatistics
 from autogas.metrics.evaluation import Evaluation, Generate, evaluate_generator, reference_statistics
 from autogas.seeding import torch_generator
 from autogas.settings import on_command_line
-from autogas.spaces import Space
-from autogas.spaces.eagan import EAGANDiscriminator, EAGANGenerator
+from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.eagan.space import EAGANSpace
 from autogas.training.export import load_generator
 from autogas.training.gan import PUBLISHED_RECIPES, AdversarialRecipe, GANRecipe, GANTask, gan_task, of_any_version
@@ -62,7 +61,7 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
     """A generator from latents against a discriminator; the Fréchet distance to real images is quality."""
 
     recipe_class: ClassVar[type[AdversarialRecipe]] = AdversarialRecipe
-    short = {"samples": 5000}  # noqa: RUF012
+    short: ClassVar[Mapping[str, Any]] = {"samples": 5000}
     space: EAGANSpace
 
     @classmethod
@@ -125,13 +124,9 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
 class GeneratorTraining(AdversarialTraining[GeneratorSettings]):
     """A searched generator against a discriminator that the recipe names."""
 
+    own_settings = GeneratorSettings
     recipe_class = GANRecipe
     space: EAGANGenerator
-
-    @classmethod
-    def settings_class(cls, given: Mapping[str, Any]) -> type[GeneratorSettings]:  # noqa: ARG003
-        """See ``Training``."""
-        return GeneratorSettings
 
     def prepare(self) -> None:
         """See ``Training.prepare``."""
@@ -147,14 +142,10 @@ class GeneratorTraining(AdversarialTraining[GeneratorSettings]):
 class DiscriminatorTraining(AdversarialTraining[DiscriminatorSettings]):
     """A searched discriminator, by the generator that learns from it: that one is measured and kept."""
 
+    own_settings = DiscriminatorSettings
     space: EAGANDiscriminator
 
-    @classmethod
-    def settings_class(cls, given: Mapping[str, Any]) -> type[DiscriminatorSettings]:  # noqa: ARG003
-        """See ``Training``."""
-        return DiscriminatorSettings
-
-    def kept(self, arch: Any) -> tuple[Space[Any], Any]:  # noqa: ARG002 - the generator is the same for all
+    def kept(self, arch: Any) -> tuple[EAGANGenerator, EAGANArch]:  # noqa: ARG002 - the generator is the same for all
         """The generator."""
         generators = EAGANGenerator(dataset=self.space.dataset, width=self.settings.generator_width)
         return generators, generators.parse(self.settings.generator)
@@ -169,5 +160,4 @@ class DiscriminatorTraining(AdversarialTraining[DiscriminatorSettings]):
         s = self.settings
         against = {"discriminator": str(arch), "discriminator_width": self.space.width}
         recipe = GANRecipe.model_validate(s.recipe.model_dump() | against)
-        generators = EAGANGenerator(dataset=self.space.dataset, width=s.generator_width)
-        return gan_task(generators, generators.parse(s.generator), self.images, recipe, seed=s.seed)
+        return gan_task(*self.kept(arch), self.images, recipe, seed=s.seed)
