@@ -10,7 +10,6 @@ the work to other processes, see ``carried``.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.util
@@ -84,9 +83,11 @@ def carried() -> bytes:
     import cloudpickle
 
     registrations = []
-    for registration in _noted.values():
-        with contextlib.suppress(Exception):  # what cannot be sent is missed by name where it is needed
+    for (_, name), registration in _noted.items():
+        try:
             registrations.append(cloudpickle.dumps(registration))
+        except Exception as error:  # noqa: BLE001 - whatever a user's object raises; the work may not need it
+            warnings.warn(f"{name!r} cannot be sent to other processes: {error}", stacklevel=2)
     return bytes(cloudpickle.dumps((named(), registrations))) if registrations or named() else b""
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -176,7 +177,7 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         for name, asked in (("samples", s.samples), ("checkpoint_samples", s.checkpoint_samples)):
             if asked is not None and asked > held:
                 raise InputError(f"{name}={asked}: expected up to {held}, the split {self.held_out.split} of the data")
-        self.task(next(self.space.enumerate()))  # its networks fit together and its weights can be read
+        self.task(self.space.sample(np.random.default_rng(0)))  # networks fit together and weights can be read
         _ = self.known
 
     def real_statistics(self) -> FeatureStatistics:
