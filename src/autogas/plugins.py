@@ -82,13 +82,20 @@ def carried() -> bytes:
     """What another process has to know besides the package: names of plug-ins, and what was registered by hand."""
     import cloudpickle
 
-    registrations = []
-    for (_, name), registration in _noted.items():
-        try:
-            registrations.append(cloudpickle.dumps(registration))
-        except Exception as error:  # noqa: BLE001 - whatever a user's object raises; the work may not need it
-            warnings.warn(f"{name!r} cannot be sent to other processes: {error}", stacklevel=2)
+    packed = (_packed(name, registration) for (_, name), registration in _noted.items())
+    registrations = [content for content in packed if content]
     return bytes(cloudpickle.dumps((named(), registrations))) if registrations or named() else b""
+
+
+def _packed(name: str, registration: object) -> bytes:
+    """A registration as bytes, empty where it cannot be sent: work that needs it misses it by name."""
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(registration))
+    except Exception as error:  # noqa: BLE001 - whatever a user's object raises; the work may not need it
+        warnings.warn(f"{name!r} cannot be sent to other processes: {error}", stacklevel=4)
+        return b""
 
 
 def receive(content: bytes) -> None:
