@@ -5,6 +5,7 @@ from pathlib import Path
 # fight for the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("AUTOGAS_JOBS", "1")
 
 import hypothesis
 import pytest

@@ -1,12 +1,17 @@
 import inspect
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, Field
 
 import autogas
 from autogas.errors import InputError
-from autogas.settings import SettingError, takes, validated
+from autogas.runs import processes
+from autogas.settings import SettingError, described, takes, validated
 from autogas.workflows.search_settings import SearchSettings
 
 
@@ -62,3 +67,34 @@ def test_a_signature_has_the_defaults_of_the_fields():
         """What is declared stays."""
 
     assert list(inspect.signature(function).parameters) == ["recipe", "name"]
+
+
+def test_keywords_for_type_checkers_are_those_of_the_settings():
+    code = "from autogas.workflows.typed import page; print(page(), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    written = (Path(autogas.__file__).parent / "workflows" / "keywords.py").read_text()
+    assert written == done.stdout, "due: python -m autogas.workflows.typed"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_a_bad_number_of_processes_in_the_environment_is_one_line(monkeypatch, jobs):
+    monkeypatch.setenv("AUTOGAS_JOBS", jobs)
+    with pytest.raises(InputError, match=f"^AUTOGAS_JOBS='{jobs}': expected a number of processes, 1 or more$"):
+        processes()
+
+
+def test_processes_are_as_asked_as_in_the_environment_or_one_a_core(monkeypatch):
+    assert processes(3) == 3
+    monkeypatch.setenv("AUTOGAS_JOBS", "2")
+    assert processes() == 2
+    assert processes(5) == 5
+    monkeypatch.delenv("AUTOGAS_JOBS")
+    assert processes() == len(os.sched_getaffinity(0))
+
+
+def test_what_a_search_leaves_open_is_the_spaces_own():
+    translators = SearchSettings(space="spade-translation")
+    assert (translators.population, translators.iterations, translators.batch_size) == (10, 500, 4)
+    assert SearchSettings(space="transnas-micro", population=None).population == 32
+    known = described(SearchSettings, {"space": "spade-translation", "space_settings": {}})
+    assert (known["batch_size"]["default"], described(SearchSettings)["batch_size"]["default"]) == (4, None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from autogas.errors import InputError, unknown
 
@@ -25,11 +27,16 @@ def on_command_line(
     return {"flag": flag, "argument": argument, "always": always or argument, "text": text}
 
 
-def described(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """By name of a field: ``default`` (as JSON), ``meaning``, and what ``on_command_line`` says."""
+def described(model: type[BaseModel], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, dict[str, Any]]:
+    """By name of a field: ``default`` (as JSON), ``meaning``, and what ``on_command_line`` says.
+
+    Args:
+        model: a class of settings.
+        known: settings by name, on which defaults of others may depend.
+    """
     return {
         name: {
-            "default": _plain(field.get_default(call_default_factory=True, validated_data={})),
+            "default": _plain(usual(field, known)),
             "meaning": field.description or "",
             **on_command_line(),
             **(field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}),
@@ -37,6 +44,11 @@ def described(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
         for name, field in model.model_fields.items()
         if not field.exclude
     }
+
+
+def usual(field: FieldInfo, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The default of a field; None where it depends on a setting that is not known."""
+    return field.get_default(call_default_factory=True, validated_data=dict(known))
 
 
 def _plain(default: Any) -> Any:
@@ -121,7 +133,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def takes(*models: type[BaseModel]) -> Callable[[F], F]:
     """Let the signature of a function with ``**settings`` show the fields of the classes that they become.
 
-    So ``help`` and notebooks know the names, types and defaults, which are declared in the classes alone.
+    So ``help`` and notebooks know the names, types and defaults, which are declared in the classes alone. Type checkers
+    read ``autogas.workflows.keywords``, which is made from them too.
     """
 
     def decorate(function: F) -> F:
@@ -133,9 +146,10 @@ def takes(*models: type[BaseModel]) -> Callable[[F], F]:
                 if name not in names:
                     names.add(name)
                     required, keyword = field.is_required(), inspect.Parameter.KEYWORD_ONLY
-                    default = inspect.Parameter.empty if required else field.get_default(call_default_factory=True)
+                    default = inspect.Parameter.empty if required else usual(field)
                     annotation = field.annotation or inspect.Parameter.empty
                     shown.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+        function.declares = list(own.parameters)  # type: ignore[attr-defined]
         function.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
         return function
 

@@ -65,8 +65,16 @@ class AskedError(BaseException):
         ("discover-across", discover, AcrossSettings(benchmarks=["b", "c"], terms=2, objective="mean", validation=8)),
         ("rank", rank, RankSettings(benchmark="b", proxies=["gram > trace", "macs"], batch_size=4, everything=True)),
         ("rank", rank, RankSettings(benchmark="b", test=60, space_settings={"width": 8, "name": "a b"})),
-        ("search", search, SearchSettings(space="s", objectives=["score", "macs"], max_macs=2.5e9, scored_at={})),
-        ("search", search, SearchSettings(space="s", scored_at={"width": 3}, space_settings={"dataset": "stl10"})),
+        (
+            "search",
+            search,
+            SearchSettings(space="transnas-macro", objectives=["score", "macs"], max_macs=2.5e9, scored_at={}),
+        ),
+        (
+            "search",
+            search,
+            SearchSettings(space="eagan-generator", scored_at={"width": 3}, space_settings={"dataset": "stl10"}),
+        ),
         (
             "build",
             build,

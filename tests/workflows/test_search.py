@@ -194,8 +194,8 @@ def test_discriminators_are_scored_on_images(tmp_path, monkeypatch):
     batch = load_images(str(folder), size=32, limit=4).batch(torch.arange(4))
     winner = one.results["winner"]
     assert winner["score"] == score(space.build(space.parse(winner["arch"])), batch)
-    assert SearchSettings(space="eagan-discriminator").source == "cifar10"
-    assert SearchSettings(space="eagan-generator").source is None
+    assert SearchSettings(space="eagan-discriminator").images == "cifar10"
+    assert SearchSettings(space="eagan-generator").images is None
 
 
 def test_random_search_draws_from_the_space_alone(tmp_path):
@@ -208,8 +208,8 @@ def test_random_search_draws_from_the_space_alone(tmp_path):
 
 def test_the_paper_sets_the_defaults():
     gan, translator = SearchSettings(space="eagan-generator"), SearchSettings(space="spade-translation")
-    assert (gan.candidates, gan.rounds, gan.samples) == (32, 150, 16)
-    assert translator.rounds == 500
+    assert (gan.population, gan.iterations, gan.batch_size) == (32, 150, 16)
+    assert translator.iterations == 500
 
 
 def test_a_small_budget_is_used_up(tmp_path):

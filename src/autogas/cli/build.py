@@ -25,7 +25,7 @@ def build(
     store: Annotated[Path | None, typer.Option(help="Where to store it; default the user's data folder.")] = None,
     out: parsing.Out = None,
     resume: parsing.Resume = None,
-    jobs: parsing.Jobs = parsing.CORES,
+    jobs: parsing.Jobs = None,
     json: parsing.Json = False,
 ) -> None:
     """Train sampled architectures and record what quality each reached."""

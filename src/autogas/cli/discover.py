@@ -32,7 +32,7 @@ def discover(
     ] = None,
     out: parsing.Out = None,
     resume: parsing.Resume = None,
-    jobs: parsing.Jobs = parsing.CORES,
+    jobs: parsing.Jobs = None,
     json: parsing.Json = False,
 ) -> None:
     """Discover a proxy that ranks trained generators, and judge it on architectures that no candidate saw."""
@@ -50,5 +50,5 @@ def discover(
         document = {"run": str(run.path), "report": str(page), **run.results}
         emit(document, as_json=json, text=f"{shown_across(run.results)}\n\nreport: {page}")
         return
-    where = {"benchmark": names[0]} if names else {}
-    emit_run(workflow(**where, **given, out=out, resume=resume, jobs=jobs), as_json=json)
+    given |= {"benchmark": names[0]} if names else {}
+    emit_run(workflow(**given, out=out, resume=resume, jobs=jobs), as_json=json)

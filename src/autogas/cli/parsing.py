@@ -10,7 +10,6 @@ import typer
 
 from autogas.errors import InputError
 
-CORES = os.cpu_count() or 1
 LONGEST = 2000
 """Characters of a line of error, or of a value of a setting."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
@@ -20,7 +19,15 @@ Resume = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Processes; the result does not depend on it.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        max=1024,
+        help="Processes; the result does not depend on it (if not given: $AUTOGAS_JOBS, or one a core).",
+    ),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=2, max=65536, help="Samples of noise that a network is scored on.")
 ]

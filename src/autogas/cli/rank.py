@@ -16,7 +16,7 @@ def rank(
     given: dict[str, Any],
     out: parsing.Out = None,
     resume: parsing.Resume = None,
-    jobs: parsing.Jobs = parsing.CORES,
+    jobs: parsing.Jobs = None,
     json: parsing.Json = False,
 ) -> None:
     """Correlate the scores of proxies with measured quality, with intervals, next to the trivial scorers."""

@@ -18,7 +18,7 @@ def reproduce(
     given: dict[str, Any],
     out: parsing.Out = None,
     resume: parsing.Resume = None,
-    jobs: parsing.Jobs = parsing.CORES,
+    jobs: parsing.Jobs = None,
     json: parsing.Json = False,
 ) -> None:
     """Regenerate a table of the paper, with intervals and the printed numbers beside ours."""

@@ -26,7 +26,7 @@ def search(
     full_size: Annotated[bool, typer.Option("--full-size", help="Score at full size instead.")] = False,
     out: parsing.Out = None,
     resume: parsing.Resume = None,
-    jobs: parsing.Jobs = parsing.CORES,
+    jobs: parsing.Jobs = None,
     json: parsing.Json = False,
 ) -> None:
     """Search architectures with a proxy, without training, inside a budget."""

@@ -154,7 +154,7 @@ class FeatureBank:
         statistics = measure(model, inputs, self.prefixes, seed=self.seed)
         return Statistics(**{**vars(statistics), "seconds": {"build": build, **statistics.seconds}})
 
-    def fill(self, archs: Sequence[Hashable], *, jobs: int = 1) -> dict[str, str]:
+    def fill(self, archs: Sequence[Hashable], *, jobs: int | None = None) -> dict[str, str]:
         """Measure what is missing, in parallel; returns the architectures that could not be measured, with reasons."""
         missing = list(dict.fromkeys(str(arch) for arch in archs if not self.path(arch).exists()))
         if not missing:
@@ -169,14 +169,14 @@ class FeatureBank:
         return failed
 
     def load_all(
-        self, archs: Sequence[Hashable], *, prefixes: Collection[Prefix] | None = None, jobs: int = 1
+        self, archs: Sequence[Hashable], *, prefixes: Collection[Prefix] | None = None, jobs: int | None = None
     ) -> list[Statistics]:
         """Statistics of all ``archs`` in order, measuring what is missing; one that fails has a reason instead.
 
         Args:
             archs: architectures of the space.
             prefixes: what is read of them (all of the bank's are measured); default all.
-            jobs: processes that build and run networks.
+            jobs: processes, see ``autogas.runs.processes``.
         """
         failed = self.fill(archs, jobs=jobs)
         found = [None if str(arch) in failed else self.load(arch, prefixes) for arch in archs]

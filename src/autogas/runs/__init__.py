@@ -1,7 +1,7 @@
 """Run folders, the record of every evaluation, and the parallel map."""
 
 from autogas.runs.folder import Run
-from autogas.runs.parallel import Failure, attempt, parallel_map, progress
+from autogas.runs.parallel import Failure, attempt, parallel_map, processes, progress
 from autogas.runs.record import Record
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "Run",
     "attempt",
     "parallel_map",
+    "processes",
     "progress",
 ]

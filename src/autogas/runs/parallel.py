@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -148,17 +148,35 @@ def progress(items: Iterable[T], total: int | None, description: str) -> Iterato
             bar.update(task, advance=1, rate=f"{speed:.2f}/s" if speed else "")
 
 
+JOBS = "AUTOGAS_JOBS"
+
+
+def processes(jobs: int | None = None) -> int:
+    """How many processes work: as many as asked, else as the environment says in ``AUTOGAS_JOBS``, else one a core.
+
+    Raises:
+        InputError: the environment says no number of 1 or more.
+    """
+    asked = os.environ.get(JOBS, "") if jobs is None else str(jobs)
+    if not asked:
+        return int(cpu_count())
+    if not asked.isdecimal() or int(asked) < 1:
+        raise InputError(f"{JOBS if jobs is None else 'jobs'}={asked!r}: expected a number of processes, 1 or more")
+    return int(asked)
+
+
 def parallel_map(
-    function: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, description: str | None = None
+    function: Callable[[T], R], items: Sequence[T], *, jobs: int | None = None, description: str | None = None
 ) -> Iterator[tuple[T, R | Failure]]:
     """Pairs of item and result, as they become available (in no fixed order when ``jobs`` is above 1).
 
     Args:
         function: a picklable function of one item.
         items: its arguments.
-        jobs: processes; 1 stays in this process. Inside ``back_end``, all workers of the cluster instead.
+        jobs: see ``processes``; 1 stays in this process. Inside ``back_end``, all workers of the cluster instead.
         description: label of the progress bar; None draws none.
     """
+    jobs = processes(jobs)
     away = jobs != 1 or bool(_elsewhere)
     work = _SingleThreaded(function, away=away)
     if not away:

@@ -49,7 +49,7 @@ def grammars() -> dict[str, Grammar]:
 
 
 def table5(
-    bench: Benchmark, run: Run, s: ReproduceSettings, *, jobs: int
+    bench: Benchmark, run: Run, s: ReproduceSettings, *, jobs: int | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The four parts of the table, and whether the claim of each row holds.
 

@@ -23,7 +23,7 @@ def check(s: SearchSettings) -> Budget:
     """The space under its budget; says at once what is wrong with it, the proxy or the images."""
     get_proxy(s.proxy)
     for space in spaces_of(s):
-        scoring_inputs(space_key(space), s.source, s.samples, s.seed)
+        scoring_inputs(space_key(space), s.images, s.batch_size, s.seed)
     within = Budget(spaces_of(s)[0], s)
     if within.members == []:
         raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from autogas.spaces import Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
+from autogas.workflows.keywords import BuildKeywords
 
 
 class BuildSettings(BaseModel):
@@ -65,7 +66,9 @@ def which(training: Training[Any, Any]) -> BuildSettings:
 
 
 @takes(BuildSettings, *all_settings())
-def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, **given: Any) -> Run:
+def build(
+    *, out: str | None = None, resume: str | None = None, jobs: int | None = None, **settings: Unpack[BuildKeywords]
+) -> Run:
     """Train every sampled architecture that the run has not trained yet.
 
     The run folder holds ``trained.parquet``, one row for each architecture and seed: ``arch``, ``seed``, then what
@@ -74,22 +77,24 @@ def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, *
     Args:
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes that train.
-        **given: ``space``, fields of ``BuildSettings``, and those of the space's kind of training, see
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
+        **settings: ``space``, fields of ``BuildSettings``, and those of the space's kind of training, see
             ``autogas.training.kinds``; ``seed`` is that of the sample of architectures.
 
     Raises:
         InputError: bad settings or images, or no training that succeeded.
     """
+    given: dict[str, Any] = {**settings}
     if resume is not None:
         model = type(read(Run.open(resume, "build").settings).settings)
         given = resumed_settings("build", model, given, resume)
-    settings = read(from_anywhere(given)).settings
-    settings_json = settings.model_dump_json()
+    s = read(from_anywhere(given)).settings
+    settings_json = s.model_dump_json()
     training = shared_training(settings_json)
     metric = training.quality.metric
-    work = prepare(training)
-    with open_run("build", settings, out=out, resume=resume) as run:
+    work = prepare(training) if resume is None else read_work(resume) or prepare(training)
+    with open_run("build", s, out=out, resume=resume) as run:
+        run.write_table(WORK, pd.DataFrame(work, columns=["arch", "seed"]))
         todo = [item for item in work if metric not in run.record.get(_key(item), {})]
 
         start = time.perf_counter()
@@ -117,7 +122,7 @@ def build(*, out: str | None = None, resume: str | None = None, jobs: int = 1, *
                 "quality": asdict(training.quality),
                 "trained": len(rows),
                 "failed": failed,
-                "provenance": provenance(settings),
+                "provenance": provenance(s),
             }
         )
     return run
@@ -132,6 +137,19 @@ def prepare(training: Training[Any, Any]) -> list[tuple[str, int]]:
     archs = [str(arch) for arch in drawn]
     again = [arch for i, arch in enumerate(archs) if i < s.repeats or (within and within.holds(arch))]
     return [(arch, 0) for arch in archs] + [(arch, seed) for seed in range(1, s.seeds) for arch in again]
+
+
+WORK = "work"
+"""Table of the trainings of a run: drawing them can take minutes."""
+
+
+def read_work(resume: str) -> list[tuple[str, int]]:
+    """What ``prepare`` returned when the run was started; empty if it ended before."""
+    run = Run.open(resume, "build")
+    if not (run.path / f"{WORK}.parquet").exists():
+        return []
+    table = run.read_table(WORK)
+    return [(str(arch), int(seed)) for arch, seed in zip(table["arch"], table["seed"], strict=True)]
 
 
 BAND = 0.05

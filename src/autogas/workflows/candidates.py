@@ -25,14 +25,16 @@ LATENCY_RUNS = 7
 class Candidates:
     """Architectures of a search with their scores and latencies; what is on record is not worked out again."""
 
-    def __init__(self, s: SearchSettings, within: Budget, run: Run, jobs: int) -> None:
+    def __init__(self, s: SearchSettings, within: Budget, run: Run, jobs: int | None) -> None:
         self.s = s
         self.within = within
         self.run = run
         self.jobs = jobs
         self.space, self.scored_in = spaces_of(s)
         self.cost = self.within.cost
-        self.scoring = Scoring(proxies=[s.proxy], batch_size=s.samples, images=s.source, seed=s.seed, device=s.device)
+        self.scoring = Scoring(
+            proxies=[s.proxy], batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device
+        )
 
     @property
     def resized(self) -> bool:

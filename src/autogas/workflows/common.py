@@ -21,7 +21,7 @@ from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run
-from autogas.settings import described, validated
+from autogas.settings import described, usual, validated
 from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
@@ -68,8 +68,8 @@ def resumed_settings(workflow: str, model: type[BaseModel], given: Mapping[str, 
     saved = Run.open(resume, workflow).settings
     for name, value in from_anywhere(given).items():
         field = model.model_fields.get(name)
-        usual = None if field is None else field.get_default(call_default_factory=True)
-        if value is not None and value not in (usual, saved.get(name), {}):
+        default = None if field is None else usual(field, saved)
+        if value is not None and value not in (default, saved.get(name), {}):
             raise InputError(
                 f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
                 "leave it out, or start another run"
@@ -110,7 +110,7 @@ def open_run(
     digests = {**(inputs or {}), **files}
     if resume is not None:
         return Run.resume(resume, workflow, digests)
-    return Run.start(workflow, saved, out, digests, described(type(settings)))
+    return Run.start(workflow, saved, out, digests, described(type(settings), saved))
 
 
 def _digest(source: object) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, Unpack
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ from autogas.workflows.common import (
     trivial_scores,
 )
 from autogas.workflows.fitness import Enumeration, Fitness, Judged, histogram
+from autogas.workflows.keywords import DiscoverKeywords
 
 
 class DiscoverSettings(BaseModel):
@@ -84,8 +85,8 @@ def discover(
     *,
     out: str | None = None,
     resume: str | None = None,
-    jobs: int = 1,
-    **settings: Any,
+    jobs: int | None = None,
+    **settings: Unpack[DiscoverKeywords],
 ) -> Run:
     """Discover a proxy on a benchmark; see ``DiscoverSettings`` for the settings.
 
@@ -96,7 +97,7 @@ def discover(
         benchmark: a name or a benchmark.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes that build and run networks.
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``DiscoverSettings``.
     """
     name = benchmark if isinstance(benchmark, str) else benchmark.name

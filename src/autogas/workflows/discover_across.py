@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from autogas.workflows.common import (
     read_settings,
     trivial_scores,
 )
+from autogas.workflows.keywords import DiscoverAcrossKeywords
 
 
 @takes(AcrossSettings)
@@ -45,8 +46,8 @@ def discover_across(
     *,
     out: str | None = None,
     resume: str | None = None,
-    jobs: int = 1,
-    **settings: Any,
+    jobs: int | None = None,
+    **settings: Unpack[DiscoverAcrossKeywords],
 ) -> Run:
     """Discover one proxy on several benchmarks; see ``AcrossSettings`` for the settings.
 
@@ -57,7 +58,7 @@ def discover_across(
         benchmarks: names or benchmarks, at least two.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes that build and run networks.
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``AcrossSettings``.
 
     Raises:
@@ -241,7 +242,7 @@ def on_test(
     chosen: NDArray[np.intp],
     bank: FeatureBank,
     finalists: Mapping[str, Expression],
-    jobs: int,
+    jobs: int | None,
     run: Run,
 ) -> list[dict[str, Any]]:
     """Correlations of the finalists and the trivial scorers on the test architectures of one benchmark."""

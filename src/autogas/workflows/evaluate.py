@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Unpack
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -26,6 +26,7 @@ from autogas.seeding import torch_generator
 from autogas.settings import takes
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.common import open_run, read_settings
+from autogas.workflows.keywords import EvaluateKeywords
 
 
 class EvaluateSettings(BaseModel):
@@ -61,7 +62,7 @@ def evaluate(
     save_reference: str | Path | None = None,
     out: str | None = None,
     resume: str | None = None,
-    **settings: Any,
+    **settings: Unpack[EvaluateKeywords],
 ) -> Run:
     """Evaluate images or a trained generator; see ``EvaluateSettings`` for the settings.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Unpack
 
 from pydantic import AfterValidator, Field
 
@@ -15,6 +15,7 @@ from autogas.runs import Run
 from autogas.settings import takes
 from autogas.training.export import load_translator
 from autogas.workflows.common import open_run, read_settings
+from autogas.workflows.keywords import EvaluateTranslationKeywords
 
 
 class EvaluateTranslationSettings(SegmentationSettings):
@@ -43,7 +44,7 @@ def evaluate_translation(
     *,
     out: str | None = None,
     resume: str | None = None,
-    **settings: Any,
+    **settings: Unpack[EvaluateTranslationKeywords],
 ) -> Run:
     """Evaluate a translation; see ``EvaluateTranslationSettings`` for the settings.
 

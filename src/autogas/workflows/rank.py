@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from autogas.workflows.common import (
     open_run,
     read_settings,
 )
+from autogas.workflows.keywords import RankKeywords
 from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, space_key, unscored
 
 
@@ -66,12 +67,12 @@ class RankSettings(BaseModel):
 @takes(RankSettings)
 def rank(
     benchmark: str | Benchmark = DEFAULT_BENCHMARK,
-    proxies: Sequence[str] | None = None,
+    proxies: str | Sequence[str] | None = None,
     *,
     out: str | None = None,
     resume: str | None = None,
-    jobs: int = 1,
-    **settings: Any,
+    jobs: int | None = None,
+    **settings: Unpack[RankKeywords],
 ) -> Run:
     """Score and correlate; see ``RankSettings`` for the settings.
 
@@ -81,16 +82,16 @@ def rank(
 
     Args:
         benchmark: a name or a benchmark.
-        proxies: names or expressions; default the paper's and the trivial scorers.
+        proxies: names or expressions, or one of them; default ours, the paper's and the trivial scorers.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes.
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``RankSettings``.
     """
     name = benchmark if isinstance(benchmark, str) else benchmark.name
-    if proxies is not None:
-        settings["proxies"] = list(dict.fromkeys(proxies))
-    s = read_settings("rank", RankSettings, {"benchmark": name, **settings}, resume)
+    several = [proxies] if isinstance(proxies, str) else list(dict.fromkeys(proxies or ()))
+    asked = {} if proxies is None else {"proxies": several}
+    s = read_settings("rank", RankSettings, {"benchmark": name, **asked, **settings}, resume)
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)

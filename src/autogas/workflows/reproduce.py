@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from autogas.runs import Run
 from autogas.settings import takes
 from autogas.workflows.ablation import table5
 from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run, read_settings
+from autogas.workflows.keywords import ReproduceKeywords
 from autogas.workflows.rank import rank
 from autogas.workflows.tables import ReproduceSettings, beside, table
 
@@ -28,8 +29,8 @@ def reproduce(
     benchmarks: Sequence[str] | None = None,
     out: str | None = None,
     resume: str | None = None,
-    jobs: int = 1,
-    **settings: Any,
+    jobs: int | None = None,
+    **settings: Unpack[ReproduceKeywords],
 ) -> Run:
     """Regenerate a table; see ``ReproduceSettings`` for the settings.
 
@@ -41,7 +42,7 @@ def reproduce(
         benchmarks: their names; default TransNAS-Bench-101 where it is imported, else the embedded benchmark.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes.
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``ReproduceSettings``.
     """
     chosen = benchmarks or (default_benchmarks() if resume is None else ())
@@ -76,7 +77,9 @@ def default_benchmarks() -> tuple[str, ...]:
     return OFFICIAL if set(OFFICIAL) <= set(list_benchmarks()) else EMBEDDED
 
 
-def ranked_tables(bench: Benchmark, run: Run, s: ReproduceSettings, *, jobs: int) -> tuple[list[dict[str, Any]], Run]:
+def ranked_tables(
+    bench: Benchmark, run: Run, s: ReproduceSettings, *, jobs: int | None
+) -> tuple[list[dict[str, Any]], Run]:
     """One table for each sample (the test architectures; all), and the ranking behind them."""
     rows = {"table2": TABLE_2, "figure1": FIGURE_1, "table6": TABLE_6}[s.name]
     beyond = BEYOND_TABLE_2 if s.name == "table2" else ()
@@ -103,15 +106,16 @@ def ranked_tables(bench: Benchmark, run: Run, s: ReproduceSettings, *, jobs: int
 
 
 def inner_rank(
-    bench: Benchmark, run: Run, proxies: Sequence[str], s: ReproduceSettings, *, everything: bool, jobs: int
+    bench: Benchmark, run: Run, proxies: Sequence[str], s: ReproduceSettings, *, everything: bool, jobs: int | None
 ) -> Run:
     """The ranking that a table rests on, in a folder of the run; continued when it is there."""
     folder = run.path / f"rank-{bench.name.replace('/', '-')}"
-    where = {"resume": str(folder)} if (folder / "settings.json").exists() else {"out": str(folder)}
+    there = (folder / "settings.json").exists()
     return rank(
         bench,
         proxies,
-        **where,
+        out=None if there else str(folder),
+        resume=str(folder) if there else None,
         jobs=jobs,
         everything=everything,
         batch_size=s.batch_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from autogas.spaces import Space, by_name
 from autogas.workflows.budget import check
 from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
+from autogas.workflows.keywords import SearchKeywords
 from autogas.workflows.search_settings import SearchSettings
 
 Row: TypeAlias = dict[str, Any]
@@ -36,8 +37,8 @@ def search(
     *,
     out: str | None = None,
     resume: str | None = None,
-    jobs: int = 1,
-    **settings: Any,
+    jobs: int | None = None,
+    **settings: Unpack[SearchKeywords],
 ) -> Run:
     """Search a space with a proxy; see ``SearchSettings`` for the settings.
 
@@ -50,7 +51,7 @@ def search(
         proxy: name or expression; default the paper's.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        jobs: processes that build and run networks.
+        jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``SearchSettings``.
 
     Raises:
@@ -83,7 +84,7 @@ def search(
             {
                 "winner": candidates.row(winner),
                 "budget": s.budget,
-                "asked": s.candidates * s.rounds,
+                "asked": s.population * s.iterations,
                 "evaluated": len(rows),
                 "failed": len(rows) - len(ranked),
                 "best": [{key: row[key] for key in ("arch", "score", "params", "macs")} for row in ranked[:BEST]],
@@ -99,7 +100,7 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
     """Run the loop; returns the strategy and every candidate in order."""
     strategy = strategy_of(candidates, s)
     rows: list[Row] = []
-    for iteration in progress(range(s.rounds), s.rounds, "search"):
+    for iteration in progress(range(s.iterations), s.iterations, "search"):
         batch = strategy.ask()
         if not batch:  # the budget holds no more
             break
@@ -128,7 +129,7 @@ def strategy_of(candidates: Candidates, s: SearchSettings) -> Strategy[Any]:
     """That of the settings; evolution is NSGA-II where there is more than one objective."""
     rng = numpy_generator("search", s.strategy, s.seed)
     common: dict[str, Any] = {
-        "population": s.candidates,
+        "population": s.population,
         "rng": rng,
         "admits": candidates.admits,
         "redraws": REDRAWS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
@@ -19,6 +19,15 @@ Limit: TypeAlias = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 def score_alone() -> list[Objective]:
     """The objective of the paper."""
     return ["score"]
+
+
+def of_the_space(fact: str) -> Callable[[dict[str, Any]], Any]:
+    """A default that the space that is searched knows: an attribute of it."""
+
+    def default(given: dict[str, Any]) -> Any:
+        return getattr(get_space(given["space"], **given["space_settings"]), fact) if "space" in given else None
+
+    return default
 
 
 class SearchSettings(BaseModel):
@@ -42,8 +51,16 @@ class SearchSettings(BaseModel):
     objectives: Annotated[list[Objective], BeforeValidator(split_at_commas)] = Field(
         default_factory=score_alone, description="score alone, or score against costs: a Pareto front by NSGA-II"
     )
-    population: int | None = Field(None, ge=1, description="candidates an iteration; None: 32, translators 10")
-    iterations: int | None = Field(None, ge=1, description="rounds of ask and tell; None: 150, translators 500")
+    population: int = Field(
+        default_factory=of_the_space("search_population"),
+        ge=1,
+        description="candidates an iteration; None: 32, translators 10",
+    )
+    iterations: int = Field(
+        default_factory=of_the_space("search_iterations"),
+        ge=1,
+        description="rounds of ask and tell; None: 150, translators 500",
+    )
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
     max_params: Limit = Field(None, description="most parameters")
@@ -51,39 +68,24 @@ class SearchSettings(BaseModel):
     max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
     sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
     agreement: int = Field(20, ge=0, description="of them, scored at full size too")
-    batch_size: int | None = Field(
-        None, ge=2, description="samples that networks are scored on; None: 16, spade-translation 4"
+    batch_size: int = Field(
+        default_factory=of_the_space("scored_samples"),
+        ge=2,
+        description="samples that networks are scored on; None: 16, spade-translation 4",
     )
     images: str | None = Field(
-        None, description="score on images of this source; None: on noise, discriminators on their data set"
+        default_factory=of_the_space("scored_images"),
+        description="score on images of this source; None: on noise, discriminators on their data set",
     )
     seed: int = Field(0, ge=0, description="of weights, noise and search")
     device: str = Field("cpu", description="where networks run")
 
-    @cached_property
-    def searched(self) -> Space[Any]:
-        """The space that is searched, which knows what is not said here."""
-        return get_space(self.space, **self.space_settings)
-
-    @property
-    def candidates(self) -> int:
-        """Candidates an iteration."""
-        return self.population or self.searched.search_population
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of ask and tell."""
-        return self.iterations or self.searched.search_iterations
-
-    @property
-    def samples(self) -> int:
-        """Samples that networks are scored on."""
-        return self.batch_size or self.searched.scored_samples
-
-    @property
-    def source(self) -> str | None:
-        """Images that networks are scored on."""
-        return self.images or self.searched.scored_images
+    @model_validator(mode="before")
+    @classmethod
+    def _left_open(cls, given: Any) -> Any:
+        return (
+            {name: value for name, value in given.items() if value is not None} if isinstance(given, Mapping) else given
+        )
 
     @field_validator("objectives")
     @classmethod
@@ -101,6 +103,6 @@ class SearchSettings(BaseModel):
 
 def spaces_of(s: SearchSettings) -> tuple[Space[Any], Space[Any]]:
     """The space that is searched, and the one in which candidates are scored: smaller where nothing is said."""
-    space = s.searched
+    space = get_space(s.space, **s.space_settings)
     usual = {name: value for name, value in space.smaller.items() if value < space.settings[name]}
     return space, get_space(s.space, **{**s.space_settings, **(usual if s.scored_at is None else s.scored_at)})

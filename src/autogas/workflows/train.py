@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from pydantic import BaseModel, Field
 
@@ -25,6 +25,7 @@ from autogas.training.machine import Graphs, Machine, Precision, launch
 from autogas.training.pictures import loss_curves
 from autogas.training.profiling import profiled
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
+from autogas.workflows.keywords import TrainKeywords
 
 
 class TrainSettings(BaseModel):
@@ -49,7 +50,7 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     out: str | None = None,
     resume: str | None = None,
-    **settings: Any,
+    **settings: Unpack[TrainKeywords],
 ) -> Run:
     """Train a network of any space that has a training: a generator, a translator, an autoencoder, a discriminator.
 
@@ -103,7 +104,7 @@ def train(
     return run
 
 
-def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Any) -> str:
+def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[TrainKeywords]) -> str:
     """Where the time of a step goes: the operations that take most of it, as a table; nothing is kept.
 
     Args:
