@@ -28,7 +28,9 @@ def test_evaluate(autogas, here):
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert document["run"] == "run"
-    assert set(document["metrics"]) == {"fid-cifarnet", "is-cifarnet", "is-std-cifarnet"}
+    assert set(document["metrics"]) == {
+        *("fid-cifarnet", "kid-cifarnet", "kid-error-cifarnet", "is-cifarnet", "is-std-cifarnet")
+    }
     assert (document["protocol"]["samples"], document["protocol"]["splits"]) == (20, 2)
     assert read_json(here / "run" / "results.json").items() <= document.items()
     code, out, err = autogas("evaluate", "--images", "fake", "--reference", "real.npz", "--splits", "2")

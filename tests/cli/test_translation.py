@@ -61,7 +61,8 @@ def test_a_segmentation_network_is_trained_and_named(autogas, here):
     code, out, _ = autogas(*words)
     assert code == 0
     document = json.loads(out)
-    assert {"miou", "pixel-accuracy", "ssim", "psnr", "fid-cifarnet"} == document["metrics"].keys()
+    names = {"miou", "pixel-accuracy", "ssim", "psnr", "fid-cifarnet", "kid-cifarnet", "kid-error-cifarnet"}
+    assert names == document["metrics"].keys()
     assert document["protocol"]["segmentation"]["name"] == "segmentation.pt"
 
 

@@ -85,6 +85,6 @@ def test_an_extractor_of_a_user_measures(tmp_path):
         splits=2,
         out=str(tmp_path / "run"),
     )
-    assert set(run.results["metrics"]) == {"fid-means", "is-means", "is-std-means"}
+    assert set(run.results["metrics"]) == {*("fid-means", "kid-means", "kid-error-means", "is-means", "is-std-means")}
     with pytest.raises(InputError, match="unknown extractor 'mean': did you mean 'means'"):
         autogas.evaluate("dead-leaves", "dead-leaves", extractor="mean")

@@ -10,6 +10,7 @@ from toys_of_training import TINY, noise_images, run, tiny_gan
 from autogas.datasets import Images
 from autogas.errors import InputError
 from autogas.spaces import get_space
+from autogas.training.augment import augmented
 from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task
 from autogas.workflows.train import read
 
@@ -260,3 +261,40 @@ def test_a_graphed_training_continues_from_its_checkpoint(tmp_path):
             device="cuda",
         )
     assert rows[-1] == pytest.approx(straight[-1], rel=2e-2)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "mmd"])
+def test_augmented_steps_judge_what_augmentation_made(loss, monkeypatch):
+    """Both networks see images that were augmented by numbers of their own, drawn ahead."""
+    seen = []
+
+    def spy(images, policy, numbers):
+        seen.append((policy, len(images), numbers.clone()))
+        return augmented(images, policy, numbers)
+
+    monkeypatch.setattr("autogas.training.gan.augmented", spy)
+    recipe = TINY.model_copy(update={"loss": loss, "augment": "color,translation", "steps": 2})
+    rows = run(tiny_gan(recipe), steps=2, seed=0, log_every=1)
+    assert all(math.isfinite(row["generator_loss"]) for row in rows)
+    assert [count for _, count, _ in seen] == [4, 4, 8 if loss == "mmd" else 4] * 2
+    assert {policy for policy, *_ in seen} == {"color,translation"}
+    assert len({numbers.sum().item() for *_, numbers in seen}) == 6
+
+
+def test_the_mmd_loss_takes_embeddings():
+    task = tiny_gan(TINY.model_copy(update={"loss": "mmd"}))
+    assert task.discriminator(torch.zeros(2, 3, 32, 32)).shape == (2, 16)
+    assert tiny_gan().discriminator(torch.zeros(2, 3, 32, 32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("fault", [{"augment": "blur"}, {"loss": "wasserstein"}])
+def test_unknown_losses_and_augmentations_are_refused(fault):
+    with pytest.raises(ValidationError, match=next(iter(fault))):
+        GANRecipe(**fault)
+
+
+def test_recipes_of_before_losses_could_be_chosen_are_read():
+    old = GANRecipe(steps=7).model_dump(exclude={"loss", "augment"})
+    assert GANRecipe.model_validate(old) == GANRecipe(steps=7)
+    older = {name: value for name, value in old.items() if name != "average_ramp"}
+    assert not GANRecipe.model_validate(older).average_ramp

@@ -8,9 +8,11 @@ from autogas.training.losses import (
     ADVERSARIAL,
     discriminator_hinge_loss,
     discriminator_loss,
+    discriminator_repulsive_loss,
     feature_matching_loss,
     generator_hinge_loss,
     generator_loss,
+    generator_mmd_loss,
 )
 
 
@@ -87,3 +89,42 @@ def test_feature_matching_sums_layers_and_averages_scales():
     assert real[0][0].grad is None
     assert fake[0][0].grad.unique().item() == pytest.approx(0.5 / 32)
     assert fake[0][2].grad is None
+
+
+def mean_of_kernel(x, bound):
+    """Over pairs of different rows, one by one."""
+    pairs = [(i, j) for i in range(len(x)) for j in range(len(x)) if i != j]
+    return sum(math.exp(-bound(float((x[i] - x[j]).square().sum())) / 2) for i, j in pairs) / len(pairs)
+
+
+def test_repulsive_losses_pair_by_pair():
+    generator = torch.Generator().manual_seed(3)
+    real, fake = (scale * torch.randn(7, 3, generator=generator) for scale in (1.5, 0.3))
+    ours = discriminator_repulsive_loss(real, fake)
+    expected = mean_of_kernel(real, lambda d: min(d, 4)) - mean_of_kernel(fake, lambda d: max(d, 0.25))
+    assert float(ours) == pytest.approx(expected, rel=1e-5)
+    across = sum(math.exp(-float((a - b).square().sum()) / 2) for a in real for b in fake) / 49
+    whole = mean_of_kernel(real, float) + mean_of_kernel(fake, float) - 2 * across
+    assert float(generator_mmd_loss(real, fake)) == pytest.approx(whole, rel=1e-5, abs=1e-7)
+
+
+def test_a_repulsive_discriminator_drives_real_ones_apart_and_generated_ones_together():
+    real, fake = torch.zeros(2, 2, requires_grad=True), torch.tensor([[0.0, 1.0], [0.0, -1.0]], requires_grad=True)
+    moved = real + torch.tensor([[0.1, 0.0], [-0.1, 0.0]])
+    discriminator_repulsive_loss(moved, fake).backward()
+    assert real.grad[0, 0] < 0 < real.grad[1, 0]  # against the gradient they go further apart
+    assert fake.grad[0, 1] > 0 > fake.grad[1, 1]
+
+
+def test_the_mmd_loss_is_least_where_both_are_distributed_alike():
+    generator = torch.Generator().manual_seed(5)
+    real = torch.randn(300, 2, generator=generator) * torch.tensor([1.0, 0.4]) + torch.tensor([1.0, -1.0])
+    points = torch.randn(300, 2, generator=generator)
+    scale, moved = torch.ones(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.Adam([scale, moved], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        generator_mmd_loss(real, points * scale + moved).backward()
+        optimizer.step()
+    torch.testing.assert_close(scale.detach(), torch.tensor([1.0, 0.4]), atol=0.15, rtol=0)
+    torch.testing.assert_close(moved.detach(), torch.tensor([1.0, -1.0]), atol=0.15, rtol=0)

@@ -82,7 +82,9 @@ def test_a_folder_and_the_generator_that_filled_it_are_equal(folders):
     run = evaluate(fake, real)
     by_generator = evaluate_generator(replay(pixels(FAKE, 1)), reference=real, samples=FAKE)
     assert run.results["metrics"] == pytest.approx(by_generator.metrics, rel=1e-5)
-    assert set(run.results["metrics"]) == {"fid-cifarnet", "is-cifarnet", "is-std-cifarnet"}
+    assert set(run.results["metrics"]) == {
+        *("fid-cifarnet", "kid-cifarnet", "kid-error-cifarnet", "is-cifarnet", "is-std-cifarnet")
+    }
     assert run.results["metrics"]["fid-cifarnet"] > 0
 
 

@@ -3,6 +3,7 @@ import signal
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from toys import python
@@ -177,8 +178,20 @@ def test_bad_input_leaves_no_folder(image_folder, tmp_path, settings, named):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_csv_has_all_rows_of_a_training_that_was_interrupted_too(image_folder, tmp_path):
+    whole = train("eagan-best", out=str(tmp_path / "whole"), images=str(image_folder), csv=True, **TRAIN)
+    table = pd.read_csv(whole.path / "csv" / "metrics.csv").set_index("step")
+    rows = [json.loads(line) for line in (whole.path / "losses.jsonl").read_text().splitlines()]
+    assert list(table.index) == [row["step"] for row in rows]
+    assert list(table["generator_loss"]) == pytest.approx([row["generator_loss"] for row in rows])
+    assert table["fid-cifarnet"].notna().sum() == len(list((whole.path / "samples").iterdir())) - 1
+    (whole.path / "results.json").unlink()
+    train(resume=str(whole.path))
+    assert pd.read_csv(whole.path / "csv" / "metrics.csv").set_index("step").equals(table)
+
+
 def test_tensorboard_is_asked_for_at_once(image_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("autogas.workflows.train.find_spec", lambda name: None)
+    monkeypatch.setattr("autogas.training.logs.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'autogas\[tensorboard\]'"):
         train("eagan-best", images=str(image_folder), tensorboard=True, out=str(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []

@@ -125,7 +125,7 @@ def test_results_name_network_resolution_and_split(trained, data):
     assert protocol["reference_samples"] == 5 + 3
     assert protocol["direction"] == "AtoB"
     assert trained["gaugan"].results["protocol"]["reference_samples"] == 6
-    assert trained["cyclegan"].results["metrics"].keys() == {"fid-cifarnet"}
+    assert trained["cyclegan"].results["metrics"].keys() == {"fid-cifarnet", "kid-cifarnet", "kid-error-cifarnet"}
 
 
 def test_pictures_show_inputs_translations_and_targets(trained, data):

@@ -16,6 +16,7 @@ from autogas.errors import InputError
 from autogas.metrics.features import FeatureExtractor, get_extractor, metric_name
 from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics, frechet_distance
 from autogas.metrics.inception_score import inception_score
+from autogas.metrics.kernel import kernel_distance
 from autogas.runs.parallel import progress
 from autogas.seeding import torch_generator
 from autogas.versions import versions
@@ -149,7 +150,7 @@ def evaluation_of(
     score = inception_score(logits, splits=splits)
     return Evaluation(
         metrics={
-            metric_name("fid", extractor): frechet_distance(statistics, reference),
+            **distances(statistics, reference, extractor),
             metric_name("is", extractor): score.mean,
             metric_name("is-std", extractor): score.std,
         },
@@ -168,6 +169,17 @@ def evaluation_of(
             "versions": versions(LIBRARIES),
         },
     )
+
+
+def distances(
+    statistics: FeatureStatistics, reference: FeatureStatistics, extractor: FeatureExtractor
+) -> dict[str, float]:
+    """``fid``, and ``kid`` with its standard error ``kid-error`` where the reference has a sample of its features."""
+    found = {"fid": frechet_distance(statistics, reference)}
+    if statistics.sample is not None and reference.sample is not None:
+        kernel = kernel_distance(statistics.sample, reference.sample)
+        found |= {"kid": kernel.value, "kid-error": kernel.error}
+    return {metric_name(name, extractor): value for name, value in found.items()}
 
 
 def identity(extractor: FeatureExtractor) -> str:

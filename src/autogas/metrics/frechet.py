@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autogas.errors import InputError
 from autogas.files import check_zip_size, replacing
+from autogas.metrics.kernel import FeatureSample
 
 Array = NDArray[np.float64]
 
@@ -29,6 +30,7 @@ class FeatureStatistics:
         count: images; None when a file does not say.
         extractor: name and version of what made the features; None when a file does not say.
         source: what the images are; None when a file does not say.
+        sample: features of randomly chosen images, ``[m, d]``, for the kernel distance; None when a file has none.
     """
 
     mu: Array
@@ -36,6 +38,7 @@ class FeatureStatistics:
     count: int | None = None
     extractor: str | None = None
     source: str | None = None
+    sample: NDArray[np.float32] | None = None
 
     @property
     def rank(self) -> int:
@@ -51,7 +54,7 @@ class FeatureStatistics:
 
     def save(self, path: str | Path) -> None:
         """Write the field's ``.npz``: ``mu`` and ``sigma``, and beside them what else is known."""
-        known = {"count": self.count, "extractor": self.extractor, "source": self.source}
+        known = {"count": self.count, "extractor": self.extractor, "source": self.source, "sample": self.sample}
         extra: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, mu=self.mu, sigma=self.sigma, **extra)
@@ -74,16 +77,17 @@ class FeatureStatistics:
         try:
             mu, sigma = (np.asarray(content[name], dtype=np.float64) for name in ("mu", "sigma"))
             count = int(content["count"]) if "count" in content else None
+            sample = np.asarray(content["sample"], dtype=np.float32) if "sample" in content else None
         except (TypeError, ValueError) as error:
             raise InputError(f"statistics {str(path)!r}: not numbers ({error})") from None
-        fault = _fault(mu, sigma, count)
+        fault = _fault(mu, sigma, count, sample)
         if fault:
             raise InputError(f"statistics {str(path)!r}: {fault}")
         extractor, source = (str(content[name]) if name in content else None for name in ("extractor", "source"))
-        return cls(mu, sigma, count, extractor, source)
+        return cls(mu, sigma, count, extractor, source, sample)
 
 
-def _fault(mu: Array, sigma: Array, count: int | None) -> str:
+def _fault(mu: Array, sigma: Array, count: int | None, sample: NDArray[np.float32] | None) -> str:
     """Why these are no statistics, or nothing."""
     if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)):
         return f"mu of shape {mu.shape} and sigma of shape {sigma.shape}, expected (d,) and (d, d)"
@@ -93,17 +97,20 @@ def _fault(mu: Array, sigma: Array, count: int | None) -> str:
         return "sigma is no covariance: expected a symmetric matrix with variances of 0 or more"
     if count is not None and count < 2:
         return f"count {count}, expected 2 or more"
+    if sample is not None and (sample.shape[1:] != mu.shape or len(sample) < 2 or not np.isfinite(sample).all()):
+        return f"a sample of shape {sample.shape}, expected 2 or more finite rows of {len(mu)}"
     return ""
 
 
 class FeatureAccumulator:
-    """Mean and covariance of features that come in batches, in float64 on the device of the features.
+    """Mean and covariance of features that come in batches, in float64 on the device of the features, and a sample.
 
     Batches are merged by the update of Chan, Golub & LeVeque (1983), which is stable where sums of squares cancel.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self._sample = FeatureSample()
         self._mean: torch.Tensor | None = None
         self._scatter: torch.Tensor | None = None
 
@@ -112,6 +119,7 @@ class FeatureAccumulator:
         batch = features.detach().double()
         if not bool(batch.isfinite().all()):
             raise InputError(f"features of images {self.count} to {self.count + len(batch) - 1}: some are not finite")
+        self._sample.update(features)
         mean = batch.mean(0)
         centred = batch - mean
         if self._mean is None or self._scatter is None:
@@ -128,7 +136,7 @@ class FeatureAccumulator:
         if self._mean is None or self._scatter is None or self.count < 2:
             raise InputError(f"{self.count} images: a covariance needs 2 or more")
         mu, sigma = (value.cpu().numpy() for value in (self._mean, self._scatter / (self.count - 1)))
-        return FeatureStatistics(mu, sigma, self.count, extractor, source)
+        return FeatureStatistics(mu, sigma, self.count, extractor, source, self._sample.features())
 
 
 def frechet_distance(statistics: FeatureStatistics, reference: FeatureStatistics) -> float:

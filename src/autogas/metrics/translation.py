@@ -11,9 +11,9 @@ from torch import Tensor
 from autogas.datasets.domains import Domain, LabelMaps
 from autogas.datasets.translation import Layout, TranslationData, load_data
 from autogas.errors import InputError
-from autogas.metrics.evaluation import LIBRARIES, Evaluation, identity
-from autogas.metrics.features import FeatureExtractor, metric_name
-from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics, frechet_distance
+from autogas.metrics.evaluation import LIBRARIES, Evaluation, distances, identity
+from autogas.metrics.features import FeatureExtractor
+from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics
 from autogas.metrics.paired import psnr, ssim
 from autogas.metrics.pixels import as_uint8
 from autogas.metrics.segmentation import confusion_matrix, segmentation_scores
@@ -122,8 +122,8 @@ def measure_translation(
             sums["psnr"] += psnr(images, targets) * len(index)
         if segmenter is not None and data.labels is not None:
             confusion = confusion + _confusion(segmenter, images, data.labels, index)
-    distance = frechet_distance(accumulator.statistics(extractor=identity(extractor), source=data.source), reference)
-    metrics = {metric_name("fid", extractor): distance}
+    statistics = accumulator.statistics(extractor=identity(extractor), source=data.source)
+    metrics = distances(statistics, reference, extractor)
     if data.paired:
         metrics |= {name: value / count for name, value in sums.items()}
     if segmenter is not None:

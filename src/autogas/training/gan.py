@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from autogas.datasets import Images
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
+from autogas.training.augment import NUMBERS, augmented, named
 from autogas.training.average import averaged_copy, ramped, update_average
 from autogas.training.graph import Update
 from autogas.training.layout import memory_layout
-from autogas.training.losses import discriminator_hinge_loss, generator_hinge_loss
+from autogas.training.losses import (
+    discriminator_hinge_loss,
+    discriminator_repulsive_loss,
+    generator_hinge_loss,
+    generator_mmd_loss,
+)
 from autogas.training.machine import Machine, set_learning_rate
 
 SAMPLE_BATCH = 250
+EMBEDDING = 16
+"""Numbers that an image becomes for the MMD loss, as Wang, Sun & Halgamuge have it."""
 
 
 class AdversarialRecipe(BaseModel):
-    """How a generator and a discriminator are trained: Adam on the hinge loss.
+    """How a generator and a discriminator are trained: Adam, on the hinge loss unless said.
 
     A step is ``critic_steps`` updates of the discriminator and then one of the generator.
     """
@@ -41,6 +49,15 @@ class AdversarialRecipe(BaseModel):
     average_ramp: bool = Field(True, description="that decay is lower in the first steps; EAGAN has it constant")
     linear_decay: bool = Field(False, description="learning rates fall linearly to 0 over all steps")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradients of a network")
+    loss: Literal["hinge", "mmd"] = Field(
+        "hinge", description="hinge, or the maximum mean discrepancy of embeddings, with repulsion of real images"
+    )
+    augment: str = Field("", description="what is done to all images before they are judged: color,translation,cutout")
+
+    @field_validator("augment")
+    @classmethod
+    def _known(cls, policy: str) -> str:
+        return ",".join(named(policy))
 
 
 class GANRecipe(AdversarialRecipe):
@@ -57,7 +74,7 @@ class GANRecipe(AdversarialRecipe):
 
 def of_any_version(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe; one that says all but ``average_ramp`` was written by a version whose averages had no ramp."""
-    older = GANRecipe.model_fields.keys() - recipe.keys() == {"average_ramp"}
+    older = GANRecipe.model_fields.keys() - recipe.keys() - {"loss", "augment"} == {"average_ramp"}
     return {**recipe, "average_ramp": False} if older else dict(recipe)
 
 
@@ -81,7 +98,8 @@ def gan_task(space: EAGANGenerator, arch: EAGANArch, images: Images, recipe: GAN
     Raises:
         InputError: a discriminator outside its space.
     """
-    against = EAGANDiscriminator(dataset=space.dataset, width=recipe.discriminator_width)
+    outputs = EMBEDDING if recipe.loss == "mmd" else 1
+    against = EAGANDiscriminator(dataset=space.dataset, width=recipe.discriminator_width, outputs=outputs)
     discriminator = against.build(against.parse(recipe.discriminator), seed=seed)
     return GANTask(space.build(arch, seed=seed), discriminator, images, recipe, latent_shape=space.input_shapes[0])
 
@@ -91,7 +109,7 @@ class GANTask:
 
     Args:
         generator: ``[n, *latent_shape]`` to images in [-1, 1]; trained in place.
-        discriminator: images to one logit each; trained in place.
+        discriminator: images to one logit each, for the MMD loss to an embedding ``[n, d]``; trained in place.
         images: real images.
         recipe: how to train.
         latent_shape: of one latent, which is standard normal.
@@ -149,36 +167,55 @@ class GANTask:
         return (torch.cat([self.average(part) for part in latents.split(SAMPLE_BATCH)]) + 1) / 2
 
     def _draw(self, generator: torch.Generator) -> list[Tensor]:
-        """Indices of real images and latents of each update of the discriminator, then latents of the generator's."""
+        """Of each update what it takes: those of the discriminator, then that of the generator."""
+        r = self.recipe
         drawn: list[Tensor] = []
-        for _ in range(self.recipe.critic_steps):
-            count = self.recipe.discriminator_batch
-            drawn += [torch.randint(len(self.images), (count,), generator=generator), self._latents(count, generator)]
-        return [*drawn, self._latents(self.recipe.generator_batch, generator)]
+        for update in range(r.critic_steps + 1):
+            critic = update < r.critic_steps
+            count = r.discriminator_batch if critic else r.generator_batch
+            real = critic or r.loss == "mmd"
+            index = [torch.randint(len(self.images), (count,), generator=generator)] if real else []
+            drawn += [*index, self._latents(count, generator)]
+            if r.augment:
+                drawn.append(torch.rand((2 * count if real else count, NUMBERS), generator=generator))
+        return drawn
 
     def _update(self, machine: Machine, *drawn: Tensor) -> Mapping[str, Tensor]:
         """All updates of a step, on what was drawn for it."""
-        *pairs, latents = drawn
-        for index, against in zip(pairs[::2], pairs[1::2], strict=True):
-            discriminator_loss = self._update_discriminator(index, against, machine)
-        generator_loss = self._update_generator(latents, machine)
+        each = 3 if self.recipe.augment else 2
+        for start in range(0, each * self.recipe.critic_steps, each):
+            discriminator_loss = self._update_discriminator(*drawn[start : start + each], machine=machine)
+        generator_loss = self._update_generator(*drawn[each * self.recipe.critic_steps :], machine=machine)
         return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
 
-    def _update_discriminator(self, index: Tensor, latents: Tensor, machine: Machine) -> Tensor:
+    def _update_discriminator(self, index: Tensor, latents: Tensor, *numbers: Tensor, machine: Machine) -> Tensor:
         real = self.images.batch(index)
         with machine.autocast():
             with torch.no_grad():
                 fake = self.generator(latents)
-            logits = self.discriminator(torch.cat([real, fake])).float()
-            loss = discriminator_hinge_loss(*logits.chunk(2))
+            judged = self._judged(torch.cat([real, fake]), *numbers).chunk(2)
+            loss = (discriminator_repulsive_loss if self.recipe.loss == "mmd" else discriminator_hinge_loss)(*judged)
         machine.minimise(loss, self.optimizers["discriminator"], clip=self.recipe.clip)
         return loss.detach()
 
-    def _update_generator(self, latents: Tensor, machine: Machine) -> Tensor:
+    def _update_generator(self, *drawn: Tensor, machine: Machine) -> Tensor:
         with machine.autocast():
-            loss = generator_hinge_loss(self.discriminator(self.generator(latents)).float())
+            if self.recipe.loss == "mmd":
+                index, latents, *numbers = drawn
+                both = torch.cat([self.images.batch(index), self.generator(latents)])
+                loss = generator_mmd_loss(*self._judged(both, *numbers).chunk(2))
+            else:
+                latents, *numbers = drawn
+                loss = generator_hinge_loss(self._judged(self.generator(latents), *numbers))
         machine.minimise(loss, self.optimizers["generator"], clip=self.recipe.clip)
         return loss.detach()
+
+    def _judged(self, images: Tensor, *numbers: Tensor) -> Tensor:
+        """What the discriminator says of images, augmented by ``numbers`` if there are any."""
+        for given in numbers:
+            images = augmented(images, self.recipe.augment, given)
+        judged: Tensor = self.discriminator(images).float()
+        return judged
 
     def _latents(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randn((count, *self.latent_shape), generator=generator)

@@ -73,6 +73,53 @@ def generator_least_squares_loss(fake: Tensor) -> Tensor:
     return (fake - 1).square().mean()
 
 
+SMALLEST, LARGEST = 0.25, 4.0
+"""Squared distances of embeddings beyond which a discriminator is not asked to bring generated images together, or to
+drive real ones apart."""
+
+
+def discriminator_repulsive_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """``mean k(r, r') - mean k(f, f')`` over different images (Wang, Sun & Halgamuge, ICLR 2019, arXiv:1812.09916).
+
+    The kernel is ``exp(-|a - b|² / 2)``, bounded: squared distances of real images count up to 4, of generated ones
+    from 0.25.
+
+    Args:
+        real: embeddings of real images, ``[n, d]``, 2 or more.
+        fake: of generated ones.
+
+    Examples:
+        >>> same, apart = torch.zeros(2, 3), torch.tensor([[0.0], [9.0]]).expand(2, 3)
+        >>> round(float(discriminator_repulsive_loss(apart, same)), 6)  # exp(-4/2) - exp(-0.25/2)
+        -0.747162
+    """
+    return _kernel_mean(real, largest=LARGEST) - _kernel_mean(fake, smallest=SMALLEST)
+
+
+def generator_mmd_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """``mean k(f, f') + mean k(r, r') - 2 mean k(r, f)``: squared maximum mean discrepancy of embeddings ``[n, d]``.
+
+    The kernel is ``exp(-|a - b|² / 2)``; pairs of an image with itself are left out.
+
+    Examples:
+        >>> float(generator_mmd_loss(torch.zeros(2, 3), torch.zeros(2, 3)))
+        0.0
+    """
+    across = torch.exp(-_squared_distances(real, fake) / 2).mean()
+    return _kernel_mean(fake) + _kernel_mean(real) - 2 * across
+
+
+def _kernel_mean(x: Tensor, smallest: float = 0.0, largest: float | None = None) -> Tensor:
+    """Mean of the kernel over pairs of different rows, with squared distances between bounds."""
+    kernel = torch.exp(-_squared_distances(x, x).clamp(smallest, largest) / 2)
+    count = len(x)
+    return (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)
+
+
 @dataclass(frozen=True)
 class AdversarialLoss:
     """Both sides of a game.

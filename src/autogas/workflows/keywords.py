@@ -128,6 +128,7 @@ class TrainKeywords(TypedDict, total=False):
     log_every: int
     checkpoint_every: int
     tensorboard: bool
+    csv: bool
     devices: int
     precision: Literal["32-true", "bf16-mixed"]
     graphs: Literal["auto", "on", "off"]

@@ -7,7 +7,6 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -19,6 +18,7 @@ from autogas.runs import Run, progress
 from autogas.settings import on_command_line, takes
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.kinds import TRAINED, Training, all_settings, read_training
+from autogas.training.logs import check_loggers, loggers
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import Graphs, Machine, Precision, launch
@@ -38,6 +38,7 @@ class TrainSettings(BaseModel):
     log_every: int = Field(100, ge=1, description="steps between rows of losses")
     checkpoint_every: int = Field(5000, ge=1, description="steps between checkpoints, samples and metrics")
     tensorboard: bool = Field(False, description="write logs for TensorBoard")
+    csv: bool = Field(False, description="write losses and metrics to csv/metrics.csv")
     devices: int = Field(1, ge=1, description="on how many of them")
     precision: Precision = Field("32-true", description="32-true or bf16-mixed")
     graphs: Graphs = Field("auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on; off")
@@ -81,8 +82,7 @@ def train(
         given = resumed_settings("train", model, given, resume)
     training = read(from_anywhere(given))
     s = how(training)
-    if s.tensorboard and find_spec("tensorboard") is None:
-        raise InputError("--tensorboard: needs the package tensorboard; pip install 'autogas[tensorboard]'")
+    check_loggers(tensorboard=s.tensorboard)
     arch_of_space = training.space.parse(s.arch)
     training.check_devices(s.devices)
     training.folder = None if resume is None else Path(resume)
@@ -192,20 +192,12 @@ def _observer(training: Training[Any, Any], task: Any, path: Path) -> Iterator[C
             if step < training.steps:
                 values |= training.measure(task, final=False).metrics
             run.record.put([(f"step {step:08}", values)])
-        if board is not None:
-            for name, value in values.items():
-                if value is not None:
-                    board.add_scalar(name, value, step)
+        log(values, step)
 
-    with _board(path) if s.tensorboard else contextlib.nullcontext() as board:
+    past = [(int(key.removeprefix("step ")), run.record[key]) for key in run.record]
+    with loggers(path, tensorboard=s.tensorboard, csv=s.csv, past=past) as log:
         yield observe
     run.record.close()
-
-
-def _board(path: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(path / "tensorboard")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -190,15 +190,15 @@ class DiscriminatorCell(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images ``[N, 3, S, S]`` in [-1, 1] to one logit each, ``[N, 1]``; every layer is spectrally normalised."""
+    """Images ``[N, 3, S, S]`` in [-1, 1] to one logit each, or more numbers; every layer is spectrally normalised."""
 
-    def __init__(self, arch: EAGANArch, *, width: int) -> None:
+    def __init__(self, arch: EAGANArch, *, width: int, outputs: int = 1) -> None:
         super().__init__()
         self.cells = nn.Sequential(InputBlock(width), *(DiscriminatorCell(genes, width) for genes in arch.cells))
-        self.head = SpectralLinear(width, 1, bias=False)
+        self.head = SpectralLinear(width, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, 3, S, S]`` to ``[N, 1]``."""
+        """``[N, 3, S, S]`` to ``[N, outputs]``."""
         logit: Tensor = self.head(F.relu(self.cells(x)).sum((2, 3)))
         return logit
 

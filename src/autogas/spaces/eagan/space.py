@@ -140,15 +140,29 @@ class EAGANGenerator(EAGANSpace):
 
 
 class EAGANDiscriminator(EAGANSpace):
-    """Images to logits: cells ``[c0, c1, c2, c3, c4, d0, d1]`` that halve the resolution or keep it."""
+    """Images to logits: cells ``[c0, c1, c2, c3, c4, d0, d1]`` that halve the resolution or keep it.
+
+    Args:
+        dataset: ``"cifar10"`` (32x32 images) or ``"stl10"`` (48x48).
+        width: channels of every feature map, 1 or more.
+        outputs: numbers that an image becomes: one logit, or an embedding.
+    """
 
     name = family = "eagan-discriminator"
     cell = genotype.DISCRIMINATOR_CELL
     smaller: ClassVar[Mapping[str, Any]] = {"width": 32}
     rules = "one gene 1 to 6, twice two genes 0 to 6 but not both 0, two genes 0 to 5 or both -1"
 
-    def __init__(self, *, dataset: str = "cifar10", width: int = 128) -> None:
+    def __init__(self, *, dataset: str = "cifar10", width: int = 128, outputs: int = 1) -> None:
         super().__init__(dataset, width)
+        if not isinstance(outputs, int) or isinstance(outputs, bool) or outputs < 1:
+            raise InputError(f"{self.name}: outputs={outputs!r}: expected whole numbers of 1 or more")
+        self.outputs = outputs
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """The constructor arguments; ``outputs`` where it is not 1."""
+        return {**super().settings, **({} if self.outputs == 1 else {"outputs": self.outputs})}
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -157,7 +171,7 @@ class EAGANDiscriminator(EAGANSpace):
 
     def network(self, arch: EAGANArch) -> nn.Module:
         """The discriminator of ``arch``."""
-        return network.Discriminator(arch, width=self.width)
+        return network.Discriminator(arch, width=self.width, outputs=self.outputs)
 
     @property
     def scored_images(self) -> str:
