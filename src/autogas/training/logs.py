@@ -32,22 +32,25 @@ def loggers(
         csv: write ``csv/metrics.csv``, a row a step.
         past: steps and values of the run before it was interrupted: the CSV is written anew, up to where it goes on.
     """
-    from lightning_fabric.loggers import CSVLogger, Logger
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.logger import Logger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
     found: list[Logger] = []
-    if tensorboard:
-        found.append(TensorBoardLogger(folder, name=TENSORBOARD_FOLDER, version=""))
-    if csv:
-        (folder / CSV_FOLDER / "metrics.csv").unlink(missing_ok=True)
-        found.append(CSVLogger(folder, name=CSV_FOLDER, version="", flush_logs_every_n_steps=1))
-    before = list(past) if csv else []
+
+    def start(step: int) -> None:
+        if tensorboard:
+            found.append(TensorBoardLogger(folder, name=TENSORBOARD_FOLDER, version=""))
+        if csv:
+            (folder / CSV_FOLDER / "metrics.csv").unlink(missing_ok=True)
+            found.append(CSVLogger(folder, name=CSV_FOLDER, version="", flush_logs_every_n_steps=1))
+            for at, values in past:
+                if at < step:
+                    found[-1].log_metrics(_known(values), at)
 
     def log(values: Values, step: int) -> None:
-        earlier = [row for row in before if row[0] < step]
-        before.clear()
-        for at, known in earlier:
-            found[-1].log_metrics(_known(known), at)
+        if not found:
+            start(step)
         for logger in found:
             logger.log_metrics(_known(values), step)
 
