@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 
 
 def pytest_runtest_setup(item):
+    torch.manual_seed(0)  # of networks that a test makes without a seed: the same, whatever ran before
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
 

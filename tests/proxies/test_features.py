@@ -1,5 +1,7 @@
 """Networks that fold what belongs to a sample into the batch, or have no rectifier of a known kind."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -204,3 +206,27 @@ def test_rows_that_are_no_samples_are_left_out():
     other.maker.register_forward_hook(lambda module, given, made: made[:8])
     assert score(net, x, "autogas") == score(other, x, "autogas")
     assert score(net, x, "nwot") == score(other, x, "nwot")
+
+
+class OnlyFour(nn.Module):
+    """Takes four samples and no other number; its last layer starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, x):
+        return self.last(self.first(x).view(4, 8).relu())
+
+
+def test_a_network_of_one_batch_size_may_start_at_zero():
+    assert math.isfinite(score(OnlyFour(), torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), "autogas"))
+
+
+def test_equal_first_samples_do_not_make_an_output_that_starts_at_zero_a_constant():
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    x[1] = x[0]
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    nn.init.zeros_(net[2].weight)
+    assert math.isfinite(score(net, x, "separation"))

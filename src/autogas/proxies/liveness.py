@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -27,9 +28,14 @@ class Finiteness:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._sums: list[Tensor] = []
+        self._last: tuple[weakref.ref[Tensor] | None, int] = None, 0
 
     def add(self, func: Callable[..., Any], feature: Tensor) -> None:
-        """Note what a function took or gave."""
+        """Note what a function took or gave; what one gives and the next takes is noted once."""
+        known, version = self._last
+        if known is not None and known() is feature and feature._version == version:
+            return
+        self._last = (None, 0) if feature.is_inference() else (weakref.ref(feature), feature._version)
         if feature.is_floating_point() or feature.is_complex():
             wide = feature.dtype if feature.dtype.itemsize >= 4 else torch.float32
             self._names.append(getattr(func, "__name__", "layer"))
