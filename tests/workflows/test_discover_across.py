@@ -2,6 +2,7 @@ import html
 import itertools
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from scipy import stats
 
 from autogas import load_benchmark
+from autogas.cli.printing import shown_across
 from autogas.errors import InputError
 from autogas.proxies.expression import parse_proxy
 from autogas.report import write_report
@@ -108,6 +110,51 @@ def test_a_stopped_run_resumes_to_equal_results(run, benches, tmp_path, monkeypa
     assert (tmp_path / "run" / "results.json").read_bytes() == (run.path / "results.json").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def opposed(benches):
+    return [benches[0], replace(benches[0], name="other", quality=1 - benches[0].quality)]
+
+
+@pytest.fixture(scope="module")
+def pareto(opposed, shared_home, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOGAS_HOME", str(shared_home))
+        patch.setattr(module, "SumGrammar", TinyGrammar)
+        return discover_across(
+            opposed,
+            out=str(tmp_path_factory.mktemp("front")),
+            **(SETTINGS | {"objective": "pareto", "strategy": "evolution"}),
+        )
+
+
+def test_the_front_holds_what_nothing_beats_everywhere(pareto):
+    table = pareto.read_table("candidates").dropna(subset=["fitness"]).drop_duplicates("proxy")
+    reachable = pareto.results["reachable"]
+    words = table["proxy"].map(lambda text: parse_proxy(text).complexity)
+    shares = np.stack([table[name] / reachable[name] - 0.002 * words for name in ("toy", "other")], axis=1)
+    beaten = [((shares >= row).all(1) & (shares > row).any(1)).any() for row in shares]
+    expected = set(table["proxy"][~np.array(beaten)])
+    assert {row["proxy"] for row in pareto.results["front"]} == expected
+    assert len(expected) > 1
+    assert pareto.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]
+
+
+def test_a_front_is_printed_and_drawn(pareto):
+    best = pareto.results["front"][0]
+    assert best["proxy"] in shown_across(pareto.results)
+    page = html.unescape(write_report(pareto).read_text())
+    assert all(row["proxy"] in page for row in pareto.results["front"])
+
+
+def test_a_stopped_front_resumes_to_equal_results(pareto, opposed, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(pareto.path, copy)
+    before = (copy / "results.json").read_bytes()
+    (copy / "results.json").unlink()
+    discover_across(opposed, resume=str(copy))
+    assert (copy / "results.json").read_bytes() == before
+
+
 def test_a_changed_benchmark_is_noticed(run, benches):
     changed = replace(benches[0], quality=1 - benches[0].quality)
     with pytest.raises(InputError, match="contents of benchmark toy are not those"):
@@ -116,7 +163,11 @@ def test_a_changed_benchmark_is_noticed(run, benches):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"objective": "best"}, "objective"), ({"terms": 4}, "terms")],
+    [
+        ({"objective": "best"}, "objective"),
+        ({"terms": 4}, "terms"),
+        ({"objective": "pareto", "strategy": "ascent"}, "accepted with evolution"),
+    ],
 )
 def test_bad_settings(settings, message, benches, tmp_path):
     with pytest.raises((InputError, ValueError), match=message):
@@ -154,7 +205,7 @@ def judge(objective, **other):
     return AcrossFitness(grounds, settings), good, noise, quality
 
 
-@pytest.mark.parametrize("objective", ["worst", "mean"])
+@pytest.mark.parametrize("objective", ["worst", "mean", "pareto"])
 def test_objectives(objective):
     judged, good, noise, quality = judge(objective)
     fitness, taus = judged(parse_proxy(f"{FIRST} - 2 * {SECOND}"))
@@ -164,7 +215,7 @@ def test_objectives(objective):
     }
     assert taus == pytest.approx(expected)
     shares = [expected["one"], expected["two"] / 0.5]
-    assert fitness == pytest.approx(min(shares) if objective == "worst" else np.mean(shares))
+    assert fitness == pytest.approx(np.mean(shares) if objective == "mean" else min(shares))
 
 
 def test_a_hopeless_candidate_leaves_the_race():

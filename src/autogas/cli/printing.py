@@ -150,6 +150,10 @@ def shown_across(results: Mapping[str, Any]) -> str:
             a = row["kendall_a"]
             lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
         lines.append(f"  the discovered proxy's tau-a fell by {results['fall'][name]:.3f} from validation to test")
+    if "front" in results:
+        lines += ["", "no other candidate beats these on every benchmark (tau-a where they were chosen):"]
+        for row in results["front"]:
+            lines.append("  " + "  ".join(f"{name} {row[name]:.3f}" for name in results["test"]) + f"  {row['proxy']}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.evolution import known_strategy
@@ -35,7 +35,10 @@ class AcrossSettings(BaseModel):
         description="where measured quality comes from",
         json_schema_extra=on_command_line(flag="--benchmark", always=True),
     )
-    objective: Literal["worst", "mean"] = Field("worst", description="the benchmark ranked worst counts, or the mean")
+    objective: Literal["worst", "mean", "pareto"] = Field(
+        "worst",
+        description="the benchmark ranked worst counts, or the mean; pareto: a front over benchmarks by NSGA-II",
+    )
     strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate", "ascent"))] = Field(
         "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
     )
@@ -55,6 +58,12 @@ class AcrossSettings(BaseModel):
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
     device: str = Field("cpu", description="where networks run")
+
+    @model_validator(mode="after")
+    def _front_by_evolution(self) -> AcrossSettings:
+        if self.objective == "pareto" and self.strategy != "evolution":
+            raise ValueError(f"objective pareto with strategy {self.strategy}: accepted with evolution")
+        return self
 
 
 @dataclass
@@ -118,6 +127,12 @@ class AcrossFitness:
                 break
         return fitness, taus
 
+    def each(self, expression: Expression) -> list[float]:
+        """Share of what is reachable on each ground, less the penalty: the objectives of a Pareto front."""
+        _, taus = self(expression)
+        cost = self.settings.penalty * expression.complexity
+        return [tau / self.grounds[name].reachable - cost for name, tau in taus.items()]
+
     def combined(self, taus: Mapping[str, float]) -> float:
         """The objective, from tau-a by benchmark."""
         return float(self.combined_many({name: np.array([tau]) for name, tau in taus.items()})[0])
@@ -125,5 +140,5 @@ class AcrossFitness:
     def combined_many(self, taus: Mapping[str, Values]) -> Values:
         """The objective of many candidates, from their tau-a by benchmark; NaN where one of them is."""
         shares = np.stack([values / self.grounds[name].reachable for name, values in taus.items()])
-        found: Values = shares.min(axis=0) if self.settings.objective == "worst" else shares.mean(axis=0)
+        found: Values = shares.mean(axis=0) if self.settings.objective == "mean" else shares.min(axis=0)
         return found

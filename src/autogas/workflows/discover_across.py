@@ -7,6 +7,7 @@ architectures are looked at once, at the end, and the fall from validation to te
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.benchmark import Split
 from autogas.errors import InputError
-from autogas.evolution import make_strategy
+from autogas.evolution import Strategy, make_strategy
+from autogas.evolution.pareto import NSGA2, front
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
@@ -64,7 +66,8 @@ def discover_across(
     Raises:
         InputError: a setting or benchmark that does not exist, or fewer than two of them.
     """
-    given = {bench if isinstance(bench, str) else bench.name: bench for bench in benchmarks}
+    several = [benchmarks] if isinstance(benchmarks, str) else benchmarks
+    given = {bench if isinstance(bench, str) else bench.name: bench for bench in several}
     s = read_settings(
         "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume
     )
@@ -117,6 +120,7 @@ def discover_across(
                 "winner": {"proxy": str(best), "fitness": judge(best)[0], "complexity": best.complexity},
                 "finalists": {name: str(expression) for name, expression in finalists.items()},
                 "evaluated": len(candidates),
+                **front_of(candidates),
                 "validation_tau_a": validation,
                 "test": tables,
                 "fall": {
@@ -126,6 +130,14 @@ def discover_across(
             }
         )
     return run
+
+
+def front_of(candidates: pd.DataFrame) -> dict[str, Any]:
+    """``front``, if asked for: proxies that no other beats on every benchmark, with tau-a where they were chosen."""
+    if "front" not in candidates:
+        return {}
+    chosen = candidates[candidates["front"]].drop_duplicates("proxy").sort_values("fitness", ascending=False)
+    return {"front": chosen.drop(columns=["front", "iteration"]).to_dict("records")}
 
 
 def split_of(bench: Benchmark, s: AcrossSettings) -> Split:
@@ -162,7 +174,7 @@ def best_terms(
     reachable = np.array([[ground.reachable] for ground in judge.grounds.values()])
     shares = table / reachable
     signed = np.stack([shares, -shares])
-    combined = signed.min(axis=1) if s.objective == "worst" else signed.mean(axis=1)
+    combined = signed.mean(axis=1) if s.objective == "mean" else signed.min(axis=1)
     order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf))[:200]
     singles = [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
     return singles, kept
@@ -210,15 +222,22 @@ def search(
 ) -> tuple[Sum, pd.DataFrame]:
     """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
     rng = numpy_generator("discover-across", s.strategy, s.seed)
-    options = {"sampling_ratio": s.sampling_ratio, "top_k": s.top_k}
-    name = "random" if s.strategy == "enumerate" else s.strategy
-    strategy = make_strategy(name, grammar, population=s.population, rng=rng, **options)
+    shares = functools.cache(judge.each)
+    judged: dict[Sum, float] = {}
+    strategy: Strategy[Sum]
+    if s.objective == "pareto":
+        strategy = NSGA2(grammar, costs=lambda g: [-share for share in shares(g)[1:]], population=s.population, rng=rng)
+    else:
+        options = {"sampling_ratio": s.sampling_ratio, "top_k": s.top_k}
+        name = "random" if s.strategy == "enumerate" else s.strategy
+        strategy = make_strategy(name, grammar, population=s.population, rng=rng, **options)
     rows: list[dict[str, Any]] = []
     bars: list[float] = []
     rounds = 0 if s.strategy == "enumerate" else s.iterations
     for iteration in progress(range(rounds + 1), rounds + 1, s.strategy):
         batch = list(singles) if iteration == 0 else strategy.ask()
-        bar = sorted(bars, reverse=True)[s.top_k - 1] if len(bars) >= s.top_k else -math.inf
+        racing = len(bars) >= s.top_k and s.objective != "pareto"
+        bar = sorted(bars, reverse=True)[s.top_k - 1] if racing else -math.inf
         new, fitness = [], []
         for genome in batch:
             known = run.record.get(str(genome))
@@ -230,10 +249,16 @@ def search(
             rows.append({"iteration": iteration, "proxy": str(genome), "fitness": fitness[-1], **known["taus"]})
         run.record.put(new)
         bars += [value for value in fitness if math.isfinite(value)]
-        strategy.tell(batch, fitness)
-    if strategy.best is None:
+        finite = {g: f for g, f in zip(batch, fitness, strict=True) if math.isfinite(f)}
+        judged |= finite
+        first = [shares(g)[0] if g in finite else math.nan for g in batch] if s.objective == "pareto" else fitness
+        strategy.tell(batch, first)
+    if not judged:
         raise InputError(f"none of {len(rows)} candidates had a finite, varying score")
-    return strategy.best[0], pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if isinstance(strategy, NSGA2):
+        table["front"] = table["proxy"].isin(list(map(str, front(strategy.told, strategy.costs))))
+    return max(judged, key=lambda g: judged[g]), table
 
 
 def on_test(

@@ -29,7 +29,7 @@ class DiscoverKeywords(TypedDict, total=False):
 class DiscoverAcrossKeywords(TypedDict, total=False):
     """Settings of ``discover_across``."""
 
-    objective: Literal["worst", "mean"]
+    objective: Literal["worst", "mean", "pareto"]
     strategy: str
     terms: int
     penalty: float
