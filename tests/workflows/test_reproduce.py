@@ -1,16 +1,18 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from markupsafe import escape
 from scipy import stats
 
 from autogas import load_benchmark
 from autogas.benchmarks import published
+from autogas.cli.printing import shown_tables
 from autogas.errors import InputError
 from autogas.proxies.named import get_proxy
 from autogas.report import write_report
-from autogas.workflows import ablation
+from autogas.workflows import ablation, hyperparameters
 from autogas.workflows import reproduce as module
 from autogas.workflows.ablation import claim_of_formulas, claim_of_searches, grammars
 from autogas.workflows.rank import rank
@@ -220,3 +222,58 @@ def test_resumed_searches_are_not_repeated(table5, monkeypatch):
     monkeypatch.setattr(ablation, "search_all", lambda *_, **__: pytest.fail("searched again"))
     before = table5.results
     assert reproduce(resume=str(table5.path)).results == before
+
+
+class Remembers(dict):
+    """Scores that know which were asked for."""
+
+    def __init__(self, scores):
+        super().__init__(scores)
+        self.asked = []
+
+    def __getitem__(self, arch):
+        self.asked.append(arch)
+        return super().__getitem__(arch)
+
+
+@pytest.mark.parametrize("setting", hyperparameters.SETTINGS.values(), ids=hyperparameters.SETTINGS)
+def test_a_search_of_table7_scores_as_many_as_all_others_and_keeps_the_best(setting):
+    bench = load_benchmark("mini-autoencoder/micro")
+    scores = Remembers({str(arch): value for arch, value in zip(bench.archs, bench.goodness, strict=True)})
+    best = hyperparameters.winner(bench, scores, setting, seed=1)
+    assert len(scores.asked) == len(set(scores.asked)) == hyperparameters.budget(bench)
+    assert best == max(scores.asked, key=dict(scores).get)
+    first = list(scores.asked)
+    hyperparameters.winner(bench, scores, setting, seed=2)
+    assert scores.asked[len(first) :] != first
+
+
+def test_table7_has_the_winners_quality_by_setting(tmp_path, monkeypatch):
+    bench = load_benchmark("mini-autoencoder/micro")
+    seen = []
+
+    class Ranked:
+        def read_table(self, _):
+            return pd.DataFrame({"arch": list(map(str, bench.archs)), "autogas": bench.goodness})
+
+    def fake(*_, batch_size, **__):
+        seen.append(batch_size)
+        return Ranked()
+
+    monkeypatch.setattr(hyperparameters, "inner_rank", fake)
+    run = reproduce("table7", benchmarks=[bench.name], repeats=4, out=str(tmp_path / "run"))
+    assert seen == [16, 20, 40]
+    (table,) = run.results["tables"]
+    lines = {line["setting"]: line for line in table["lines"]}
+    assert list(lines)[1:] == list(published.TABLE_7)
+    for line in lines.values():  # here the score is the quality
+        assert line["score"] == pytest.approx(line["quality"])
+        assert line["low"] <= line["quality"] <= line["high"]
+        assert line["percentile"] > 90
+    assert "Number of Individuals (64)" in write_report(run).read_text()
+    assert "IS 8.52, FID 12.28" in shown_tables(run.results)
+
+
+def test_table7_refuses_a_benchmark_that_is_too_thin_to_search(tmp_path):
+    with pytest.raises(InputError, match=r"mini-gan: it holds 100 of .* expected a hundredth or more"):
+        reproduce("table7", benchmarks=["mini-gan"], out=str(tmp_path / "run"))

@@ -192,11 +192,28 @@ def interval(found: dict[str, float | None]) -> str:
     return f"{number(found['value'])} [{number(found['low'])}, {number(found['high'])}]"
 
 
+def _setting_line(line: Mapping[str, Any]) -> list[str]:
+    between = f"{line['low']:.4g} to {line['high']:.4g}"
+    return [
+        line["setting"],
+        f"{line['score']:.6g}",
+        f"{line['quality']:.4g}",
+        between,
+        f"{line['percentile']:.1f}",
+        line["paper"],
+    ]
+
+
 def shown_tables(results: Mapping[str, Any]) -> str:
     """Reproduced tables, ours beside the paper's, and the claims."""
     text = io.StringIO()
     out = console(text)
     for table in results["tables"]:
+        if "lines" in table:
+            found = [_setting_line(line) for line in table["lines"]]
+            columns = ("setting", "score", "quality", "95 % interval", "percentile", "paper, on CIFAR-10")
+            out.print(fitted(columns, found, out.width, title=table["title"]))
+            continue
         head = ("method", "tau-b", "95 % interval", "paper", "Spearman", "paper", "Pearson", "paper")
         lines = []
         for row in table["rows"]:

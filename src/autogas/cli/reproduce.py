@@ -23,7 +23,7 @@ def reproduce(
 ) -> None:
     """Regenerate a table of the paper, with intervals and the printed numbers beside ours."""
     if "name" not in given and resume is None:
-        raise InputError("say what to reproduce: expected table2, figure1, table5 and table6")
+        raise InputError("say what to reproduce: expected table2, figure1, table5, table6 and table7")
     run = workflow(**given, out=out, resume=resume, jobs=jobs)
     page = write_report(run)
     document = {"run": str(run.path), "report": str(page), **run.results}

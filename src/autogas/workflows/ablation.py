@@ -24,13 +24,12 @@ from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.workflows.common import correlation_table, default_test
 from autogas.workflows.fitness import Fitness
-from autogas.workflows.tables import ReproduceSettings, beside, printed, table
+from autogas.workflows.tables import SIGNIFICANT, ReproduceSettings, beside, printed, table
 
 Values = NDArray[np.float64]
 Positions = NDArray[np.intp]
 POOL = 4
 """Seeds draw their validation architectures from so many times their number."""
-SIGNIFICANT = 0.05
 
 
 def grammars() -> dict[str, Grammar]:

@@ -14,9 +14,9 @@ from autogas.runs import Run
 from autogas.settings import takes
 from autogas.workflows.ablation import table5
 from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run, read_settings
+from autogas.workflows.hyperparameters import table7
 from autogas.workflows.keywords import ReproduceKeywords
-from autogas.workflows.rank import rank
-from autogas.workflows.tables import ReproduceSettings, beside, table
+from autogas.workflows.tables import ReproduceSettings, beside, inner_rank, table
 
 OFFICIAL = ("transnas-macro", "transnas-micro")
 EMBEDDED = ("mini-autoencoder/macro", "mini-autoencoder/micro")
@@ -38,7 +38,7 @@ def reproduce(
     tables rest on are folders inside.
 
     Args:
-        name: table2, figure1, table5 or table6.
+        name: table2, figure1, table5, table6 or table7.
         benchmarks: their names; default TransNAS-Bench-101 where it is imported, else the embedded benchmark.
         out: folder to make.
         resume: folder to continue instead; its settings count.
@@ -60,6 +60,9 @@ def reproduce(
                 if s.name == "table5":
                     more, held = table5(bench, run, s, jobs=jobs)
                     claims += held
+                elif s.name == "table7":
+                    one, held = table7(bench, run, s, jobs=jobs)
+                    more, claims = [one], claims + held
                 else:
                     more, inner = ranked_tables(bench, run, s, jobs=jobs)
                     costs[bench.name] = inner.costs["scorers"]
@@ -103,23 +106,3 @@ def ranked_tables(
             )
         )
     return tables, inner
-
-
-def inner_rank(
-    bench: Benchmark, run: Run, proxies: Sequence[str], s: ReproduceSettings, *, everything: bool, jobs: int | None
-) -> Run:
-    """The ranking that a table rests on, in a folder of the run; continued when it is there."""
-    folder = run.path / f"rank-{bench.name.replace('/', '-')}"
-    there = (folder / "settings.json").exists()
-    return rank(
-        bench,
-        proxies,
-        out=None if there else str(folder),
-        resume=str(folder) if there else None,
-        jobs=jobs,
-        everything=everything,
-        batch_size=s.batch_size,
-        images=s.images,
-        seed=s.seed,
-        device=s.device,
-    )

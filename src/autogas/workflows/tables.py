@@ -9,8 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
+from autogas.runs import Run
 from autogas.settings import on_command_line
 from autogas.workflows.common import about_benchmark
+from autogas.workflows.rank import rank
+
+SIGNIFICANT = 0.05
 
 
 class ReproduceSettings(BaseModel):
@@ -18,7 +22,7 @@ class ReproduceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["table2", "figure1", "table5", "table6"] = Field(
+    name: Literal["table2", "figure1", "table5", "table6", "table7"] = Field(
         description="which table or figure", json_schema_extra=on_command_line(argument=True)
     )
     benchmarks: list[str] = Field(
@@ -33,7 +37,7 @@ class ReproduceSettings(BaseModel):
     )
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
-    repeats: int = Field(10, ge=2, description="table5: seeds of every search")
+    repeats: int = Field(10, ge=2, description="table5, table7: seeds of every search")
     population: int = Field(20, ge=1, description="table5: candidates an iteration")
     iterations: int = Field(100, ge=1, description="table5: rounds of ask and tell")
     validation: int = Field(50, ge=3, description="table5: architectures that candidates are judged on")
@@ -72,3 +76,31 @@ def beside(paper: PaperRow, ours: dict[str, Any]) -> dict[str, Any]:
         "paper": printed(paper.values),
         "note": paper.note,
     }
+
+
+def inner_rank(
+    bench: Benchmark,
+    run: Run,
+    proxies: Sequence[str],
+    s: ReproduceSettings,
+    *,
+    everything: bool,
+    jobs: int | None,
+    batch_size: int | None = None,
+) -> Run:
+    """The ranking that a table rests on, in a folder of the run; continued when it is there."""
+    batch = "" if batch_size is None else f"-batch-{batch_size}"
+    folder = run.path / f"rank-{bench.name.replace('/', '-')}{batch}"
+    there = (folder / "settings.json").exists()
+    return rank(
+        bench,
+        proxies,
+        out=None if there else str(folder),
+        resume=str(folder) if there else None,
+        jobs=jobs,
+        everything=everything,
+        batch_size=batch_size or s.batch_size,
+        images=s.images,
+        seed=s.seed,
+        device=s.device,
+    )
