@@ -1,13 +1,16 @@
 """The code in the documentation runs, in the order in which it stands on a page, and made pages are up to date."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import autogas.proxies.named  # noqa: F401 - fills the registries
+from autogas.cli.main import app, global_first
 from autogas.proxies.primitives import REGISTRY
 from autogas.proxies.scorer import SCORERS
 from autogas.spaces import SPACES
@@ -61,3 +64,49 @@ def test_links_lead_somewhere(page):
     for target in LINK.findall((ROOT / page).read_text()):
         if "://" not in target and not target.startswith("mailto:"):
             assert ((ROOT / page).parent / target).exists(), target
+
+
+CONSOLE = re.compile(r"^```(?:console|sh|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+WITH_CONSOLE = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    if "autogas " in path.read_text()
+)
+
+
+def shown_commands(page):
+    """Lines of the commands on a page, in blocks, and of CONTRIBUTING in its table of what to type."""
+    text = (ROOT / page).read_text()
+    for block in CONSOLE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                yield line[2:]
+    if page == "CONTRIBUTING.md":
+        yield from re.findall(r"`(autogas [^`]*)`", text)
+
+
+def commands_of_ours(page):
+    for line in shown_commands(page):
+        words = shlex.split(line, comments=True)
+        for part in " ".join(map(shlex.quote, words)).split(" '&&' "):
+            words = shlex.split(part)
+            if words[:1] == ["autogas"] and not any(
+                word in ("…", "|", ">", "VERB") or word.endswith("…") for word in words
+            ):
+                yield words[1:]
+
+
+@pytest.mark.parametrize("page", WITH_CONSOLE)
+def test_commands_that_are_shown_are_accepted(page):
+    """The command line takes their options and numbers; what they name is not looked for."""
+    group = typer.main.get_command(app)
+    for words in commands_of_ours(page):
+        command, left = group, global_first(words)
+        context = command.make_context("autogas", list(left), resilient_parsing=False)
+        while hasattr(command, "commands"):
+            left = [*context._protected_args, *context.args]
+            if not left:
+                break
+            assert left[0] in command.commands, f"{page}: autogas {shlex.join(words)}"
+            command = command.commands[left[0]]
+            context = command.make_context(left[0], list(left[1:]), parent=context)
