@@ -48,7 +48,8 @@ def gathered() -> Catalogue:
 
 
 def _line(what: object) -> str:
-    return (inspect.getdoc(what) or "").partition("\n")[0].rstrip(".")
+    """The first line of its docstring, as it reads in a terminal."""
+    return (inspect.getdoc(what) or "").partition("\n")[0].rstrip(".").replace("``", "")
 
 
 if __name__ == "__main__":
