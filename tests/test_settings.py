@@ -98,3 +98,36 @@ def test_what_a_search_leaves_open_is_the_spaces_own():
     assert SearchSettings(space="transnas-micro", population=None).population == 32
     known = described(SearchSettings, {"space": "spade-translation", "space_settings": {}})
     assert (known["batch_size"]["default"], described(SearchSettings)["batch_size"]["default"]) == (4, None)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "said"),
+    [
+        ("search", {"space": 5}, "space 5: expected a name or a Space"),
+        ("search", {"space": "eagan-generator", "space_settings": 5}, "space_settings=5: expected settings by name"),
+        (
+            "search",
+            {"space": "transnas-micro", "space_settings": {"size": 1}},
+            "unknown setting of space transnas-micro",
+        ),
+        ("search", {"space": "transnas-micro", "proxy": 5}, "proxy=5: "),
+        ("train", {"arch": "eagan-best", "space": 3}, "space 3: expected a name or a Space"),
+        ("train", {"arch": "eagan-best", "space_settings": [1]}, "space_settings="),
+        ("rank", {"benchmark": 3}, "benchmark 3: expected a name or a Benchmark"),
+        ("rank", {"benchmark": "mini-gan", "proxies": 7}, "proxies=7: "),
+        ("discover", {"benchmark": None}, "benchmark None: expected a name or a Benchmark"),
+        ("discover_across", {"benchmarks": "mini-gan"}, "benchmarks="),
+        ("discover_across", {"benchmarks": ["mini-gan", 4]}, "benchmark 4: expected a name or a Benchmark"),
+    ],
+)
+def test_what_is_not_of_the_right_kind_is_one_line(function, given, said):
+    with pytest.raises(InputError) as caught:
+        getattr(autogas, function)(**given)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_expressions_may_be_given_as_they_are(tmp_path):
+    given = [autogas.parse_proxy("gram > trace"), "params"]
+    run = autogas.rank("mini-gan", given, out=str(tmp_path / "run"), test=5)
+    assert run.settings["proxies"] == ["gram > trace", "params"]

@@ -88,6 +88,14 @@ class SettingError(InputError):
         return type(self), (self.name, self.value, self.reason)
 
 
+def over(own: Mapping[str, Any], given: Mapping[str, Any], name: str = "space_settings") -> dict[str, Any]:
+    """Settings of a space with those over them that are given among others; raises ``InputError`` for no mapping."""
+    found = given.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise SettingError(name, found, "expected settings by name")
+    return {**own, **found}
+
+
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,8 @@ def by_name(space: str | Space[Any]) -> tuple[str, dict[str, Any]]:
     """Name and settings that ``get_space`` makes a space from; one that is not registered is registered now."""
     if isinstance(space, str):
         return space, {}
+    if not isinstance(space, Space):
+        raise InputError(f"space {space!r}: expected a name or a Space")
     known = SPACES.get(space.name)
     if known is type(space):
         return space.name, dict(space.settings)
@@ -91,6 +94,10 @@ def get_space(name: str, /, **settings: Any) -> Space[Any]:
     plugins.load()
     if name not in SPACES:
         raise unknown("space", name, SPACES)
+    accepted = inspect.signature(SPACES[name]).parameters
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        for setting in settings.keys() - accepted.keys():
+            raise unknown(f"setting of space {name}", setting, accepted)
     try:
         return SPACES[name](**settings)
     except TypeError as error:

@@ -56,6 +56,15 @@ class Stopwatch:
         self.laps[name] = self.laps.get(name, 0.0) + time.perf_counter() - start
 
 
+def name_of(benchmark: str | Benchmark) -> str:
+    """A benchmark's name; raises ``InputError`` for what is neither a name nor a benchmark."""
+    if isinstance(benchmark, str):
+        return benchmark
+    if not isinstance(benchmark, Benchmark):
+        raise InputError(f"benchmark {benchmark!r}: expected a name or a Benchmark")
+    return benchmark.name
+
+
 def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
     """The settings as given, or those of the run that is resumed, which no given one may contradict."""
     if resume is None:

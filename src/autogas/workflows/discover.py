@@ -34,6 +34,7 @@ from autogas.workflows.common import (
     about_benchmark,
     correlation_table,
     default_test,
+    name_of,
     open_run,
     read_settings,
     seconds_spent,
@@ -100,7 +101,7 @@ def discover(
         jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``DiscoverSettings``.
     """
-    name = benchmark if isinstance(benchmark, str) else benchmark.name
+    name = name_of(benchmark)
     s = read_settings("discover", DiscoverSettings, {"benchmark": name, **settings}, resume)
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)

@@ -35,6 +35,7 @@ from autogas.workflows.common import (
     Stopwatch,
     about_benchmark,
     correlation_table,
+    name_of,
     open_run,
     read_settings,
     trivial_scores,
@@ -67,7 +68,7 @@ def discover_across(
         InputError: a setting or benchmark that does not exist, or fewer than two of them.
     """
     several = [benchmarks] if isinstance(benchmarks, str) else benchmarks
-    given = {bench if isinstance(bench, str) else bench.name: bench for bench in several}
+    given = {name_of(bench): bench for bench in several}
     s = read_settings(
         "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume
     )

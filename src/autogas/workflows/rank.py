@@ -26,6 +26,7 @@ from autogas.workflows.common import (
     about_benchmark,
     correlation_table,
     default_test,
+    name_of,
     open_run,
     read_settings,
 )
@@ -67,7 +68,7 @@ class RankSettings(BaseModel):
 @takes(RankSettings)
 def rank(
     benchmark: str | Benchmark = DEFAULT_BENCHMARK,
-    proxies: str | Sequence[str] | None = None,
+    proxies: str | Expression | Sequence[str | Expression] | None = None,
     *,
     out: str | None = None,
     resume: str | None = None,
@@ -88,10 +89,11 @@ def rank(
         jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
         **settings: fields of ``RankSettings``.
     """
-    name = benchmark if isinstance(benchmark, str) else benchmark.name
-    several = [proxies] if isinstance(proxies, str) else list(dict.fromkeys(proxies or ()))
-    asked = {} if proxies is None else {"proxies": several}
-    s = read_settings("rank", RankSettings, {"benchmark": name, **asked, **settings}, resume)
+    several = [proxies] if isinstance(proxies, str | Expression) else proxies
+    if isinstance(several, Sequence):
+        several = list(dict.fromkeys(str(proxy) if isinstance(proxy, Expression) else proxy for proxy in several))
+    asked = {} if several is None else {"proxies": several}
+    s = read_settings("rank", RankSettings, {"benchmark": name_of(benchmark), **asked, **settings}, resume)
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)

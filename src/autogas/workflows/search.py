@@ -14,9 +14,10 @@ from autogas.benchmarks import correlate
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
+from autogas.proxies.expression import Expression
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import takes
+from autogas.settings import over, takes
 from autogas.spaces import Space, by_name
 from autogas.workflows.budget import check
 from autogas.workflows.candidates import Candidates
@@ -33,7 +34,7 @@ BEST = 10
 @takes(SearchSettings)
 def search(
     space: str | Space[Any] | None = None,
-    proxy: str | None = None,
+    proxy: str | Expression | None = None,
     *,
     out: str | None = None,
     resume: str | None = None,
@@ -57,10 +58,14 @@ def search(
     Raises:
         InputError: bad settings, no architecture inside the budget, or none that the proxy can score.
     """
-    given: dict[str, Any] = {**({} if proxy is None else {"proxy": proxy}), **settings}
+    name = str(proxy) if isinstance(proxy, Expression) else proxy
+    given: dict[str, Any] = {**({} if name is None else {"proxy": name}), **settings}
+        **({} if proxy is None else {"proxy": str(proxy) if isinstance(proxy, Expression) else proxy}),
+        **settings,
+    }
     if space is not None:
-        name, own = by_name(space)
-        given |= {"space": name, "space_settings": {**own, **settings.get("space_settings", {})}}
+        of, own = by_name(space)
+        given |= {"space": of, "space_settings": over(own, given)}
     s = read_settings("search", SearchSettings, given, resume)
     within = check(s)
     with open_run("search", s, out=out, resume=resume) as run:

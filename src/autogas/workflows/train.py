@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from autogas.errors import InputError
 from autogas.files import replacing
 from autogas.runs import Run, progress
-from autogas.settings import on_command_line, takes
+from autogas.settings import on_command_line, over, takes
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.kinds import TRAINED, Training, all_settings, read_training
 from autogas.training.logs import check_loggers, loggers
@@ -76,7 +76,7 @@ def train(
     given: dict[str, Any] = {"arch": arch, "recipe": dict(recipe or {}), **settings}
     if arch is not None and Path(arch).is_dir():
         found = winner(Path(arch))
-        given |= {**found, "space_settings": {**found["space_settings"], **settings.get("space_settings", {})}}
+        given |= {**found, "space_settings": over(found["space_settings"], given)}
     if resume is not None:
         model = type(read(Run.open(resume, "train").settings).settings)
         given = resumed_settings("train", model, given, resume)

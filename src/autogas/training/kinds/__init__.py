@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from autogas import plugins
 from autogas.errors import InputError
+from autogas.settings import over
 from autogas.spaces import by_name, get_space, list_spaces
 from autogas.training.kinds.autoencoder import AutoencoderTraining
 from autogas.training.kinds.base import Quality, Training, TrainingSettings
@@ -76,7 +77,7 @@ def read_training(given: Mapping[str, Any], beside: type[BaseModel]) -> Training
     """
     space, own = by_name(given["space"])
     if own:
-        given = {**given, "space_settings": {**own, **given.get("space_settings", {})}}
+        given = {**given, "space_settings": over(own, given)}
     return training_of(space).read({**given, "space": space}, beside)
 
 

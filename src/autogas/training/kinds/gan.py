@@ -13,7 +13,7 @@ from autogas.datasets import Images, load_images
 from autogas.metrics import FeatureStatistics
 from autogas.metrics.evaluation import Evaluation, Generate, evaluate_generator, reference_statistics
 from autogas.seeding import torch_generator
-from autogas.settings import on_command_line
+from autogas.settings import on_command_line, over
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.eagan.space import EAGANSpace
 from autogas.training.export import load_generator
@@ -71,7 +71,7 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         ``dataset`` and ``width``, settings of the space, may stand beside the others.
         """
         beside = {name: given[name] for name in OF_THE_SPACE if given.get(name) is not None}
-        space_settings = {**given.get("space_settings", {}), **beside}
+        space_settings = {**over({}, given), **beside}
         dataset = space_settings.get("dataset", "cifar10")
         published = PUBLISHED_RECIPES.get(dataset, GANRecipe()).model_dump(include=set(cls.recipe_class.model_fields))
         recipe = {**published, **of_any_version(given.get("recipe", {}))}
