@@ -60,9 +60,6 @@ def search(
     """
     name = str(proxy) if isinstance(proxy, Expression) else proxy
     given: dict[str, Any] = {**({} if name is None else {"proxy": name}), **settings}
-        **({} if proxy is None else {"proxy": str(proxy) if isinstance(proxy, Expression) else proxy}),
-        **settings,
-    }
     if space is not None:
         of, own = by_name(space)
         given |= {"space": of, "space_settings": over(own, given)}
