@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import os
 import pickle
@@ -131,3 +132,48 @@ def test_expressions_may_be_given_as_they_are(tmp_path):
     given = [autogas.parse_proxy("gram > trace"), "params"]
     run = autogas.rank("mini-gan", given, out=str(tmp_path / "run"), test=5)
     assert run.settings["proxies"] == ["gram > trace", "params"]
+
+
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        ("search", {"space": "transnas-micro"}),
+        ("rank", {"benchmark": "mini-gan"}),
+        ("train", {"arch": "eagan-best"}),
+        ("discover", {}),
+    ],
+)
+def test_an_unknown_device_is_one_line(function, given):
+    with pytest.raises(InputError, match=r"^device='nope': ") as caught:
+        getattr(autogas, function)(**given, device="nope")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_goes_on_where_it_is(tmp_path):
+    autogas.rank("mini-gan", "params", out=str(tmp_path / "run"), test=5)
+    with pytest.raises(InputError, match="expected one"):
+        autogas.rank(resume=str(tmp_path / "run"), out=str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("out", ["", 5])
+def test_a_folder_needs_a_name(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected the name of a folder"):
+        autogas.rank("mini-gan", "params", out=out, test=5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_images_is_no_folder_for_a_run(tmp_path):
+    (tmp_path / "one.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds images, such as one\.png"):
+        autogas.rank("mini-gan", "params", out=str(tmp_path), test=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+
+
+def test_a_benchmark_that_is_too_small_to_rank_is_said_at_once(tmp_path):
+    few = autogas.load_benchmark("mini-gan").subset(autogas.get_space("eagan-generator", width=16))
+    few = dataclasses.replace(few, archs=few.archs[:2], quality=few.quality[:2])
+    with pytest.raises(InputError, match="of its 2 architectures, expected 3 or more"):
+        autogas.rank(few, "params", everything=True, out=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from autogas.errors import InputError, unknown
@@ -94,6 +94,22 @@ def over(own: Mapping[str, Any], given: Mapping[str, Any], name: str = "space_se
     if not isinstance(found, Mapping):
         raise SettingError(name, found, "expected settings by name")
     return {**own, **found}
+
+
+def known_device(name: str) -> str:
+    """The device's name, if this machine has it; raises ``ValueError`` if not."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name).item()  # a device without values, such as meta, is none to run on
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    return name
+
+
+Device: TypeAlias = Annotated[str, AfterValidator(known_device)]
+LARGEST = 1e38
+"""About the largest number that float32 holds."""
 
 
 M = TypeVar("M", bound=BaseModel)

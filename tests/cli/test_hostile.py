@@ -84,7 +84,7 @@ def test_what_a_forward_raises_is_one_line(score, kind):
     )
     assert (code, out) == (2, "")
     assert message.replace(":3", ":5") in err
-    assert "does not take input of shape (16, 3, 32, 32)" in err
+    assert "on input of shape (16, 3, 32, 32)" in err
     assert err.count("\n") == 1
 
 

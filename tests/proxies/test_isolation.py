@@ -1,7 +1,9 @@
 """Networks are left as they were, whatever they are made of and whatever they do to themselves."""
 
 import contextlib
+import dataclasses
 import random
+import types
 from collections import deque
 
 import numpy as np
@@ -330,3 +332,60 @@ def test_weights_that_an_argument_lets_be_written_come_back(rectify):
         net(torch.ones(2, 2))
         assert not torch.equal(net.weight, before)
     assert torch.equal(net.weight, before)
+
+
+@dataclasses.dataclass
+class Memory:
+    """An object of the network's authors."""
+
+    seen: torch.Tensor
+
+
+class Elsewhere(nn.Module):
+    """Keeps what it has seen in something that is no tensor of its own."""
+
+    everywhere = torch.zeros(8)
+
+    def __init__(self, where):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.where = nn.Conv2d(3, 8, 3), where
+        self.array = np.zeros(8)
+        self.plain, self.memory = types.SimpleNamespace(seen=torch.zeros(8)), Memory(torch.zeros(8))
+        self.torchs, self.numpys = torch.Generator().manual_seed(1), np.random.default_rng(1)
+        self.legacy = np.random.RandomState(1)
+
+    def forward(self, x):
+        h = self.conv(x).relu()
+        mean = h.detach().mean((0, 2, 3))
+        if self.where == "array":
+            self.array += mean.numpy()
+        elif self.where == "plain":
+            self.plain.seen = self.plain.seen + mean
+        elif self.where == "object":
+            self.memory.seen += mean
+        elif self.where == "class":
+            Elsewhere.everywhere += mean
+        added = {
+            "array": lambda: torch.from_numpy(self.array.copy()).to(h.dtype),
+            "plain": lambda: self.plain.seen,
+            "object": lambda: self.memory.seen,
+            "class": lambda: self.everywhere,
+            "torch": lambda: torch.rand(8, generator=self.torchs),
+            "numpy": lambda: torch.from_numpy(self.numpys.random(8)).to(h.dtype),
+            "legacy": lambda: torch.from_numpy(self.legacy.rand(8)).to(h.dtype),
+        }[self.where]()
+        return h + added.view(1, 8, 1, 1)
+
+
+@pytest.mark.parametrize("where", ["array", "plain", "object", "class", "torch", "numpy", "legacy"])
+@pytest.mark.parametrize("proxy", ["snip", "autogas", "short_training", "synflow"])
+def test_what_a_network_keeps_elsewhere_is_put_back(where, proxy):
+    net, x = Elsewhere(where), images()
+    assert score(net, x, proxy) == score(net, x, proxy)
+    assert not net.array.any()
+    assert not net.plain.seen.any()
+    assert not net.memory.seen.any()
+    assert not Elsewhere.everywhere.any()
+    assert torch.equal(net.torchs.get_state(), torch.Generator().manual_seed(1).get_state())
+    assert net.numpys.bit_generator.state == np.random.default_rng(1).bit_generator.state

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,12 +190,19 @@ def test_cuda_finds_the_same():
     assert score_many(model.cuda(), x.cuda(), names) == pytest.approx(expected, rel=1e-2)
 
 
+class Calls:
+    """Numbers that nothing puts back: an object without a dictionary is not looked into."""
+
+    __slots__ = ("backwards", "forwards")
+
+
 class Counted(nn.Sequential):
     """Counts forward calls, and backward calls that reach its input, where no scorer puts anything back."""
 
     def __init__(self, *layers):
         super().__init__(*layers)
-        self.calls = SimpleNamespace(forwards=0, backwards=0)
+        self.calls = Calls()
+        self.calls.forwards = self.calls.backwards = 0
 
     def forward(self, x):
         self.calls.forwards += 1
@@ -508,8 +514,7 @@ WITHOUT_WEIGHTS = {"grad_norm": 0, "snip": 0, "plain": 0, "grasp": 0, "zico": 0,
 def test_network_without_weights():
     found = score_many(nn.ReLU(), images(), [*WITHOUT_WEIGHTS, "fisher", "hessian_trace", "meco"])
     assert found == {**WITHOUT_WEIGHTS, "fisher": 0, "hessian_trace": 0, "meco": 0}
-    assert score(nn.ReLU(), images(8), "short_training") == -float(F.l1_loss(F.relu(images(8)[6:]), images(8)[6:]))
-    for name in ("zen", "synflow", "eznas", "variance", "entropy"):
+    for name in ("zen", "synflow", "eznas", "variance", "entropy", "short_training"):
         with pytest.raises(InputError):
             score(nn.ReLU(), images(), name)
 

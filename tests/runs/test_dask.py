@@ -129,7 +129,7 @@ def test_a_set_up_that_fails_is_an_error(cluster, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "scheduler", "said"),
     [
-        ("ray", None, "expected is loky or dask"),
+        ("ray", None, "expected loky or dask"),
         ("dask", None, "say where its scheduler is"),
         ("dask", "tcp://127.0.0.1:1", "no answer"),
         ("dask", "nonsense://x", "no answer"),

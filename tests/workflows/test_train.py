@@ -14,11 +14,16 @@ from autogas.metrics import get_extractor
 from autogas.metrics.evaluation import evaluate_generator, reference_statistics
 from autogas.runs import Run
 from autogas.spaces import get_space
-from autogas.training.gan import GANRecipe, gan_task
+from autogas.training.gan import GANRecipe, GANTask, gan_task
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import launch
 from autogas.workflows.evaluate import evaluate
 from autogas.workflows.train import profile, train
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
 
 RECIPE = {"steps": 5, "generator_batch": 4, "discriminator_batch": 2, "critic_steps": 1, "discriminator_width": 2}
 TRAIN = {
@@ -188,6 +193,61 @@ def test_a_csv_has_all_rows_of_a_training_that_was_interrupted_too(image_folder,
     (whole.path / "results.json").unlink()
     train(resume=str(whole.path))
     assert pd.read_csv(whole.path / "csv" / "metrics.csv").set_index("step").equals(table)
+
+
+def test_a_csv_of_an_interrupted_training_has_the_rows_before_the_checkpoint(image_folder, tmp_path, monkeypatch):
+    settings = TRAIN | {"recipe": RECIPE | {"steps": 9}, "log_every": 2, "checkpoint_every": 4, "csv": True}
+    whole = train("eagan-best", out=str(tmp_path / "whole"), images=str(image_folder), **settings)
+    step = GANTask.step
+    with monkeypatch.context() as patch:
+        patch.setattr(GANTask, "step", lambda self, at, *rest: step(self, at, *rest) if at < 7 else interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train("eagan-best", out=str(tmp_path / "run"), images=str(image_folder), **settings)
+    train(resume=str(tmp_path / "run"))
+    tables = [pd.read_csv(path / "csv" / "metrics.csv") for path in (whole.path, tmp_path / "run")]
+    pd.testing.assert_frame_equal(*tables)
+    assert list(tables[0]["step"]) == [2, 4, 6, 8, 9]
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan"), 1e300, 0])
+def test_a_learning_rate_that_is_none_is_refused_at_once(rate, image_folder, tmp_path):
+    with pytest.raises(InputError, match=r"^recipe\.generator_lr="):
+        train(
+            "eagan-best",
+            out=str(tmp_path / "run"),
+            images=str(image_folder),
+            **(TRAIN | {"recipe": {"generator_lr": rate}}),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", ["steps=2", ["steps=2"], 3])
+def test_a_recipe_is_settings_by_name(recipe, image_folder):
+    with pytest.raises(InputError, match=r"^recipe=.*expected settings by name"):
+        train("eagan-best", images=str(image_folder), recipe=recipe)
+
+
+def test_the_loss_says_how_many_outputs_a_discriminator_has(image_folder, tmp_path):
+    small = {"space": "eagan-discriminator", "generator_width": 2, "width": 2, "samples": 4, "checkpoint_samples": 2}
+    recipe = {"steps": 1, "generator_batch": 2, "discriminator_batch": 2, "critic_steps": 1, "loss": "mmd"}
+    run = train("eagan-best-cifar10", out=str(tmp_path / "run"), images=str(image_folder), recipe=recipe, **small)
+    space = get_space("eagan-discriminator", width=2, outputs=16)
+    assert run.results["params"] == space.cost(space.parse("eagan-best-cifar10")).params
+    for loss, outputs in (("mmd", 4), ("hinge", 16)):
+        with pytest.raises(InputError, match=f"outputs={outputs} of a discriminator with this loss"):
+            train(
+                "eagan-best-cifar10",
+                images=str(image_folder),
+                space_settings={"outputs": outputs},
+                recipe=recipe | {"loss": loss},
+                **small,
+            )
+
+
+def test_the_mmd_loss_needs_two_images_a_device(image_folder):
+    recipe = RECIPE | {"loss": "mmd", "generator_batch": 2, "discriminator_batch": 2}
+    with pytest.raises(InputError, match=r"loss mmd.* 2 devices: expected 2 images"):
+        train("eagan-best", images=str(image_folder), devices=2, **(TRAIN | {"recipe": recipe}))
 
 
 def test_tensorboard_is_asked_for_at_once(image_folder, tmp_path, monkeypatch):

@@ -102,8 +102,39 @@ def test_torchscript_and_latency(tmp_path):
         assert times[program]["runs"] >= 20
     with pytest.raises(InputError, match="a training, or a space and an architecture"):
         autogas.latency(run.path, space="eagan-generator", arch="eagan-best")
-    with pytest.raises(InputError, match="format 'tflite': expected is onnx, torchscript, safetensors"):
+    with pytest.raises(InputError, match="format 'tflite': expected onnx, torchscript, safetensors"):
         autogas.export(run.path, format="tflite")
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "said"),
+    [
+        ("onnx", "generator.safetensors", "expected a name that ends in .onnx"),
+        ("onnx", "results.json", "expected a name that ends in .onnx"),
+        ("safetensors", "checkpoint.safetensors", "is a file of a run"),
+        ("onnx", "samples", "is a folder"),
+    ],
+)
+def test_an_export_writes_over_nothing_of_the_run(format, name, said, image_folder, tmp_path):
+    run = autogas.train(
+        "eagan-best",
+        out=str(tmp_path / "run"),
+        images=str(image_folder),
+        width=2,
+        samples=4,
+        checkpoint_samples=2,
+        recipe={
+            "steps": 1,
+            "generator_batch": 2,
+            "discriminator_batch": 2,
+            "critic_steps": 1,
+            "discriminator_width": 2,
+        },
+    )
+    before = {file.name: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
+    with pytest.raises(autogas.InputError, match=said):
+        autogas.export(run.path, format=format, file=run.path / name)
+    assert {file.name: file.read_bytes() for file in run.path.iterdir() if file.is_file()} == before
 
 
 def test_outputs_that_differ_leave_no_file(tmp_path, monkeypatch):

@@ -51,10 +51,10 @@ def make_benchmark(
     """
     checked_name(name)
     if (space is None) == (build is None):
-        raise InputError("a benchmark of a table: expected is either the space of its architectures, or build")
+        raise InputError("a benchmark of a table: expected either the space of its architectures, or build")
     rows = read_text_table(Path(table)) if isinstance(table, str | Path) else table.reset_index(drop=True)
     if "arch" not in rows:
-        raise InputError(f"a benchmark of a table: expected is a column 'arch', found are {', '.join(map(str, rows))}")
+        raise InputError(f"a benchmark of a table: expected a column 'arch', found are {', '.join(map(str, rows))}")
     if space is None:
         assert build is not None
         space = _space_of_rows(rows, build, inputs, name)

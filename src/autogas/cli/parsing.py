@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from autogas.errors import InputError
+from autogas.settings import known_device
 
 LONGEST = 2000
 """Characters of a line of error, or of a value of a setting."""
@@ -40,13 +41,10 @@ SpaceSettings = Annotated[list[str] | None, typer.Option("--set", help="Setting 
 
 def checked_device(name: str) -> str:
     """The device's name, if this machine has it."""
-    import torch
-
     try:
-        torch.zeros(1, device=name).item()  # a device without values, such as meta, is none to run on
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name!r}: {str(error).splitlines()[0]}") from None
-    return name
+        return known_device(name)
+    except ValueError as error:
+        raise InputError(f"--device {name!r}: {error}") from None
 
 
 def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:

@@ -69,7 +69,7 @@ def score(
         emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
         return
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-    with guarded(f"{module or arch!r} does not take input of shape {shapes}"):
+    with guarded(f"{module or arch!r}, on input of shape {shapes}"):
         scores = score_many(model.to(device), inputs, names, seed=seed)
     _emit(scores, as_json=json)
 

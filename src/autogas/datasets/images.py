@@ -97,7 +97,7 @@ def _from_parquet(path: Path, size: int | None) -> Iterator[np.ndarray]:
 
 def _from_folder(path: Path, size: int | None) -> Iterator[np.ndarray]:
     for file in find_images(path):
-        yield _decode(file, size, f"{str(path)!r}, {file.name}")
+        yield _decode(file, size, f"{str(path)!r}, {file.relative_to(path)}")
 
 
 def _open_torchvision(name: str, root: Path, train: bool) -> Any:
@@ -132,8 +132,9 @@ def _arrays(
     elif path.is_file():
         arrays = _from_parquet(path, size)
     else:
+        gone = "there is no such file or folder (any more?); " if len(path.parts) > 1 else ""
         raise InputError(
-            f"images {str(source)!r}: expected {', '.join(TORCHVISION)}, dead-leaves, "
+            f"images {str(source)!r}: {gone}expected {', '.join(TORCHVISION)}, dead-leaves, "
             "a folder of images or a Parquet file"
         )
     empty = True

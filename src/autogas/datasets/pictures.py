@@ -74,6 +74,12 @@ def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
 
 def _walk(folder: Path, *, deep: bool) -> Iterator[Path]:
     seen: set[str] = set()
+    above = folder.resolve().parent
+    if all((above / name).exists() for name in RUN_FILES):
+        raise InputError(
+            f"images {str(folder)!r}: a folder of the run {above.name!r}, whose pictures are sheets of samples: "
+            "name its generator.safetensors, or a folder of images alone"
+        )
     for here, folders, files in os.walk(folder, followlinks=True):
         if set(files) >= RUN_FILES:
             raise InputError(

@@ -25,7 +25,7 @@ from autogas.seeding import derive_seed, torch_generator
 class CifarNetRecipe(BaseModel):
     """SGD with Nesterov momentum, a one-cycle learning rate, label smoothing, flips and translations."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(18, ge=1, description="passes over the images")
     batch_size: int = Field(256, ge=2, description="images a step")

@@ -134,7 +134,8 @@ class FeatureAccumulator:
     def statistics(self, *, extractor: str | None = None, source: str | None = None) -> FeatureStatistics:
         """Statistics of everything so far; raises ``InputError`` for fewer than two images: they have no covariance."""
         if self._mean is None or self._scatter is None or self.count < 2:
-            raise InputError(f"{self.count} images: a covariance needs 2 or more")
+            where = "" if source is None else f"{source!r}: "
+            raise InputError(f"{where}{self.count} images: a covariance needs 2 or more")
         mu, sigma = (value.cpu().numpy() for value in (self._mean, self._scatter / (self.count - 1)))
         return FeatureStatistics(mu, sigma, self.count, extractor, source, self._sample.features())
 

@@ -27,7 +27,7 @@ DILATIONS = (1, 2, 4, 1)
 class SegmentationRecipe(BaseModel):
     """Adam with a one-cycle learning rate on the cross-entropy; images are mirrored one time in two."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(400, ge=1, description="updates")
     batch: int = Field(16, ge=1, description="images an update")

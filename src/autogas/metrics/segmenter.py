@@ -31,7 +31,7 @@ TORCHSCRIPT_SUFFIXES = (".pt", ".ts", ".torchscript")
 class SegmentationMap(BaseModel):
     """What a segmentation network takes, and how labels of the data are its classes; a JSON file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mean: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="subtracted from images in [0, 1]")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(

@@ -29,7 +29,7 @@ Translate = Callable[[Tensor], Tensor]
 class SegmentationSettings(BaseModel):
     """Which network says what is seen in translated images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     segmentation: str | None = Field(
         None,

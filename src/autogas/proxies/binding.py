@@ -16,6 +16,7 @@ from autogas.errors import InputError
 
 Inputs: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 """What ``model`` takes: a tensor, its arguments in order, or its arguments by name."""
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 ACCEPTED = "expected a tensor [N, …], a tuple of a network's arguments, or a mapping of them by name"
 
 
@@ -74,6 +75,11 @@ def _check(model: Any, inputs: Any) -> None:
         raise InputError("a network in place of inputs: expected score(network, inputs), in this order")
     if not isinstance(model, nn.Module):
         raise InputError(f"{_a(model)} in place of a network: expected a torch.nn.Module")
+    packed = [module for module in model.modules() if type(module).__module__.startswith(QUANTIZED)]
+    if packed:
+        raise InputError(
+            f"the network is quantized: the weights of its {type(packed[0]).__name__} are packed and not seen"
+        )
     if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
     if isinstance(inputs, np.ndarray):

@@ -126,6 +126,8 @@ def explain(
         InputError: no proxy of that name, or bad inputs. A network without a score is explained nevertheless.
     """
     known = get_proxy(proxy) if isinstance(proxy, str) else proxy
+    if not isinstance(known, Expression | Scorer):
+        raise InputError(f"proxy {proxy!r}: expected a name, an expression, or what get_proxy and parse_proxy return")
     network, tensors = bind(model, inputs)
     why, value = "", None
     with warnings.catch_warnings():

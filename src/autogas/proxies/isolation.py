@@ -7,7 +7,9 @@ import functools
 import inspect
 import operator
 import random
+import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,7 +26,9 @@ from autogas.interception import Interceptor
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
 CONTAINERS = (dict, list, set, deque)
-HELD = (Tensor, nn.Module, *CONTAINERS, tuple)
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState)
+VALUES = (np.ndarray, *GENERATORS)
+HELD = (Tensor, nn.Module, *CONTAINERS, tuple, *VALUES)
 """What is looked into."""
 PLAIN = frozenset((type(None), bool, int, float, str))
 """Types of most attributes, which are passed over at once."""
@@ -34,41 +38,53 @@ class Snapshot(Interceptor):
     """What a network holds at one moment.
 
     That is every module's attributes, whatever they are (so its mode, its hooks, and which tensor has which name), the
-    entries of the lists, dictionaries and sets among them, however nested, and of every tensor in there its values,
-    dtype, memory and gradient. A tensor or layer with several names is held once.
+    entries of the lists, dictionaries and sets among them and the attributes of objects of its own classes, however
+    nested, and of every tensor in there its values, dtype, memory and gradient; so too the values of numpy arrays, the
+    states of random generators, and what the modules' classes hold of these. A tensor or layer with several names is
+    held once.
 
     Parameters are many and hardly ever written, so their values are copied when a function that may write them is
     about to be called, for which this is a context. What a network keeps elsewhere is not seen: in globals, closures,
-    and inside objects of other classes.
+    and inside objects of libraries.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._containers: list[tuple[Any, Any]] = []
         self._tensors: list[_Saved] = []
+        self._others: list[Callable[[], None]] = []
         self._not_copied: dict[int, list[_Saved]] = {}
         seen: set[int] = set()
         waiting: list[Any] = [model]
         while waiting:
             value = waiting.pop()
-            if id(value) in seen:
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting += self._hold(value)
+
+    def _hold(self, value: Any) -> Iterator[Any]:
+        """Hold something as it is now; gives what is inside it."""
+        if isinstance(value, Tensor):
+            self._add(_Saved(value))
+        elif isinstance(value, VALUES):
+            self._others.append(_restorer(value))
+        else:
+            if isinstance(value, nn.Module):
+                yield from _beside_attributes(value)
+            bare = isinstance(value, (*CONTAINERS, tuple))
+            yield from self._inside(value if bare else vars(value))
+
+    def _inside(self, entries: Any) -> Iterator[Any]:
+        """Hold which entries a container has; gives those that are looked into."""
+        if not isinstance(entries, tuple):
+            self._containers.append((entries, dict(entries) if isinstance(entries, dict) else entries.copy()))
+        for inside in entries.values() if isinstance(entries, dict) else entries:
+            if type(inside) in PLAIN:
                 continue
-            seen.add(id(value))
-            if isinstance(value, Tensor):
-                self._add(_Saved(value))
-                continue
-            if isinstance(value, torch.jit.ScriptModule):  # whose tensors are not among its attributes
-                waiting += [*value.parameters(), *value.buffers()]
-            entries = vars(value) if isinstance(value, nn.Module) else value
-            if not isinstance(entries, tuple):
-                self._containers.append((entries, dict(entries) if isinstance(entries, dict) else entries.copy()))
-            for inside in entries.values() if isinstance(entries, dict) else entries:
-                if type(inside) in PLAIN:
-                    continue
-                if isinstance(inside, CONTAINERS) and not inside:  # hooks that nobody set
-                    self._containers.append((inside, ()))
-                elif isinstance(inside, HELD):
-                    waiting.append(inside)
+            if isinstance(inside, CONTAINERS) and not inside:  # hooks that nobody set
+                self._containers.append((inside, ()))
+            elif isinstance(inside, HELD) or _own(type(inside)):
+                yield inside
 
     def _add(self, saved: _Saved) -> None:
         self._tensors.append(saved)
@@ -103,6 +119,55 @@ class Snapshot(Interceptor):
             _refill(container, entries)
         for saved in self._tensors:
             saved.restore()
+        for restore in self._others:
+            restore()
+
+
+LIBRARIES = frozenset(("builtins", "torch", "numpy", "torchvision", "pydantic", "pandas", "scipy"))
+
+
+def _own(kind: type) -> bool:
+    """Whether objects of a class are looked into: those of the network's authors, not those of libraries."""
+    return kind is types.SimpleNamespace or (kind.__dictoffset__ != 0 and not _of_library(kind.__module__))
+
+
+@functools.cache
+def _of_library(module: str) -> bool:
+    where = module.partition(".")[0]
+    return where in sys.stdlib_module_names or where in LIBRARIES
+
+
+def _beside_attributes(module: nn.Module) -> Iterator[Any]:
+    """What a module has that is none of its attributes: what its classes hold, and the tensors of a scripted one."""
+    own = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
+    shared = (Tensor, *CONTAINERS, *VALUES)
+    for cls in own:
+        yield from (v for name, v in vars(cls).items() if isinstance(v, shared) and not name.startswith("__"))
+    if isinstance(module, torch.jit.ScriptModule):
+        yield from [*module.parameters(), *module.buffers()]
+
+
+def _restorer(value: Any) -> Callable[[], None]:
+    """What puts the values of an array, or the state of a generator, back."""
+    if isinstance(value, np.ndarray):
+        kept = value.copy()
+
+        def fill() -> None:
+            if value.flags.writeable and value.tobytes() != kept.tobytes():
+                value[...] = kept
+
+        return fill
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return functools.partial(_set_state, value, state)
+    if isinstance(value, np.random.Generator):
+        states = value.bit_generator.state
+        return functools.partial(setattr, value.bit_generator, "state", states)
+    return functools.partial(value.set_state, value.get_state())
+
+
+def _set_state(generator: torch.Generator, state: Tensor) -> None:
+    generator.set_state(state)
 
 
 def _refill(container: Any, entries: Any) -> None:

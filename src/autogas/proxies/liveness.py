@@ -78,6 +78,20 @@ def tensors(output: object) -> Iterator[Tensor]:
     return iter(found)
 
 
+def differentiable(output: object) -> list[Tensor]:
+    """The tensors of an output that may have a derivative, which gradient scorers read.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = list(tensors(output))
+    floating = [x for x in found if x.is_floating_point() or x.is_complex()]
+    if not floating:
+        kinds = ", ".join(dict.fromkeys(str(x.dtype).removeprefix("torch.") for x in found))
+        raise InputError(f"the output of the network is {kinds}: expected floating-point numbers")
+    return floating
+
+
 def _tensors(output: object) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
         yield output

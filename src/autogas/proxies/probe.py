@@ -17,7 +17,7 @@ from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
 from autogas.proxies.features import ACTIVATIONS, Fold
 from autogas.proxies.isolation import unchanged
-from autogas.proxies.liveness import tensors
+from autogas.proxies.liveness import differentiable, tensors
 from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
@@ -28,9 +28,9 @@ def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
     """The default objective: mean absolute error of the output against the input.
 
     Where their shapes differ (a generator of images from latents, a discriminator) it is against zero, which is the
-    grey image when images are scaled to [-1, 1]. Of several outputs the first tensor counts.
+    grey image when images are scaled to [-1, 1]. Of several outputs the first of floating-point numbers counts.
     """
-    image = next(tensors(output))
+    image = differentiable(output)[0]
     target = inputs[0].detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
     return F.l1_loss(image, target)
 
@@ -263,7 +263,9 @@ class Probe:
         if not record.inputs[0].requires_grad:
             raise InputError(f"input of {record.inputs[0].dtype} has no derivative: expected floating-point inputs")
         with torch.enable_grad():
-            total = next(tensors(record.output)).sum()
+            total = differentiable(record.output)[0].sum()
+        if total.is_complex():
+            raise InputError("the output of the network is complex: expected real numbers")
         return gradients(total, [record.inputs[0]])[0].flatten(1)
 
     @shared

@@ -25,6 +25,7 @@ COSTS_FILE = "costs.json"
 LOCK_FILE = ".lock"
 OWN_FILES = (RECORD_FILE, RESULTS_FILE, COSTS_FILE, "losses.jsonl", "report.html", "samples", "reference.npz")
 OWN_SUFFIXES = (".parquet", ".safetensors")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 LONGEST_SHOWN = 200
 """Characters of a result that a notebook shows."""
 BARE = (SETTINGS_FILE, RECORD_FILE, f"{RECORD_FILE}-wal", f"{RECORD_FILE}-shm", LOCK_FILE)
@@ -86,6 +87,8 @@ class Run:
         Raises:
             InputError: the folder holds a run or files of its names already, or cannot be written.
         """
+        if out is not None and (not isinstance(out, str | Path) or not str(out)):
+            raise InputError(f"--out {out!r}: expected the name of a folder")
         path = Path(out) if out is not None else _unused(Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S"))
         run = cls(path, workflow, settings, inputs, fields)
         try:
@@ -235,6 +238,11 @@ def _must_be_free(path: Path) -> None:
     """Raises ``InputError`` where a run would overwrite something."""
     if (path / SETTINGS_FILE).exists():
         raise InputError(f"--out {str(path)!r} holds a run already: continue it with --resume or name another folder")
+    pictures = sorted(x.name for x in path.iterdir() if x.suffix.lower() in PICTURES)
+    if pictures:
+        raise InputError(
+            f"--out {str(path)!r} holds images, such as {pictures[0]}: name a folder of its own for the run"
+        )
     found = sorted(x.name for x in path.iterdir() if x.name in OWN_FILES or x.suffix in OWN_SUFFIXES)
     if found:
         raise InputError(

@@ -77,7 +77,7 @@ def back_end(name: str, scheduler: str | None = None) -> Iterator[None]:
         InputError: another name, no scheduler or none that answers, or Dask is not installed.
     """
     if name not in BACK_ENDS:
-        raise InputError(f"--backend {name!r}: expected is {' or '.join(BACK_ENDS)}")
+        raise InputError(f"--backend {name!r}: expected {' or '.join(BACK_ENDS)}")
     if name == "loky":
         if scheduler is not None:
             raise InputError(f"--scheduler {scheduler!r}: accepted with --backend dask")

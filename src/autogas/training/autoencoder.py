@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from autogas.datasets import Images
 from autogas.metrics import ssim
 from autogas.seeding import torch_generator
+from autogas.settings import LARGEST
 from autogas.training.layout import memory_layout
 from autogas.training.machine import Machine, set_learning_rate
 
@@ -19,11 +20,11 @@ from autogas.training.machine import Machine, set_learning_rate
 class AutoencoderRecipe(BaseModel):
     """How an autoencoder is trained: Adam with a one-cycle learning rate on the L1 reconstruction loss."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(300, ge=1, description="optimiser steps")
     batch_size: int = Field(32, ge=2, description="images a step")
-    learning_rate: float = Field(1e-2, gt=0, description="peak of the one-cycle schedule")
+    learning_rate: float = Field(1e-2, gt=0, le=LARGEST, description="peak of the one-cycle schedule")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first momentum")
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from autogas.datasets import Images
 from autogas.seeding import torch_generator
+from autogas.settings import LARGEST
 from autogas.spaces import Space
 from autogas.spaces.diffusion.schedule import noisy
 from autogas.training.average import averaged_copy, ramped, update_average
@@ -24,16 +25,16 @@ LEVELS = 8
 class DiffusionRecipe(BaseModel):
     """How a denoiser is trained: Adam on the squared error of the noise, at times drawn uniformly."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     batch: int = Field(64, ge=1, description="images a step")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the learning rate")
+    learning_rate: float = Field(1e-3, gt=0, le=LARGEST, description="peak of the learning rate")
     warmup: int = Field(100, ge=0, description="steps in which it rises from 0; then it falls linearly to 0")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second momentum")
     average_decay: float = Field(0.999, ge=0, lt=1, description="of the averaged weights, which are kept")
-    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradients")
+    clip: float | None = Field(1.0, gt=0, le=LARGEST, description="largest norm of the gradients")
     flip: bool = Field(True, description="mirror one image in two")
 
     def rate(self, step: int) -> float:

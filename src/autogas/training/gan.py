@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor, nn
 
 from autogas.datasets import Images
+from autogas.settings import LARGEST
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.training.augment import NUMBERS, augmented, named
 from autogas.training.average import averaged_copy, ramped, update_average
@@ -35,20 +36,20 @@ class AdversarialRecipe(BaseModel):
     A step is ``critic_steps`` updates of the discriminator and then one of the generator.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(150_000, ge=1, description="updates of the generator")
     generator_batch: int = Field(80, ge=2, description="images an update of the generator")
     discriminator_batch: int = Field(40, ge=2, description="real and as many generated images an update of its own")
-    generator_lr: float = Field(2e-4, gt=0, description="learning rate of the generator")
-    discriminator_lr: float = Field(2e-4, gt=0, description="learning rate of the discriminator")
+    generator_lr: float = Field(2e-4, gt=0, le=LARGEST, description="learning rate of the generator")
+    discriminator_lr: float = Field(2e-4, gt=0, le=LARGEST, description="learning rate of the discriminator")
     critic_steps: int = Field(5, ge=1, description="updates of the discriminator to one of the generator")
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second momentum")
     average_decay: float = Field(0.999, ge=0, lt=1, description="of the averaged weights, which are evaluated")
     average_ramp: bool = Field(True, description="that decay is lower in the first steps; EAGAN has it constant")
     linear_decay: bool = Field(False, description="learning rates fall linearly to 0 over all steps")
-    clip: float | None = Field(None, gt=0, description="largest norm of the gradients of a network")
+    clip: float | None = Field(None, gt=0, le=LARGEST, description="largest norm of the gradients of a network")
     loss: Literal["hinge", "mmd"] = Field(
         "hinge", description="hinge, or the maximum mean discrepancy of embeddings, with repulsion of real images"
     )
@@ -92,13 +93,18 @@ PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {
 """EAGAN's settings by data set: 600 passes over 50,000 and 105,000 images at five discriminator updates a step."""
 
 
+def outputs_of(loss: str) -> int:
+    """Numbers that a discriminator makes of an image for a loss."""
+    return EMBEDDING if loss == "mmd" else 1
+
+
 def gan_task(space: EAGANGenerator, arch: EAGANArch, images: Images, recipe: GANRecipe, *, seed: int = 0) -> GANTask:
     """The training of a generator of a space against the discriminator that the recipe names, both built from a seed.
 
     Raises:
         InputError: a discriminator outside its space.
     """
-    outputs = EMBEDDING if recipe.loss == "mmd" else 1
+    outputs = outputs_of(recipe.loss)
     against = EAGANDiscriminator(dataset=space.dataset, width=recipe.discriminator_width, outputs=outputs)
     discriminator = against.build(against.parse(recipe.discriminator), seed=seed)
     return GANTask(space.build(arch, seed=seed), discriminator, images, recipe, latent_shape=space.input_shapes[0])

@@ -11,6 +11,7 @@ from torch import nn
 
 from autogas.datasets.translation import TranslationData
 from autogas.seeding import torch_generator
+from autogas.settings import LARGEST
 from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationArch, TranslationSpace
 from autogas.training.distill import Teacher
@@ -30,8 +31,8 @@ class GauGANRecipe(TranslationRecipe):
 
     batch: int = Field(16, ge=1, description="images an update")
     loss: Literal["hinge", "bce", "lsgan"] = Field("hinge", description="adversarial loss")
-    generator_lr: float = Field(1e-4, gt=0, description="learning rate of the generator")
-    discriminator_lr: float = Field(4e-4, gt=0, description="learning rate of the discriminator")
+    generator_lr: float = Field(1e-4, gt=0, le=LARGEST, description="learning rate of the generator")
+    discriminator_lr: float = Field(4e-4, gt=0, le=LARGEST, description="learning rate of the discriminator")
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second momentum")
     feature_weight: float = Field(10.0, ge=0, description="of the distance of the discriminator's features")

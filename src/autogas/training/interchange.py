@@ -84,7 +84,7 @@ def _checked(network: nn.Module, inputs: Sequence[Tensor], outputs: Tensor, what
     expected = network(*inputs)
     difference = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if not difference <= TOLERANCE:
-        raise InputError(f"{what}: outputs differ from the network's by {difference:.1e}, expected is {TOLERANCE:.0e}")
+        raise InputError(f"{what}: outputs differ from the network's by {difference:.1e}, expected {TOLERANCE:.0e}")
     return difference
 
 

@@ -22,7 +22,7 @@ def check_loggers(*, tensorboard: bool) -> None:
 
 @contextlib.contextmanager
 def loggers(
-    folder: Path, *, tensorboard: bool, csv: bool, past: Iterable[tuple[int, Values]]
+    folder: Path, *, tensorboard: bool, csv: bool, past: Callable[[], Iterable[tuple[int, Values]]]
 ) -> Iterator[Callable[[Values, int], None]]:
     """A function that logs values at a step; everything is on the disk when the block ends.
 
@@ -30,7 +30,7 @@ def loggers(
         folder: of the run.
         tensorboard: write event files to ``tensorboard/``.
         csv: write ``csv/metrics.csv``, a row a step.
-        past: steps and values of the run before it was interrupted: the CSV is written anew, up to where it goes on.
+        past: gives steps and values of the run before it was interrupted: the CSV is written anew.
     """
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.logger import Logger
@@ -44,7 +44,7 @@ def loggers(
         if csv:
             (folder / CSV_FOLDER / "metrics.csv").unlink(missing_ok=True)
             found.append(CSVLogger(folder, name=CSV_FOLDER, version="", flush_logs_every_n_steps=1))
-            for at, values in past:
+            for at, values in past():
                 if at < step:
                     found[-1].log_metrics(_known(values), at)
 

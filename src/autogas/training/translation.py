@@ -16,6 +16,7 @@ from autogas.datasets.domains import draw_views
 from autogas.datasets.translation import TranslationData
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
+from autogas.settings import LARGEST
 from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.distill import Teacher, captured
@@ -35,15 +36,15 @@ Terms = dict[str, tuple[float, Tensor]]
 class TranslationRecipe(BaseModel):
     """How a translation is trained: Adam, at a constant learning rate that then falls linearly to 0."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int | None = Field(None, ge=1, description="updates of the generator; None: those of the passes")
     passes: float = Field(200, gt=0, description="over the training images, of the larger domain")
     constant: float = Field(0.5, ge=0, le=1, description="part of the steps before learning rates start to fall")
     batch: int = Field(1, ge=1, description="images an update")
     loss: Literal["hinge", "bce", "lsgan"] = Field("hinge", description="adversarial loss")
-    generator_lr: float = Field(2e-4, gt=0, description="learning rate of the generator")
-    discriminator_lr: float = Field(2e-4, gt=0, description="learning rate of the discriminator")
+    generator_lr: float = Field(2e-4, gt=0, le=LARGEST, description="learning rate of the generator")
+    discriminator_lr: float = Field(2e-4, gt=0, le=LARGEST, description="learning rate of the discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second momentum")
     discriminator_width: int = Field(64, ge=1, description="channels of the discriminator's first layer")

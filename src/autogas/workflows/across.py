@@ -15,7 +15,7 @@ from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.evolution import known_strategy
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy
-from autogas.settings import all_is_none, on_command_line
+from autogas.settings import Device, all_is_none, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
@@ -28,7 +28,7 @@ STANDARD_ERROR = 0.45
 class AcrossSettings(BaseModel):
     """What determines a discovery on several benchmarks."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmarks: list[str] = Field(
         min_length=2,
@@ -57,7 +57,7 @@ class AcrossSettings(BaseModel):
     test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
     @model_validator(mode="after")
     def _front_by_evolution(self) -> AcrossSettings:

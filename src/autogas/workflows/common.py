@@ -117,6 +117,10 @@ def open_run(
     saved = settings.model_dump(mode="json")
     files = {name: digest for name in sorted(PATHS & saved.keys()) if (digest := _digest(saved[name]))}
     digests = {**(inputs or {}), **files}
+    if resume is not None and out is not None:
+        raise InputError(
+            f"out={str(out)!r} beside resume={resume!r}: expected one of them; a run goes on in its folder"
+        )
     if resume is not None:
         return Run.resume(resume, workflow, digests)
     return Run.start(workflow, saved, out, digests, described(type(settings), saved))
@@ -142,6 +146,12 @@ def about_benchmark(bench: Benchmark) -> dict[str, Any]:
         "higher_is_better": bench.higher_is_better,
         "architectures": len(bench),
     }
+
+
+def enough(bench: Benchmark, count: int, least: int = 3) -> None:
+    """Raise ``InputError`` for fewer architectures than a correlation needs."""
+    if count < least:
+        raise InputError(f"benchmark {bench.name}: {count} of its {len(bench)} architectures, expected {least} or more")
 
 
 def default_test(bench: Benchmark, asked: int | None) -> int | None:

@@ -27,7 +27,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import all_is_none, on_command_line, takes
+from autogas.settings import Device, all_is_none, on_command_line, takes
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
@@ -47,7 +47,7 @@ from autogas.workflows.keywords import DiscoverKeywords
 class DiscoverSettings(BaseModel):
     """What determines a discovery; the defaults are the paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmark: str = Field(
         DEFAULT_BENCHMARK,
@@ -77,7 +77,7 @@ class DiscoverSettings(BaseModel):
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
 
 @takes(DiscoverSettings)

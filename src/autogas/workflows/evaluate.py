@@ -23,7 +23,7 @@ from autogas.metrics.evaluation import (
 from autogas.metrics.features import known_extractor
 from autogas.runs import Run
 from autogas.seeding import torch_generator
-from autogas.settings import takes
+from autogas.settings import Device, takes
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.keywords import EvaluateKeywords
@@ -32,7 +32,7 @@ from autogas.workflows.keywords import EvaluateKeywords
 class EvaluateSettings(BaseModel):
     """What determines an evaluation of images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     images: str = Field(
         description="a folder, a Parquet file or a trained generator (.safetensors, or its run); "
@@ -51,7 +51,7 @@ class EvaluateSettings(BaseModel):
     splits: int = Field(10, ge=1, description="parts of the Inception Score")
     batch_size: int = Field(100, ge=1, description="images at a time")
     seed: int = Field(0, ge=0, description="of the latents of a generator")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
 
 @takes(EvaluateSettings)

@@ -12,7 +12,7 @@ from autogas.metrics.evaluation import reference_statistics
 from autogas.metrics.features import known_extractor
 from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
 from autogas.runs import Run
-from autogas.settings import takes
+from autogas.settings import Device, takes
 from autogas.training.export import load_translator
 from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.keywords import EvaluateTranslationKeywords
@@ -34,7 +34,7 @@ class EvaluateTranslationSettings(SegmentationSettings):
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")
     batch_size: int = Field(16, ge=1, description="images at a time")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
 
 @takes(EvaluateTranslationSettings)

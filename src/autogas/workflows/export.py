@@ -14,14 +14,18 @@ import numpy as np
 import torch
 
 from autogas.errors import InputError
+from autogas.settings import SettingError, known_device
 from autogas.spaces import Space, get_space
 from autogas.training.export import GENERATOR_FILE, load_network
 from autogas.training.interchange import SUFFIXES, Format, onnx_session, write_onnx, write_torchscript
+from autogas.training.loop import CHECKPOINT_FILE
 
 CHECKED = 2
 """Samples that a written file is checked on."""
 SECONDS = 2.0
 LEAST_RUNS = 20
+OWN_NAMES = (GENERATOR_FILE, CHECKPOINT_FILE)
+"""Files of a training that end as an export may."""
 
 
 def export(
@@ -43,11 +47,12 @@ def export(
 
     """
     if format not in SUFFIXES:
-        raise InputError(f"format {format!r}: expected is {', '.join(SUFFIXES)}")
+        raise InputError(f"format {format!r}: expected {', '.join(SUFFIXES)}")
     path = Path(run)
     weights = path / GENERATOR_FILE if path.is_dir() else path
     trained = load_network(weights)
-    out = Path(file) if file is not None else weights.with_suffix(SUFFIXES[format])
+    out = weights.with_suffix(SUFFIXES[format]) if file is None else Path(file)
+    _check_target(out, weights, format)
     inputs = trained.space.inputs(batch_size=CHECKED, seed=seed)
     difference = 0.0
     if format == "onnx":
@@ -57,6 +62,17 @@ def export(
     elif out.resolve() != weights.resolve():
         shutil.copyfile(weights, out)
     return {"file": str(out), "format": format, "difference": difference}
+
+
+def _check_target(out: Path, weights: Path, format: Format) -> None:
+    """Raise ``InputError`` for a file that is not to be written, such as one of the run."""
+    if out.is_dir():
+        raise InputError(f"--file {str(out)!r} is a folder: expected the name of a file")
+    if out.suffix != SUFFIXES[format]:
+        raise InputError(f"--file {str(out)!r}: expected a name that ends in {SUFFIXES[format]}, for {format}")
+    own = out.resolve() == weights.resolve()
+    if out.name in OWN_NAMES and out.exists() and not (own and format == "safetensors"):
+        raise InputError(f"--file {str(out)!r} is a file of a run: name another")
 
 
 def latency(
@@ -86,6 +102,8 @@ def latency(
     Raises:
         InputError: nothing to time or twice, a bad architecture, or weights that cannot be read.
     """
+    if batch_size < 1 or threads < 1:
+        raise InputError(f"batches of {batch_size} on {threads} threads: expected 1 or more of either")
     if (run is None) == (space is None or arch is None):
         raise InputError("say what to time: a training, or a space and an architecture of it")
     if run is not None:
@@ -97,6 +115,10 @@ def latency(
         parsed = where.parse(str(arch))
         model, text = where.build(parsed).eval().requires_grad_(False), str(parsed)
     inputs = where.inputs(batch_size=batch_size)
+    try:
+        known_device(device)
+    except ValueError as error:
+        raise SettingError("device", device, str(error)) from None
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

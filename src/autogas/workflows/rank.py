@@ -18,7 +18,7 @@ from autogas.errors import InputError
 from autogas.proxies.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import on_command_line, takes
+from autogas.settings import Device, on_command_line, takes
 from autogas.workflows.beyond import beyond_size
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
@@ -26,6 +26,7 @@ from autogas.workflows.common import (
     about_benchmark,
     correlation_table,
     default_test,
+    enough,
     name_of,
     open_run,
     read_settings,
@@ -37,7 +38,7 @@ from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, spa
 class RankSettings(BaseModel):
     """What determines a ranking."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmark: str = Field(
         DEFAULT_BENCHMARK,
@@ -62,7 +63,7 @@ class RankSettings(BaseModel):
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     seed: int = Field(0, ge=0, description="of weights, noise and split")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
 
 @takes(RankSettings)
@@ -98,6 +99,7 @@ def rank(
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)
+    enough(bench, len(chosen))
     space = space_key(bench.space)
     scoring = Scoring(proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device)
     scoring_inputs(space, s.images, s.batch_size, s.seed)  # a bad source is said at once

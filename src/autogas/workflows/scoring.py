@@ -30,7 +30,7 @@ from autogas.spaces import Space, by_name, get_space
 class Scoring(BaseModel):
     """With what, and on what, networks are scored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     proxies: list[str] = Field(min_length=1, description="scorers")
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")

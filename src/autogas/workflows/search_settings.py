@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
-from autogas.settings import on_command_line, split_at_commas
+from autogas.settings import Device, on_command_line, split_at_commas
 from autogas.spaces import Space, get_space
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -33,7 +33,7 @@ def of_the_space(fact: str) -> Callable[[dict[str, Any]], Any]:
 class SearchSettings(BaseModel):
     """What determines a search; the defaults are the paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
     proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
@@ -78,7 +78,7 @@ class SearchSettings(BaseModel):
         description="score on images of this source; None: on noise, discriminators on their data set",
     )
     seed: int = Field(0, ge=0, description="of weights, noise and search")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
 from autogas.runs import Run
-from autogas.settings import on_command_line
+from autogas.settings import Device, on_command_line
 from autogas.workflows.common import about_benchmark
 from autogas.workflows.rank import rank
 
@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 class ReproduceSettings(BaseModel):
     """What determines a reproduction."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["table2", "figure1", "table5", "table6", "table7"] = Field(
         description="which table or figure", json_schema_extra=on_command_line(argument=True)
@@ -42,7 +42,7 @@ class ReproduceSettings(BaseModel):
     iterations: int = Field(100, ge=1, description="table5: rounds of ask and tell")
     validation: int = Field(50, ge=3, description="table5: architectures that candidates are judged on")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
 
 
 def table(title: str, bench: Benchmark, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from autogas.errors import InputError
 from autogas.files import replacing
 from autogas.runs import Run, progress
-from autogas.settings import on_command_line, over, takes
+from autogas.settings import SettingError, on_command_line, over, takes
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.kinds import TRAINED, Training, all_settings, read_training
 from autogas.training.logs import check_loggers, loggers
@@ -73,8 +73,10 @@ def train(
     Raises:
         InputError: bad settings or images, or a training that diverged or collapsed: its files stay intact.
     """
+    if recipe is not None and not isinstance(recipe, Mapping):
+        raise SettingError("recipe", recipe, "expected settings by name")
     given: dict[str, Any] = {"arch": arch, "recipe": dict(recipe or {}), **settings}
-    if arch is not None and Path(arch).is_dir():
+    if isinstance(arch, str | Path) and Path(arch).is_dir():
         found = winner(Path(arch))
         given |= {**found, "space_settings": over(found["space_settings"], given)}
     if resume is not None:
@@ -192,9 +194,17 @@ def _observer(training: Training[Any, Any], task: Any, path: Path) -> Iterator[C
             if step < training.steps:
                 values |= training.measure(task, final=False).metrics
             run.record.put([(f"step {step:08}", values)])
+        history[:] = rows
         log(values, step)
 
-    past = [(int(key.removeprefix("step ")), run.record[key]) for key in run.record]
+    history: list[Row] = []
+
+    def past() -> list[tuple[int, dict[str, float | None]]]:
+        steps = [int(row["step"]) for row in history]
+        known = {key: run.record[key] for key in run.record}
+        losses: list[dict[str, float | None]] = [{k: v for k, v in row.items() if k != "step"} for row in history]
+        return [(at, row | known.get(f"step {at:08}", {})) for at, row in zip(steps, losses, strict=True)]
+
     with loggers(path, tensorboard=s.tensorboard, csv=s.csv, past=past) as log:
         yield observe
     run.record.close()

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
 from autogas.proxies.features import CONVOLUTIONS
-from autogas.proxies.liveness import tensors
+from autogas.proxies.liveness import differentiable
 from autogas.proxies.probe import Probe, gradients
 from autogas.proxies.scorer import scorer
 
@@ -193,7 +193,7 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...
     flow = _Linear(weights)
     with torch.enable_grad():
         output = probe.run(source, {**buffers, **parameters}, flow)
-        total = torch.stack([x.sum() for x in tensors(output)]).sum()
+        total = torch.stack([x.sum() for x in differentiable(output)]).sum()
     carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used)]
     found = gradients(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
     return _absolute_dot(carriers, found)

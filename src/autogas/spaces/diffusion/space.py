@@ -38,7 +38,7 @@ class DiffusionUNet(ChoiceSpace):
 
     def __init__(self, *, image_size: int = 32) -> None:
         if not isinstance(image_size, int) or isinstance(image_size, bool) or image_size < 8 or image_size % 4:
-            raise InputError(f"diffusion-unet: image_size={image_size!r}: expected is a multiple of 4 from 8")
+            raise InputError(f"diffusion-unet: image_size={image_size!r}: expected a multiple of 4 from 8")
         each = range(1, LEVELS + 1)
         choices: dict[str, Any] = {f"width{i}": WIDTHS for i in each}
         choices |= {f"depth{i}": (1, 2, 3) for i in each}

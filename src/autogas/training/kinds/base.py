@@ -21,7 +21,7 @@ from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
 from autogas.metrics.features import known_extractor
-from autogas.settings import on_command_line, validated
+from autogas.settings import Device, on_command_line, validated
 from autogas.spaces import Space, get_space
 from autogas.training.loop import CollapseError, Task, train
 from autogas.training.machine import launch
@@ -35,7 +35,7 @@ class TrainingSettings(BaseModel):
     Each kind adds its images and its ``recipe``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(always=True))
     space_settings: dict[str, Any] = Field(
@@ -44,7 +44,7 @@ class TrainingSettings(BaseModel):
         json_schema_extra=on_command_line(flag="--set"),
     )
     seed: int = Field(0, ge=0, description="of weights, batches and latents")
-    device: str = Field("cpu", description="where to train")
+    device: Device = Field("cpu", description="where to train")
 
 
 class ComparedSettings(TrainingSettings):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field
 
 from autogas.datasets import Images, load_images
+from autogas.errors import InputError
 from autogas.metrics import FeatureStatistics
 from autogas.metrics.evaluation import Evaluation, Generate, evaluate_generator, reference_statistics
 from autogas.seeding import torch_generator
@@ -17,7 +18,15 @@ from autogas.settings import on_command_line, over
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.spaces.eagan.space import EAGANSpace
 from autogas.training.export import load_generator
-from autogas.training.gan import PUBLISHED_RECIPES, AdversarialRecipe, GANRecipe, GANTask, gan_task, of_any_version
+from autogas.training.gan import (
+    PUBLISHED_RECIPES,
+    AdversarialRecipe,
+    GANRecipe,
+    GANTask,
+    gan_task,
+    of_any_version,
+    outputs_of,
+)
 from autogas.training.kinds.base import ComparedSettings, ComparedTraining
 from autogas.training.pictures import sample_grid
 
@@ -84,6 +93,14 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         """Updates of the generator."""
         return self.settings.recipe.steps
 
+    def check_devices(self, devices: int) -> None:
+        """The MMD loss compares images with others, so every device needs two."""
+        super().check_devices(devices)
+        if self.settings.recipe.loss == "mmd" and min(self.batches) < 2 * devices:
+            raise InputError(
+                f"loss mmd with a batch of {min(self.batches)} on {devices} devices: expected 2 images a device"
+            )
+
     @property
     def batches(self) -> tuple[int, ...]:
         """Of the generator and of the discriminator."""
@@ -144,6 +161,17 @@ class DiscriminatorTraining(AdversarialTraining[DiscriminatorSettings]):
 
     own_settings = DiscriminatorSettings
     space: EAGANDiscriminator
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The loss says how many outputs the discriminator has."""
+        whole = super().completed(given)
+        needed = outputs_of(whole["recipe"].get("loss", "hinge"))
+        asked = whole["space_settings"].get("outputs", needed)
+        if asked != needed:
+            raise InputError(f"outputs={asked!r} of a discriminator with this loss: expected {needed}")
+        own = {} if needed == 1 else {"outputs": needed}
+        return {**whole, "space_settings": {**whole["space_settings"], **own}}
 
     def kept(self, arch: Any) -> tuple[EAGANGenerator, EAGANArch]:  # noqa: ARG002 - the generator is the same for all
         """The generator."""
