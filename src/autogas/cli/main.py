@@ -25,7 +25,10 @@ VERBS = {
     "rank": ("rank:rank", "Correlate scores of proxies with measured quality, next to the trivial scorers."),
     "search": ("search:search", "Search architectures with a proxy, without training, inside a budget."),
     "train": ("train:train", "Train a network: checkpoints, samples and metrics, and the network at the end."),
-    "evaluate": ("evaluate:evaluate", "Measure images: Fréchet distance to reference images, and Inception Score."),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Measure images: Fréchet and kernel distance to reference images, Inception Score.",
+    ),
     "score": ("score:score", "Score one network: an architecture of a space, or your own module."),
     "reproduce": ("reproduce:reproduce", "Regenerate a table of the paper, the printed numbers beside ours."),
     "bench": ("bench:app", "Import, build, list and show benchmarks."),

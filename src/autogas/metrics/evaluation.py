@@ -1,4 +1,4 @@
-"""Measure images: Fréchet distance to reference images and Inception Score, with the protocol that they depend on."""
+"""Measure images: Fréchet and kernel distance to reference images and Inception Score, with the protocol that they depend on."""
 
 from __future__ import annotations
 
@@ -166,9 +166,15 @@ def evaluation_of(
             "splits": splits,
             "reference": reference.source,
             "reference_samples": reference.count,
+            "kid_samples": [sampled(statistics), sampled(reference)],
             "versions": versions(LIBRARIES),
         },
     )
+
+
+def sampled(statistics: FeatureStatistics) -> int | None:
+    """Images whose features the kernel distance compares; None where there are none."""
+    return None if statistics.sample is None else len(statistics.sample)
 
 
 def distances(
