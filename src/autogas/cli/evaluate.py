@@ -25,7 +25,7 @@ def evaluate(
     resume: parsing.Resume = None,
     json: parsing.Json = False,
 ) -> None:
-    """Measure images: Fréchet and kernel distance to reference images, Inception Score; of translations, agreement too."""
+    """Measure images: Fréchet and kernel distance to others, Inception Score; of translations, agreement too."""
     if resume is None and ("images" not in given or not {"reference", "data"} & given.keys()):
         raise InputError("say what to evaluate and what it should look like: --images and --reference or --data")
     if save_reference is not None:

@@ -1,4 +1,4 @@
-"""Measure images: Fréchet and kernel distance to reference images and Inception Score, with the protocol that they depend on."""
+"""Measure images: Fréchet and kernel distance to others, Inception Score, and the protocol that they depend on."""
 
 from __future__ import annotations
 

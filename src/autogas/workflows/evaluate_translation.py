@@ -49,8 +49,8 @@ def evaluate_translation(
     """Evaluate a translation; see ``EvaluateTranslationSettings`` for the settings.
 
     The results are an ``Evaluation``: ``fid`` against the target domain (by Inception;
-    ``fid-cifarnet`` by the extractor that ships with the package) and ``kid``, for pairs ``ssim`` and ``psnr``, for label maps with
-    a segmentation network ``miou`` and ``pixel-accuracy``.
+    ``fid-cifarnet`` by the extractor that ships with the package) and ``kid``, for pairs ``ssim`` and ``psnr``, for
+    label maps with a segmentation network ``miou`` and ``pixel-accuracy``.
 
     Args:
         images: the generator.
