@@ -228,13 +228,14 @@ def test_cuda_follows_the_cpu():
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("more", [{}, {"loss": "mmd"}, {"augment": "color,translation,cutout"}])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_graphs_train_as_single_kernels_do(precision):
+def test_graphs_train_as_single_kernels_do(precision, more):
     """Twelve steps: three before the capture, nine replayed, with a learning rate that falls and a clipped norm."""
     from autogas.training.loop import train
     from autogas.training.machine import launch
 
-    recipe = TINY.model_copy(update={"steps": 12, "clip": 1.0, "generator_lr": 1e-3})
+    recipe = TINY.model_copy(update={"steps": 12, "clip": 1.0, "generator_lr": 1e-3, **more})
     rows = [
         launch(
             lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=4),

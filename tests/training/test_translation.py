@@ -304,3 +304,18 @@ def test_bfloat16_follows_float32(name):
     ]
     assert losses[0]["discriminator_loss"] != losses[1]["discriminator_loss"]
     assert losses[0] == pytest.approx(losses[1], rel=0.1, abs=0.02)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", NAMES)
+def test_graphs_translate_as_single_kernels_do(name):
+    """Eight steps: three before the capture, five replayed."""
+    from autogas.training.loop import train
+
+    rows = [
+        launch(
+            lambda machine: train(tiny_translation(name), machine, steps=8, log_every=8), device="cuda", graphs=graphs
+        )
+        for graphs in ("off", "on")
+    ]
+    assert rows[1][-1] == pytest.approx(rows[0][-1], rel=5e-2)

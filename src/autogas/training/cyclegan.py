@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,6 +14,7 @@ from autogas.datasets.translation import TranslationData
 from autogas.seeding import derive_seed
 from autogas.spaces.translation import TranslationArch, TranslationSpace
 from autogas.training.distill import Teacher
+from autogas.training.graph import Update
 from autogas.training.losses import discriminator_loss, generator_loss
 from autogas.training.machine import Machine
 from autogas.training.pool import ImagePool
@@ -113,6 +115,7 @@ class CycleGANTask(TranslationTask):
         self.reverse = in_training(reverse)
         self.discriminator = in_training(discriminator)
         self.reverse_discriminator = in_training(reverse_discriminator)
+        self._captured: tuple[Update, Update] | None = None
         self.pool, self.reverse_pool = (ImagePool(recipe.pool, shape) for _ in range(2))
         self.optimizers = {
             "generator": self.adam(self.generator, self.reverse, rate=recipe.generator_lr),
@@ -138,7 +141,19 @@ class CycleGANTask(TranslationTask):
                   + \lambda \lambda_{id} (|G(b) - b| + |F(a) - a|)
         """
         self.set_learning_rates(step)
+        if self._captured is None:
+            updates = (functools.partial(self._update_generators, machine), functools.partial(self._judge, machine))
+            first, second = (machine.captured(update, usual=False) for update in updates)
+            self._captured = first, second
+        update_generators, judge = self._captured
         a, b = self.draw(generator, machine)
+        losses = dict(update_generators(a, b))
+        fake_b, fake_a = losses.pop("fake_b"), losses.pop("fake_a")
+        shown_b, shown_a = self.pool.exchange(fake_b, generator), self.reverse_pool.exchange(fake_a, generator)
+        return {**judge(a, b, shown_a.detach(), shown_b.detach()), **losses}
+
+    def _update_generators(self, machine: Machine, a: Tensor, b: Tensor) -> Mapping[str, Tensor]:
+        """The parts of the generators' loss, and the images that they were taken of."""
         cycle, name = self.recipe.cycle_weight, self.recipe.loss
         with machine.autocast():
             fake_b, fake_a = self.generator(a), self.reverse(b)
@@ -153,15 +168,16 @@ class CycleGANTask(TranslationTask):
                 terms["identity_loss"] = (cycle * self.recipe.identity_weight, same)
         total = torch.stack([weight * value for weight, value in terms.values()]).sum()
         machine.minimise(total, self.optimizers["generator"])
-        shown_b, shown_a = self.pool.exchange(fake_b, generator), self.reverse_pool.exchange(fake_a, generator)
+        losses = {key: value.detach() for key, (_, value) in terms.items()}
+        return {**losses, "fake_a": fake_a.detach(), "fake_b": fake_b.detach()}
+
+    def _judge(self, machine: Machine, a: Tensor, b: Tensor, shown_a: Tensor, shown_b: Tensor) -> Mapping[str, Tensor]:
+        """Both discriminators' losses on real images and on those that the pools gave."""
+        name = self.recipe.loss
         with machine.autocast():
-            against = discriminator_loss(name, self.discriminator(b), self.discriminator(shown_b.detach()))
+            against = discriminator_loss(name, self.discriminator(b), self.discriminator(shown_b))
             reverse_against = discriminator_loss(
-                name, self.reverse_discriminator(a), self.reverse_discriminator(shown_a.detach())
+                name, self.reverse_discriminator(a), self.reverse_discriminator(shown_a)
             )
         machine.minimise(against + reverse_against, self.optimizers["discriminator"])
-        return {
-            "discriminator_loss": against.detach(),
-            "reverse_discriminator_loss": reverse_against.detach(),
-            **{key: value.detach() for key, (_, value) in terms.items()},
-        }
+        return {"discriminator_loss": against.detach(), "reverse_discriminator_loss": reverse_against.detach()}

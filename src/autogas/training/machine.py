@@ -40,6 +40,7 @@ class Machine:
         self.device: torch.device = fabric.device
         self.main: bool = fabric.is_global_zero
         self.graphs = graphs != "off" and self.device.type == "cuda" and fabric.world_size == 1
+        self._insisted = graphs == "on"
 
     def share(self, batch: Tensor) -> Tensor:
         """The part of a batch ``[n, …]``, the same in all processes, that falls to this one; n should divide evenly."""
@@ -51,9 +52,14 @@ class Machine:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
-    def captured(self, update: Update) -> Update:
-        """The update as a ``Graph``, or as it is where there are none."""
-        return Graph(update) if self.graphs else update
+    def captured(self, update: Update, *, usual: bool = True) -> Update:
+        """The update as a ``Graph``, or as it is where there are none.
+
+        Args:
+            update: what a step does on the device.
+            usual: make a graph without being asked; else only where ``graphs`` is ``on``.
+        """
+        return Graph(update) if self.graphs and (usual or self._insisted) else update
 
     def tune(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Let Adam run as one kernel that a graph can hold, where this is a GPU; elsewhere as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from autogas.settings import LARGEST
 from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.distill import Teacher, captured
+from autogas.training.graph import Update
 from autogas.training.layout import memory_layout
 from autogas.training.losses import Scales, discriminator_loss, generator_loss
 from autogas.training.machine import Machine, set_learning_rate
@@ -229,6 +231,7 @@ class OneWayTask(TranslationTask):
         super().__init__(generator, data, held_out, recipe)
         self.discriminator = in_training(discriminator)
         self.teacher = teacher
+        self._captured: Update | None = None
         learned = [self.generator] if teacher is None else [self.generator, teacher.connectors]
         self.optimizers = {
             "generator": self.adam(*learned, rate=recipe.generator_lr),
@@ -253,7 +256,11 @@ class OneWayTask(TranslationTask):
     def step(self, step: int, generator: torch.Generator, machine: Machine) -> Mapping[str, Tensor]:
         """One update of each network; returns the losses, their parts unweighted."""
         self.set_learning_rates(step)
-        inputs, targets = self.draw(generator, machine)
+        if self._captured is None:
+            self._captured = machine.captured(functools.partial(self._update, machine), usual=False)
+        return self._captured(*self.draw(generator, machine))
+
+    def _update(self, machine: Machine, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         name, points = self.recipe.loss, () if self.teacher is None else self.teacher.points
         with machine.autocast():
             taught, expected = (None, []) if self.teacher is None else self.teacher.to(machine.device)(inputs)

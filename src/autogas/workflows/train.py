@@ -41,7 +41,9 @@ class TrainSettings(BaseModel):
     csv: bool = Field(False, description="write losses and metrics to csv/metrics.csv")
     devices: int = Field(1, ge=1, description="on how many of them")
     precision: Precision = Field("32-true", description="32-true or bf16-mixed")
-    graphs: Graphs = Field("auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on; off")
+    graphs: Graphs = Field(
+        "auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on, translators too; off"
+    )
 
 
 @takes(TrainSettings, *all_settings())
