@@ -15,7 +15,9 @@ from autogas.errors import InputError
 
 
 def score(
-    proxies: Annotated[list[str] | None, typer.Argument(help="Names or expressions; default the paper's.")] = None,
+    proxies: Annotated[
+        list[str] | None, typer.Argument(help="Names or expressions; default separation, of denoisers common.")
+    ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
     space: Annotated[str, typer.Option(help="Search space of --arch.")] = "transnas-macro",
     module: Annotated[
@@ -42,7 +44,8 @@ def score(
 
     if (arch is None) == (module is None):
         raise InputError("say what to score: --arch TEXT (with --space) or --module FILE.py:NAME")
-    names = proxies or [DEFAULT_PROXY]
+    usual = None if arch is None else get_space(space).search_proxy
+    names = proxies or [usual or DEFAULT_PROXY]
     device = parsing.checked_device(device)
     if arch is not None:
         here = get_space(space, **parsing.parse_settings(set_))

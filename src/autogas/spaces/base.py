@@ -32,6 +32,8 @@ class Space(ABC, Generic[A]):
     # What workflows ask of a space; the defaults fit a space that knows nothing special of itself.
     smaller: ClassVar[Mapping[str, Any]] = {}
     """Settings of a small version whose scores have the same order: searches score candidates in it."""
+    search_proxy: ClassVar[str | None] = None
+    """What a search maximises where nothing is said; None: the default proxy."""
     search_population: ClassVar[int] = 32
     """Candidates an iteration of a search."""
     search_iterations: ClassVar[int] = 150

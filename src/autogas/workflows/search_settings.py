@@ -21,11 +21,14 @@ def score_alone() -> list[Objective]:
     return ["score"]
 
 
-def of_the_space(fact: str) -> Callable[[dict[str, Any]], Any]:
-    """A default that the space that is searched knows: an attribute of it."""
+def of_the_space(fact: str, otherwise: object = None) -> Callable[[dict[str, Any]], Any]:
+    """A default that the space that is searched knows: an attribute of it, or something else where that is None."""
 
     def default(given: dict[str, Any]) -> Any:
-        return getattr(get_space(given["space"], **given["space_settings"]), fact) if "space" in given else None
+        if "space" not in given:
+            return None
+        known = getattr(get_space(given["space"], **given["space_settings"]), fact)
+        return otherwise if known is None else known
 
     return default
 
@@ -36,11 +39,14 @@ class SearchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
-    proxy: str = Field(DEFAULT_PROXY, description="what is maximised: a name or an expression")
     space_settings: dict[str, Any] = Field(
         default_factory=dict,
         description="settings of the space that differ",
         json_schema_extra=on_command_line(flag="--set"),
+    )
+    proxy: str = Field(
+        default_factory=of_the_space("search_proxy", DEFAULT_PROXY),
+        description=f"what is maximised: a name or an expression; None: {DEFAULT_PROXY}, of diffusion-unet common",
     )
     scored_at: dict[str, Any] | None = Field(
         None, description="settings of the space at which candidates are scored; None: the space's usual small size"

@@ -34,6 +34,7 @@ class DiffusionUNet(ChoiceSpace):
     """
 
     name = family = "diffusion-unet"
+    search_proxy = "common"  # the default one knows nothing of denoisers
     makes_images = True
 
     def __init__(self, *, image_size: int = 32) -> None:
