@@ -36,7 +36,11 @@ AROUND = {
 def expressions():
     around = {AROUND[stage].format(word): (stage, word) for stage in Stage for word in REGISTRY[stage]}
     in_parts = {f"convolutions@{part} > pearson > frobenius": ("part", part) for part in PARTS}
-    return around | in_parts | {EXPRESSIONS[DEFAULT_PROXY]: ("default", DEFAULT_PROXY)}
+    return (
+        around
+        | in_parts
+        | {EXPRESSIONS[name]: (word, name) for word, name in (("default", DEFAULT_PROXY), ("ours", "common"))}
+    )
 
 
 def networks(draw=None):

@@ -7,6 +7,7 @@ from torch import nn
 
 import autogas
 from autogas.errors import InputError
+from autogas.spaces.choice import ChoiceSpace
 from autogas.spaces.diffusion.network import Attention, Level, ResidualBlock, UNet
 from autogas.spaces.diffusion.schedule import ddim, noisy, signal
 
@@ -128,3 +129,11 @@ class Gaussian(nn.Module):
 def test_samples_of_the_best_denoiser_have_the_right_spread():
     noise = torch.randn((256, 3, 8, 8), generator=torch.Generator().manual_seed(0))
     assert float(ddim(Gaussian(), noise, steps=100).std()) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_the_formula_of_costs_counts_what_the_network_runs(size):
+    space = autogas.get_space("diffusion-unet", image_size=size)
+    rng = np.random.default_rng(0)
+    for arch in [space.sample(rng) for _ in range(12)]:
+        assert space.cost(arch) == ChoiceSpace.cost(space, arch)

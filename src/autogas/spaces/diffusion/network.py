@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUPS = 4
+TIME_FEATURES = 4
+"""Features of a time for each channel of the first level."""
 HEAD = 8
 """Channels of a head of attention."""
 TIMES = 1000.0
@@ -90,7 +92,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        self.features = 4 * width
+        self.features = TIME_FEATURES * width
         self.layers = nn.Sequential(
             nn.Linear(width, self.features), nn.SiLU(), nn.Linear(self.features, self.features), nn.SiLU()
         )

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
-from autogas.spaces.choice import ChoiceSpace
+from autogas.spaces.choice import Choices, ChoiceSpace
+from autogas.spaces.cost import Cost
+from autogas.spaces.diffusion.cost import unet_cost
 from autogas.spaces.diffusion.network import Level, UNet
 from autogas.spaces.diffusion.schedule import ddim
 
@@ -72,6 +74,10 @@ class DiffusionUNet(ChoiceSpace):
         order = torch.randperm(batch_size, generator=torch_generator("times", seed))
         return images, ((order + 0.5) / batch_size)[:, None]
 
+    def cost(self, arch: Choices) -> Cost:
+        """Of one image; see ``unet_cost``."""
+        return unet_cost(levels_of(arch), down=arch["down"], up=arch["up"], size=self.image_size)
+
     def images(self, network: nn.Module, count: int, generator: torch.Generator) -> Tensor:
         """Samples by DDIM in 20 steps, see ``Space.images``."""
         noise = torch.randn((count, 3, self.image_size, self.image_size), generator=generator)
@@ -84,9 +90,9 @@ def rising(**choices: Any) -> bool:
     return bool(choices["width1"] <= choices["width2"] <= choices["width3"])
 
 
-def build_unet(**choices: Any) -> nn.Module:
-    """The network of an architecture."""
-    levels = [
+def levels_of(choices: Mapping[str, Any]) -> list[Level]:
+    """What an architecture does at each resolution."""
+    return [
         Level(
             choices[f"width{i}"],
             choices[f"depth{i}"],
@@ -95,7 +101,11 @@ def build_unet(**choices: Any) -> nn.Module:
         )
         for i in range(1, LEVELS + 1)
     ]
-    return UNet(levels, down=choices["down"], up=choices["up"])
+
+
+def build_unet(**choices: Any) -> nn.Module:
+    """The network of an architecture."""
+    return UNet(levels_of(choices), down=choices["down"], up=choices["up"])
 
 
 def counts(**choices: Any) -> dict[str, float]:
