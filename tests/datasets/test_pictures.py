@@ -192,7 +192,11 @@ def test_the_pictures_of_a_run_are_no_images(tmp_path, where):
     run.__exit__(None, None, None)
     with pytest.raises(InputError, match=r"is the folder of a run: name its generator\.safetensors"):
         load_images(folder, size=8)
-    assert len(load_images(run.path / "samples", size=8)) == 1
+    with pytest.raises(InputError, match=r"whose pictures are sheets of samples: name its generator\.safetensors"):
+        load_images(run.path / "samples", size=8)
+    (run.path / "mine").mkdir()
+    half_white().save(run.path / "mine" / "1.png")
+    assert len(load_images(run.path / "mine", size=8)) == 1
 
 
 def test_count_is_what_is_loaded(tmp_path):

@@ -16,6 +16,8 @@ from autogas.errors import InputError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 OTHER_IMAGES = (".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jfif", ".ppm", ".pgm", ".tga", ".npy")
 RUN_FILES = {"settings.json", "record.sqlite"}
+SHEETS = ("samples", "figures")
+"""Folders of a run whose pictures are sheets of many samples, and drawings."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag that says which side is up, and its values for a quarter turn."""
 
@@ -75,7 +77,7 @@ def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
 def _walk(folder: Path, *, deep: bool) -> Iterator[Path]:
     seen: set[str] = set()
     above = folder.resolve().parent
-    if all((above / name).exists() for name in RUN_FILES):
+    if folder.resolve().name in SHEETS and all((above / name).exists() for name in RUN_FILES):
         raise InputError(
             f"images {str(folder)!r}: a folder of the run {above.name!r}, whose pictures are sheets of samples: "
             "name its generator.safetensors, or a folder of images alone"

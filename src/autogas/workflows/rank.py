@@ -99,10 +99,10 @@ def rank(
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)
-    enough(bench, len(chosen))
     space = space_key(bench.space)
     scoring = Scoring(proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device)
     scoring_inputs(space, s.images, s.batch_size, s.seed)  # a bad source is said at once
+    enough(bench, len(chosen))
     with open_run("rank", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
         archs = [str(bench.archs[i]) for i in chosen]
 
