@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from autogas.cli.parsing import checked_device, parse_settings
+from autogas.cli.parsing import parse_settings
 from autogas.settings import described
 
 Verb = Callable[..., None]
@@ -145,8 +145,6 @@ def _shown(default: Any) -> str:
 
 
 def _read(name: str, field: FieldInfo, value: Any) -> Any:
-    if name == "device":
-        return checked_device(value)
     if _plain_type(field.annotation) is dict:
         extra = field.json_schema_extra
         flag = extra.get("flag") if isinstance(extra, Mapping) else None

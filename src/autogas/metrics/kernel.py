@@ -32,25 +32,25 @@ class FeatureSample:
     def __init__(self) -> None:
         self._rng = numpy_generator("feature sample")
         self._keys = np.empty(0)
-        self._features: Tensor | None = None
+        self._parts: list[Tensor] = []
 
     def update(self, features: Tensor) -> None:
         """Add ``[n, d]`` features."""
         batch = features.detach().float().cpu()
         self._keys = np.concatenate([self._keys, self._rng.random(len(batch))])
-        self._features = batch if self._features is None else torch.cat([self._features, batch])
+        self._parts.append(batch)
         if len(self._keys) > 2 * SAMPLE:
             self._shrink()
 
     def features(self) -> np.ndarray:
         """``[n, d]``, in the order in which they came, in float32."""
         self._shrink()
-        return np.empty((0, 0), np.float32) if self._features is None else self._features.numpy()
+        return torch.cat(self._parts).numpy() if self._parts else np.empty((0, 0), np.float32)
 
     def _shrink(self) -> None:
-        if self._features is not None and len(self._keys) > SAMPLE:
+        if len(self._keys) > SAMPLE:
             kept = np.sort(np.argpartition(self._keys, SAMPLE)[:SAMPLE])
-            self._keys, self._features = self._keys[kept], self._features[torch.from_numpy(kept)]
+            self._keys, self._parts = self._keys[kept], [torch.cat(self._parts)[torch.from_numpy(kept)]]
 
 
 def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistance:

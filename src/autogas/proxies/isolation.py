@@ -52,7 +52,7 @@ class Snapshot(Interceptor):
         super().__init__()
         self._containers: list[tuple[Any, Any]] = []
         self._tensors: list[_Saved] = []
-        self._others: list[Callable[[], None]] = []
+        self._others: list[Callable[[], object]] = []
         self._not_copied: dict[int, list[_Saved]] = {}
         seen: set[int] = set()
         waiting: list[Any] = [model]
@@ -147,7 +147,7 @@ def _beside_attributes(module: nn.Module) -> Iterator[Any]:
         yield from [*module.parameters(), *module.buffers()]
 
 
-def _restorer(value: Any) -> Callable[[], None]:
+def _restorer(value: Any) -> Callable[[], object]:
     """What puts the values of an array, or the state of a generator, back."""
     if isinstance(value, np.ndarray):
         kept = value.copy()
@@ -157,17 +157,10 @@ def _restorer(value: Any) -> Callable[[], None]:
                 value[...] = kept
 
         return fill
-    if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return functools.partial(_set_state, value, state)
     if isinstance(value, np.random.Generator):
         states = value.bit_generator.state
         return functools.partial(setattr, value.bit_generator, "state", states)
     return functools.partial(value.set_state, value.get_state())
-
-
-def _set_state(generator: torch.Generator, state: Tensor) -> None:
-    generator.set_state(state)
 
 
 def _refill(container: Any, entries: Any) -> None:
