@@ -157,6 +157,22 @@ def test_the_default_proxy(autogas):
     assert list(parsed(autogas("score", "--arch", ARCH, *SET, "--json"))) == ["separation"]
 
 
+@pytest.mark.parametrize(
+    "words", [("--space", "eagan-generator", "--arch", "eagan-best", "--set", "width=8"), ("--module", "nets.py:conv")]
+)
+@pytest.mark.usefixtures("nets")
+def test_what_has_no_score_leaves_the_others(autogas, words):
+    unknown = "num_downsamples"  # of TransNAS-Bench-101's spaces only
+    code, out, err = autogas("score", "params", unknown, "macs", *words)
+    assert code == 2
+    assert [line.split("\t")[1] for line in out.splitlines()] == ["params", "macs"]
+    assert len(err.splitlines()) == 1
+    assert unknown in err
+    shown = json.loads(autogas("score", "params", unknown, "--json", *words)[1])
+    assert shown[unknown] is None
+    assert shown["params"] > 0
+
+
 def test_score_your_own_network(autogas, nets):
     scores = parsed(autogas("score", "params", "macs", "tanh > gram > trace", "--module", f"{nets}:conv", "--json"))
     assert scores["params"] == 3 * 8 * 9 + 8 + 8 * 4 * 9 + 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from json import loads as json_loads
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def score(
         raise InputError("say what to score: --arch TEXT (with --space) or --module FILE.py:NAME")
     usual = None if arch is None else get_space(space).search_proxy
     names = proxies or [usual or DEFAULT_PROXY]
+    failures: dict[str, str] = {}
     device = parsing.checked_device(device)
     if arch is not None:
         here = get_space(space, **parsing.parse_settings(set_))
@@ -53,8 +55,10 @@ def score(
         parsing.must_fit(entries, f"--batch-size {batch_size}")
         if not explain:
             with guarded(f"{arch!r} has no score"):
-                scores = score_architecture(here, arch, names, batch_size=batch_size, seed=seed, device=device)
-            _emit(scores, as_json=json)
+                scores = score_architecture(
+                    here, arch, names, batch_size=batch_size, seed=seed, device=device, failures=failures
+                )
+            _emit(names, scores, failures, as_json=json)
             return
         model, inputs = here.build(here.parse(arch), seed=seed), here.inputs(batch_size=batch_size, seed=seed)
     else:
@@ -73,12 +77,17 @@ def score(
         return
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
     with guarded(f"{module or arch!r}, on input of shape {shapes}"):
-        scores = score_many(model.to(device), inputs, names, seed=seed)
-    _emit(scores, as_json=json)
+        scores = score_many(model.to(device), inputs, names, seed=seed, failures=failures)
+    _emit(names, scores, failures, as_json=json)
 
 
-def _emit(scores: dict[str, float], *, as_json: bool) -> None:
-    emit(scores, as_json=as_json, text="\n".join(f"{value:.8g}\t{name}" for name, value in scores.items()))
+def _emit(names: Sequence[str], scores: Mapping[str, float], failures: Mapping[str, str], *, as_json: bool) -> None:
+    """Print the scores that there are; what has none is said on stderr, with exit code 2."""
+    if scores:
+        text = "\n".join(f"{value:.8g}\t{name}" for name, value in scores.items())
+        emit({name: scores.get(name) for name in names}, as_json=as_json, text=text)
+    if failures:
+        raise InputError("; ".join(failures.values()))
 
 
 def _shape(text: str) -> tuple[int, ...]:

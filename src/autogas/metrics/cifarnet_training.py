@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.functional import gaussian_blur
 
 from autogas.datasets import load_images, load_labels
 from autogas.errors import InputError
@@ -23,7 +25,10 @@ from autogas.seeding import derive_seed, torch_generator
 
 
 class CifarNetRecipe(BaseModel):
-    """SGD with Nesterov momentum, a one-cycle learning rate, label smoothing, flips and translations."""
+    """SGD with Nesterov momentum, a one-cycle learning rate, label smoothing, flips and translations.
+
+    With ``noise`` and ``blur`` a network learns that neither changes what an image shows.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -34,6 +39,8 @@ class CifarNetRecipe(BaseModel):
     weight_decay: float = Field(5e-4, ge=0, description="of every weight")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="probability that is spread over all classes")
     translation: int = Field(2, ge=0, description="pixels, either way, mirrored at the border")
+    noise: float = Field(0.0, ge=0, description="most standard deviation of noise on half of the images, range 1")
+    blur: float = Field(0.0, ge=0, description="most standard deviation of a blur of half of the images, pixels")
 
 
 def train_cifarnet(
@@ -69,7 +76,7 @@ def train_cifarnet(
         if len(index) == recipe.batch_size
     )
     for index in progress(order, steps, "training cifarnet"):
-        batch = augment(pixels[index], recipe.translation, generator).to(device)
+        batch = spoil(augment(pixels[index], recipe.translation, generator), recipe, generator).to(device)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             logits = model(batch)[1]
         loss = F.cross_entropy(logits.float(), labels[index].to(device), label_smoothing=recipe.label_smoothing)
@@ -100,6 +107,19 @@ def augment(pixels: Tensor, translation: int, generator: torch.Generator) -> Ten
     image = torch.arange(count)[:, None, None]
     moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
+
+
+def spoil(images: Tensor, recipe: CifarNetRecipe, generator: torch.Generator) -> Tensor:
+    """Of ``[n, 3, h, w]`` in 0 to 255 a random half blurred, one strength a batch, and a random half with noise."""
+    if recipe.blur:
+        chosen = torch.rand(len(images), generator=generator) < 0.5
+        sigma = recipe.blur * max(float(torch.rand(1, generator=generator)), 0.05)
+        images[chosen] = gaussian_blur(images[chosen], [2 * math.ceil(2 * sigma) + 1] * 2, [sigma, sigma])
+    if recipe.noise:
+        strength = 255 * recipe.noise * torch.rand(len(images), 1, 1, 1, generator=generator)
+        strength *= torch.rand(strength.shape, generator=generator) < 0.5
+        images = images + strength * torch.randn(images.shape, generator=generator)
+    return images
 
 
 @torch.no_grad()

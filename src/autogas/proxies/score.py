@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ def score_many(
     *,
     loss: Loss = reconstruction,
     seed: int = 0,
+    failures: dict[str, str] | None = None,
 ) -> dict[str, float]:
     """Scores of one network by the text or name of each proxy.
 
@@ -66,6 +68,7 @@ def score_many(
         proxies: names, texts or proxies.
         loss: objective of scorers that need one, ``loss(output, inputs)``; default: reconstruct the input.
         seed: of scorers and of layers that draw random numbers, such as dropout.
+        failures: gets the reasons of proxies that have no score, which are left out; None: the first is an error.
 
     Raises:
         InputError: as ``score``.
@@ -75,24 +78,40 @@ def score_many(
         raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
     named = {str(p): _proxy(p) for p in proxies}
     _look_into(network, named)
-    expressions = {name: p for name, p in named.items() if isinstance(p, Expression)}
-    out: dict[str, float] = {}
-    if expressions:
-        prefixes, parts = measured_prefixes(expressions.values()), parts_read(expressions.values())
-        statistics = measure(network, tensors, prefixes, seed=seed, parts=parts)
-        _warn(statistics)
-        evaluator = Evaluator([statistics])
-        for reason in evaluator.failures.values():
-            raise InputError(f"the network has no score: {reason}")
+    evaluator = _evaluator(network, tensors, [p for p in named.values() if isinstance(p, Expression)], seed)
     probe = Probe(network, tensors, loss=loss, seed=seed)
-    for name, proxy in named.items():
-        if isinstance(proxy, Expression):
-            out[name] = float(evaluator.scores(proxy)[0])
-        else:
-            out[name] = probe.cost_of(proxy.of_network)[0]
-        if not math.isfinite(out[name]):
-            raise InputError(f"proxy {name!r} has no finite score on this network: {_why(out[name], proxy)}")
-    return out
+
+    def value_of(name: str, proxy: Expression | Scorer) -> float | None:
+        value = math.nan
+        try:
+            value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
+            if not math.isfinite(value):
+                raise InputError(f"proxy {name!r} has no finite score on this network: {_why(value, proxy)}")
+        except InputError as error:
+            if failures is None:
+                raise
+            failures[name] = str(error)
+        return value if math.isfinite(value) else None
+
+    found = {name: value_of(name, proxy) for name, proxy in named.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _evaluator(
+    network: nn.Module, inputs: tuple[torch.Tensor, ...], expressions: Sequence[Expression], seed: int
+) -> Callable[[Expression], float]:
+    """Gives the score of each of these expressions, from one forward pass that is run when the first is asked for."""
+
+    @functools.cache
+    def evaluator() -> Evaluator:
+        statistics = measure(network, inputs, measured_prefixes(expressions), seed=seed, parts=parts_read(expressions))
+        _warn(statistics)
+        found = Evaluator([statistics])
+        for reason in found.failures.values():
+            raise InputError(f"the network has no score: {reason}")
+        return found
+
+    return lambda expression: float(evaluator().scores(expression)[0])
 
 
 def _warn(statistics: Statistics) -> None:

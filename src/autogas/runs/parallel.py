@@ -34,7 +34,8 @@ class Failure:
     """What an item's function raised."""
 
     def __init__(self, error: Exception) -> None:
-        self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        self.reason = f"{kind}{error}".splitlines()[0]
 
 
 def attempt(function: Callable[..., R], *args: Any) -> R | Failure:

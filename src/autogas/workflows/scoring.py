@@ -58,6 +58,7 @@ def score_architecture(
     images: str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    failures: dict[str, str] | None = None,
 ) -> dict[str, float]:
     """Scores of an architecture by name or text of each proxy: expressions, scorers, and what only counts.
 
@@ -71,6 +72,7 @@ def score_architecture(
         images: score on images of this source; None: on the space's own input.
         seed: of weights and input.
         device: where the network runs.
+        failures: gets the reasons of proxies that have no score, which are left out; None: the first is an error.
 
     Raises:
         InputError: an unknown space or proxy, an architecture outside the space, or a score that is not finite, with
@@ -85,10 +87,17 @@ def score_architecture(
     names = [proxies] if isinstance(proxies, str) else list(proxies)
     scoring = Scoring(proxies=names, batch_size=batch_size, images=images, seed=seed, device=device)
     found = score_record(str(here.parse(str(arch))), space_key(here), scoring.model_dump_json())
-    for proxy in names:
-        if found["scores"].get(proxy) is None:
-            raise InputError(f"proxy {proxy!r} has no score on {arch}: {found['failures'].get(proxy, found['reason'])}")
-    return {proxy: float(found["scores"][proxy]) for proxy in names}
+    reasons = {
+        proxy: f"proxy {proxy!r} has no score on {arch}: {found['failures'].get(proxy, found['reason'])}"
+        for proxy in names
+        if found["scores"].get(proxy) is None
+    }
+    if failures is None:
+        for reason in reasons.values():
+            raise InputError(reason)
+    else:
+        failures |= reasons
+    return {proxy: float(found["scores"][proxy]) for proxy in names if proxy not in reasons}
 
 
 def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
