@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import DeformConv2d
 
 import autogas
 
@@ -69,3 +71,37 @@ def test_the_default_proxy_has_a_score(make):
     if make is vae:
         network.eval()
     assert torch.isfinite(torch.tensor(autogas.score(network, inputs)))
+
+
+def test_products_that_torch_does_not_count():
+    x, w = torch.randn(8, 6, 16), torch.randn(16)
+    sparse = torch.eye(6).to_sparse()
+    offsets = torch.zeros(1, 18, 14, 14)
+    deformed = DeformConv2d(3, 8, 3)
+    for function, given, expected in (
+        (lambda x: x @ w, x, 6 * 16),
+        (lambda x: torch.stack([torch.addmv(torch.zeros(6), one, w) for one in x]), x, 6 * 16),
+        (lambda x: torch.addbmm(torch.zeros(6, 6), x, x.mT).expand(len(x), 6, 6), x, 6 * 16 * 6),
+        (lambda x: torch.stack([sparse @ one for one in x]), x, 6 * 16),
+        (lambda x: deformed(x, offsets.expand(len(x), -1, -1, -1)), torch.randn(8, 3, 16, 16), 8 * 27 * 14 * 14),
+        (lambda x: torch.conv_tbc(x.transpose(0, 1), torch.ones(3, 16, 5), torch.zeros(5)), x, 4 * 3 * 16 * 5),
+    ):
+        assert autogas.score(Function(function), given, "macs") == expected
+
+
+def test_what_does_not_depend_on_the_batch_counts_once():
+    layers = nn.ModuleList([nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)])
+    table = torch.randn(1, 8, 16, 16)
+    x = torch.randn(8, 3, 16, 16)
+    assert autogas.score(Function(lambda x: layers[0](x) + layers[1](table)), x, "macs") == (24 + 64) * 256
+
+
+class Function(nn.Module):
+    """A network that is one function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)

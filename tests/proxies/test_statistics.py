@@ -471,7 +471,7 @@ def test_memory_that_is_used_again_is_measured_again():
     np.testing.assert_allclose(gram, np.arange(1, 7)[:, None, None] ** 2 * gram[0], rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (0, 3, 8, 8), (8,), ()], ids=str)
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (0, 3, 8, 8), (1,), ()], ids=str)
 def test_too_few_samples(shape):
     with pytest.raises(InputError, match=r"expected batches \[N, …\] of at least 2 samples"):
         measure(nn.ReLU(), (torch.ones(shape),), [PLAIN])

@@ -44,7 +44,7 @@ class Bound(nn.Module):
 
 
 def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A network and the tensors that it takes, the batch first.
+    """A network and the tensors that it takes: those of two or more dimensions, then vectors, then single numbers.
 
     A network that is wrapped for several devices is unwrapped.
 
@@ -54,18 +54,22 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
     _check(model, inputs)
-    if isinstance(inputs, Tensor):
-        return model, (inputs,)
-    named: dict[int | str, Any] = dict(inputs) if isinstance(inputs, Mapping) else dict(enumerate(inputs))
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    if not tensors:
+    given: dict[int | str, Any] = dict(inputs) if isinstance(inputs, Mapping) else dict(enumerate(_tuple_of(inputs)))
+    found = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+    if not found:
         raise InputError(f"inputs without a tensor: {ACCEPTED}")
-    if isinstance(inputs, Mapping):  # whose order says nothing
-        tensors = dict(sorted(tensors.items(), key=lambda item: item[1].dim() < 2))
-    elif len(tensors) == len(named):
+    tensors = dict(sorted(found.items(), key=lambda item: -min(item[1].dim(), 2)))
+    first = next(iter(tensors.values()))
+    if not first.dim() or not len(first):
+        raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
+    if list(tensors) == list(range(len(given))):
         return model, tuple(tensors.values())
-    others = {name: value for name, value in named.items() if name not in tensors}
+    others = {name: value for name, value in given.items() if name not in tensors}
     return Bound(model, list(tensors), others), tuple(tensors.values())
+
+
+def _tuple_of(inputs: Tensor | Sequence[Any]) -> Sequence[Any]:
+    return (inputs,) if isinstance(inputs, Tensor) else inputs
 
 
 def _check(model: Any, inputs: Any) -> None:

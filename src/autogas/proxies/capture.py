@@ -7,12 +7,14 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 
 from autogas.errors import InputError
@@ -21,17 +23,17 @@ from autogas.proxies.features import (
     ACTIVATIONS,
     LAYERS,
     NORMALISATIONS,
-    RECURRENT,
     Fold,
     Function,
     as_feature,
     fold_of,
     is_folded,
+    is_square,
     known,
     row_means,
     without_bias,
 )
-from autogas.proxies.isolation import unchanged, written
+from autogas.proxies.isolation import memory_of, tensors_in, unchanged, written
 from autogas.proxies.liveness import IGNORES, Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
 from autogas.seeding import seed_everything, torch_generator
@@ -65,6 +67,32 @@ Consumer = Callable[[Tensor], None]
 Selector = Callable[[Callable[..., Any]], bool]
 
 
+class Constants:
+    """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, weakref.ref[Tensor]] = {}
+        self._mixed: set[int] = set()  # memories that something else was written to
+
+    def add(self, made: object) -> None:
+        """A tensor, or a tuple of them, is one."""
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, Tensor):
+                self._known[id(tensor)] = weakref.ref(tensor)
+
+    def alone(self, func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether a function is applied to these alone; notes what it writes to if not."""
+        first = args[0] if args else kwargs.get("input")
+        if isinstance(first, Tensor) and self._holds(first) and all(map(self._holds, tensors_in((args, kwargs)))):
+            return True
+        self._mixed.update(written(func, args, kwargs))
+        return False
+
+    def _holds(self, tensor: Tensor) -> bool:
+        known = self._known.get(id(tensor))
+        return known is not None and known() is tensor and memory_of(tensor) not in self._mixed
+
+
 class Watch(Interceptor):
     """See the features of a network while it runs: inputs of rectifiers, outputs of layers.
 
@@ -86,27 +114,35 @@ class Watch(Interceptor):
         self.folds = folds
         self.folded: dict[int, Tensor] = {}
         self._number = 0
+        self.fold = Fold.OUTER  # of the last feature
+        self.constants = Constants()
+        self._constant = False  # the feature that is looked at
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
         kind = known(func)
+        constant = self.constants.alone(func, args, kwargs)
         if kind in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
             self.finiteness.add(kind, before)
+            self._constant = constant
             self.see(kind, before)
         if self.tell and (memories := written(func, args, kwargs)):
             for listener in self.tell:
                 listener(memories)
         after = func(*args, **kwargs)
+        if constant:
+            self.constants.add(after)
         if kind not in self.outputs:
             return after
-        feature = after[0] if kind in RECURRENT else after
+        self._constant = constant
+        feature = after[0] if isinstance(after, tuple) else after
         self.finiteness.add(kind, feature)
         seen = self.see(kind, feature)
-        return (seen, *after[1:]) if kind in RECURRENT else seen
+        return (seen, *after[1:]) if isinstance(after, tuple) else seen
 
     def see(self, _func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Look at a rectifier's input or a layer's output; returns what the network goes on with as that output."""
@@ -116,9 +152,12 @@ class Watch(Interceptor):
         """The tensor with its samples first, or None; to be called once for each, in order."""
         number = self._number
         self._number += 1
-        if is_folded(tensor, self.batch_size):
-            self.folded[number] = row_means(tensor)
-        return as_feature(tensor, self.batch_size, self.folds.get(number, Fold.OUTER))
+        if self._constant or is_functorch_wrapped_tensor(tensor):
+            return None
+        if is_folded(tensor, self.batch_size) or is_square(tensor, self.batch_size):
+            self.folded[number] = row_means(tensor, self.batch_size)
+        self.fold = self.folds.get(number, Fold.OUTER)
+        return as_feature(tensor, self.batch_size, self.fold)
 
     def must_be_finite(self) -> None:
         """Raises ``InputError`` when a feature is not finite."""
@@ -180,9 +219,16 @@ def run(
     """
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
     watch = _Offer(consumers, len(inputs[0]), folds)
-    with unchanged(model, inputs, told=True) as network, torch.no_grad(), watch:
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(unchanged(model, inputs, told=True))
+        stack.enter_context(torch.no_grad())
+        # Buffers of its own for the pass: one that it resizes could not be put back.
+        own = {id(buffer): buffer.clone() for buffer in model.buffers()}
+        network.replace(own)
+        watch.constants.add([*model.parameters(), *own.values()])
         watch.tell = [network.expect, *on_write]
         watch.on_miss = on_miss
+        stack.enter_context(watch)
         seed_everything(seed, inputs)
         output = model(*copies)
     reason = failure(output)
@@ -212,7 +258,10 @@ def folds_of(
     n = len(inputs[0])
     turned = tuple(x.flip(0) if x.dim() and len(x) == n else x for x in inputs)
     others: dict[int, Tensor] = {}
-    run(model, turned, [(selects, lambda _: None) for selects in selectors], seed, folded=others)
+    try:
+        run(model, turned, [(selects, lambda _: None) for selects in selectors], seed, folded=others)
+    except Exception:  # noqa: BLE001 - the network's own, which may want its samples in order
+        return dict.fromkeys(folded, Fold.NONE)
     return {number: fold_of(rows, others.get(number, rows), n) for number, rows in folded.items()}
 
 
@@ -232,7 +281,7 @@ def _starts_at_zero(model: nn.Module, inputs: tuple[Tensor, ...], seed: int) -> 
         with unchanged(model, inputs) as network, torch.no_grad():
             network.replace(others)
             seed_everything(seed, inputs)
-            refused = () if given is inputs else (IndexError, RuntimeError, ValueError)
+            refused = () if given is inputs else (Exception,)
             with contextlib.suppress(*refused):
                 if not failure(model(*(x.clone() for x in given))):
                     return True

@@ -131,12 +131,12 @@ def explain(
     network, tensors = bind(model, inputs)
     why, value = "", None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # which say to call this
+        warnings.simplefilter("ignore", UserWarning)  # which say to call this, or that compiled modules see hooks twice
         try:
             value = score(model, inputs, known, seed=seed)
         except InputError as error:
             why = str(error)
-    layers = _seen(network, tensors, seed)
+        layers = _seen(network, tensors, seed)
     terms: Sequence[tuple[float, Proxy]] = known.terms if isinstance(known, Expression) else ()
     if value is not None and terms:
         layers = _valued(layers, network, tensors, terms, seed)
@@ -156,6 +156,8 @@ class _List(Watch):
         number = len(self.layers)
         samples = self.as_feature(feature)
         left_out = why_not(feature, self.batch_size) if samples is None else ""
+        if self._constant:
+            left_out = "is made of weights alone"
         if self.folds.get(number) is Fold.NONE:
             left_out = f"{Fold.NONE.value}: {feature.shape[0]} for {self.batch_size} samples"
         if samples is not None and not (samples[0].numel() > 1 and varies(samples)):
@@ -179,6 +181,7 @@ def _listed(network: nn.Module, tensors: tuple[Tensor, ...], seed: int, folds: M
     with unchanged(network, tensors), _paths(inner) as path, torch.no_grad():
         seed_everything(seed, tensors)
         watch = _List(len(tensors[0]), path, folds)
+        watch.constants.add([*network.parameters(), *network.buffers()])
         with watch:
             network(*(x.clone() for x in tensors))
     return watch
@@ -230,7 +233,7 @@ def _column(
 ) -> dict[int, float]:
     """Value of each layer that a term reads, by its place in the list."""
     word = term.prefix.layers
-    kinds = {layer.kind for layer in layers}
+    kinds = {layer.kind for layer in layers if layer.entries is not None}
     read = "convolutions" if word in STAND_INS and word not in kinds else word
     places = [i for i, layer in enumerate(layers) if read in ("all", layer.kind) and layer.entries is not None]
     alive = np.flatnonzero(live[word])

@@ -29,11 +29,13 @@ ACTIVATIONS = _named(
 """Rectifiers."""
 CONVOLUTIONS = _named("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch)
 """Layers whose second argument is a weight."""
-RECURRENT = _named("lstm gru rnn_tanh rnn_relu", torch)
-"""They give a tuple, of which the first is the feature."""
+RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", torch)
+"""Where they give a tuple, its first is the feature."""
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)
 """Layers whose output is a feature."""
 NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch)
+SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch.special)
+"""The usual ends of generators."""
 
 
 @functools.cache
@@ -61,6 +63,11 @@ def is_folded(tensor: Tensor, samples: int) -> bool:
     return tensor.dim() > 1 and len(tensor) > samples and len(tensor) % samples == 0
 
 
+def is_square(tensor: Tensor, samples: int) -> bool:
+    """Whether a tensor is a sequence as long as there are samples, so that either dimension may be theirs."""
+    return tensor.dim() == 3 and tensor.shape[0] == tensor.shape[1] == samples
+
+
 def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor | None:
     """A tensor as ``[N, …]`` with N samples first, or None where none of its dimensions is the samples.
 
@@ -81,6 +88,8 @@ def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor 
     if tensor.dim() < 2:
         return None
     first, second = tensor.shape[:2]
+    if is_square(tensor, samples):
+        return {Fold.OUTER: tensor, Fold.INNER: tensor.transpose(0, 1), Fold.NONE: None}[fold]
     if first == samples:
         return tensor
     if tensor.dim() == 3 and second == samples:
@@ -97,9 +106,10 @@ def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor 
     return unfolded if tensor.dim() == 2 else unfolded.movedim(2, 1)
 
 
-def row_means(tensor: Tensor) -> Tensor:
-    """What ``fold_of`` compares, ``[rows]``."""
-    return tensor.detach().flatten(1).double().mean(1).cpu()
+def row_means(tensor: Tensor, samples: int) -> Tensor:
+    """What ``fold_of`` compares, ``[rows]``; every entry of a square of samples is a row."""
+    rows = tensor.detach().flatten(0, 1) if is_square(tensor, samples) else tensor.detach()
+    return (torch.view_as_real(rows) if rows.is_complex() else rows).flatten(1).double().mean(1).cpu()
 
 
 def fold_of(rows: Tensor, reversed_rows: Tensor, samples: int) -> Fold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import functools
 import inspect
@@ -18,6 +19,7 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 from torch.utils import checkpoint
 
@@ -26,8 +28,9 @@ from autogas.interception import Interceptor
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
 CONTAINERS = (dict, list, set, deque)
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState)
-VALUES = (np.ndarray, *GENERATORS)
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+BYTES = (bytearray, array.array)
+VALUES = (np.ndarray, *BYTES, *GENERATORS)
 HELD = (Tensor, nn.Module, *CONTAINERS, tuple, *VALUES)
 """What is looked into."""
 PLAIN = frozenset((type(None), bool, int, float, str))
@@ -39,9 +42,9 @@ class Snapshot(Interceptor):
 
     That is every module's attributes, whatever they are (so its mode, its hooks, and which tensor has which name), the
     entries of the lists, dictionaries and sets among them and the attributes of objects of its own classes, however
-    nested, and of every tensor in there its values, dtype, memory and gradient; so too the values of numpy arrays, the
-    states of random generators, and what the modules' classes hold of these. A tensor or layer with several names is
-    held once.
+    nested, and of every tensor in there its values, dtype, memory and gradient; so too the values of numpy arrays and
+    bytes, the states of random generators, and the attributes of the modules' classes. A tensor or layer with several
+    names is held once.
 
     Parameters are many and hardly ever written, so their values are copied when a function that may write them is
     about to be called, for which this is a context. What a network keeps elsewhere is not seen: in globals, closures,
@@ -70,9 +73,32 @@ class Snapshot(Interceptor):
             self._others.append(_restorer(value))
         else:
             if isinstance(value, nn.Module):
-                yield from _beside_attributes(value)
-            bare = isinstance(value, (*CONTAINERS, tuple))
-            yield from self._inside(value if bare else vars(value))
+                yield from self._beside_attributes(value)
+            if isinstance(value, (*CONTAINERS, tuple)):
+                yield from self._inside(value)
+                return
+            if hasattr(value, "__dict__"):
+                yield from self._inside(vars(value))
+            yield from self._slots(value)
+
+    def _slots(self, value: Any) -> Iterator[Any]:
+        """Hold the attributes that have slots of their own; gives those that are looked into."""
+        names = [name for name in _slots_of(type(value)) if hasattr(value, name)]
+        kept = {name: getattr(value, name) for name in names}
+        if kept:
+            self._others.append(functools.partial(_fill_slots, value, kept))
+            yield from (inside for inside in kept.values() if _looked_into(inside))
+
+    def _beside_attributes(self, module: nn.Module) -> Iterator[Any]:
+        """Hold what a module's classes have; gives what is looked into there, and the tensors of a scripted module."""
+        for cls in type(module).__mro__:
+            if cls is object or cls.__module__.startswith("torch."):
+                continue
+            kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+            self._others.append(functools.partial(_fill_class, cls, kept))
+            yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
+        if isinstance(module, torch.jit.ScriptModule):
+            yield from [*module.parameters(), *module.buffers()]
 
     def _inside(self, entries: Any) -> Iterator[Any]:
         """Hold which entries a container has; gives those that are looked into."""
@@ -83,7 +109,7 @@ class Snapshot(Interceptor):
                 continue
             if isinstance(inside, CONTAINERS) and not inside:  # hooks that nobody set
                 self._containers.append((inside, ()))
-            elif isinstance(inside, HELD) or _own(type(inside)):
+            elif _looked_into(inside):
                 yield inside
 
     def _add(self, saved: _Saved) -> None:
@@ -128,7 +154,9 @@ LIBRARIES = frozenset(("builtins", "torch", "numpy", "torchvision", "pydantic", 
 
 def _own(kind: type) -> bool:
     """Whether objects of a class are looked into: those of the network's authors, not those of libraries."""
-    return kind is types.SimpleNamespace or (kind.__dictoffset__ != 0 and not _of_library(kind.__module__))
+    if kind is types.SimpleNamespace:
+        return True
+    return not _of_library(kind.__module__) and (kind.__dictoffset__ != 0 or bool(_slots_of(kind)))
 
 
 @functools.cache
@@ -137,14 +165,36 @@ def _of_library(module: str) -> bool:
     return where in sys.stdlib_module_names or where in LIBRARIES
 
 
-def _beside_attributes(module: nn.Module) -> Iterator[Any]:
-    """What a module has that is none of its attributes: what its classes hold, and the tensors of a scripted one."""
-    own = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
-    shared = (Tensor, *CONTAINERS, *VALUES)
-    for cls in own:
-        yield from (v for name, v in vars(cls).items() if isinstance(v, shared) and not name.startswith("__"))
-    if isinstance(module, torch.jit.ScriptModule):
-        yield from [*module.parameters(), *module.buffers()]
+def _looked_into(value: Any) -> bool:
+    return isinstance(value, HELD) or _own(type(value))
+
+
+def _slots_of(kind: type) -> tuple[str, ...]:
+    """Names of the attributes that objects of a class of the authors' hold in slots."""
+    if _of_library(kind.__module__):
+        return ()
+    slots = (vars(cls).get("__slots__", ()) for cls in kind.__mro__)
+    names = (name for given in slots for name in ((given,) if isinstance(given, str) else given))
+    return tuple(name for name in names if not name.startswith("__"))
+
+
+def _fill_slots(value: Any, kept: Mapping[str, Any]) -> None:
+    """Let an object hold in its slots what it held."""
+    for name in _slots_of(type(value)):
+        if name not in kept and hasattr(value, name):
+            object.__delattr__(value, name)
+        elif name in kept and getattr(value, name, None) is not kept[name]:
+            object.__setattr__(value, name, kept[name])
+
+
+def _fill_class(cls: type, kept: Mapping[str, Any]) -> None:
+    """Let a class have the attributes that it had."""
+    now = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+    for name in now.keys() - kept.keys():
+        delattr(cls, name)
+    for name, value in kept.items():
+        if now.get(name, now) is not value:
+            setattr(cls, name, value)
 
 
 def _restorer(value: Any) -> Callable[[], object]:
@@ -157,6 +207,10 @@ def _restorer(value: Any) -> Callable[[], object]:
                 value[...] = kept
 
         return fill
+    if isinstance(value, BYTES):
+        return functools.partial(value.__setitem__, slice(None), value[:])
+    if isinstance(value, random.Random):
+        return functools.partial(value.setstate, value.getstate())
     if isinstance(value, np.random.Generator):
         states = value.bit_generator.state
         return functools.partial(setattr, value.bit_generator, "state", states)
@@ -189,6 +243,7 @@ class _Saved:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self.grad = tensor.grad if tensor.is_leaf else None
+        self.slope = None if self.grad is None else self.grad.clone()
         self.requires_grad = tensor.requires_grad
         self.plain = tensor.layout is torch.strided and not tensor.is_meta
         # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
@@ -211,6 +266,8 @@ class _Saved:
                 tensor.requires_grad_(self.requires_grad)
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
+            if self.grad is not None and self.slope is not None and not torch.equal(self.grad, self.slope):
+                self.grad.data.copy_(self.slope)
         if self.values is not None and not torch.equal(memory, self.values):
             with torch.inference_mode():
                 memory.copy_(self.values)
@@ -250,24 +307,27 @@ def _may_write(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
     return False
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    """All tensors among arguments, which may be nested."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from tensors_in(value)
+        elif isinstance(value, Mapping):
+            yield from tensors_in(value.values())
 
 
 def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
     """The memories that a function may write, or give away to be written; see ``memory_of``."""
     if not _may_write(func, args, kwargs):
         return ()
-    return [memory_of(tensor) for tensor in _tensors([*args, *kwargs.values()])]
+    return [memory_of(tensor) for tensor in tensors_in((args, kwargs))]
 
 
 def memory_of(tensor: Tensor) -> int:
     """What tensors that share memory have in common."""
-    plain = tensor.layout is torch.strided
+    plain = tensor.layout is torch.strided and not is_functorch_wrapped_tensor(tensor)
     return tensor.untyped_storage()._cdata if plain else 0
 
 
@@ -297,10 +357,23 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = Fals
     with ONE_AT_A_TIME:
         snapshot = Snapshot(model)
         try:
-            with same_randomness(inputs), _without_checkpoints(), contextlib.nullcontext() if told else snapshot:
+            with (
+                same_randomness(inputs),
+                _without_checkpoints(),
+                _uncompiled(),
+                contextlib.nullcontext() if told else snapshot,
+            ):
                 yield snapshot
         finally:
             snapshot.restore()
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Run what was compiled as it was written, so that its layers are seen; nothing was where dynamo is not loaded."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from autogas.errors import InputError
 
@@ -16,7 +17,9 @@ IGNORES = "the output of the network ignores its input"
 
 
 def varies(feature: Tensor) -> bool:
-    """Whether any sample of the batch differs from the first."""
+    """Whether any sample of the batch differs from the first; one sample has no other."""
+    if len(feature) < 2:
+        return False
     if not torch.equal(feature[0], feature[1]):
         return True
     return bool((feature[2:] != feature[0]).any())
@@ -32,6 +35,8 @@ class Finiteness:
 
     def add(self, func: Callable[..., Any], feature: Tensor) -> None:
         """Note what a function took or gave; what one gives and the next takes is noted once."""
+        if is_functorch_wrapped_tensor(feature):
+            return
         known, version = self._last
         if known is not None and known() is feature and feature._version == version:
             return
@@ -94,7 +99,7 @@ def differentiable(output: object) -> list[Tensor]:
 
 def _tensors(output: object) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
-        yield output
+        yield output if output.layout is torch.strided else output.to_dense()
     elif isinstance(output, list | tuple | Mapping):
         for part in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
-from autogas.proxies.features import ACTIVATIONS, Fold
+from autogas.proxies.features import ACTIVATIONS, Fold, as_feature
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import differentiable, tensors
 from autogas.seeding import seed_everything, torch_generator
@@ -64,6 +64,8 @@ class Recorded:
         output: what came out.
         activations: input of every rectifier, in order of execution; without any, the convolutions.
         convolutions: output of every convolution, transposed convolution, linear and recurrent layer.
+        sources: the tensors that ``convolutions`` are views of, as the network has them.
+        folds: how the rows of each of these belong to samples.
         rectified: whether there is any rectifier.
 
     Features are those of the moment, also where the network overwrites them later.
@@ -73,6 +75,8 @@ class Recorded:
     output: Any = None
     activations: list[Tensor] = field(default_factory=list)
     convolutions: list[Tensor] = field(default_factory=list)
+    sources: list[Tensor] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
     rectified: bool = True
 
 
@@ -109,7 +113,8 @@ class Probe:
         self.loss = loss
         self.seed = seed
         self.parameters = {
-            name: p.detach().requires_grad_(p.is_floating_point()) for name, p in model.named_parameters()
+            name: (p.clone() if p.is_inference() else p.detach()).requires_grad_(p.is_floating_point())
+            for name, p in model.named_parameters()
         }
         self._complex = any(p.is_complex() for p in self.parameters.values())
         self._weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
@@ -170,15 +175,13 @@ class Probe:
         n = len(self.inputs[0])
         return tuple(x[part] if x.dim() and len(x) == n else x for x in self.inputs)
 
-    def on_few(self, count: int, function: Callable[[tuple[Tensor, ...]], T]) -> T:
-        """A function of the inputs for some samples; of all where the network does not run on fewer, as on a graph."""
-        few = self.samples(slice(count))
-        try:
-            return function(few)
-        except (IndexError, RuntimeError, ValueError):
-            if len(few[0]) == len(self.inputs[0]):
-                raise
-            return function(self.inputs)
+    def on_few(self, counts: Iterable[int], function: Callable[[tuple[Tensor, ...]], T]) -> T:
+        """A function of the inputs for the first of these numbers of samples that the network takes, else for all."""
+        for count in counts:
+            if count < len(self.inputs[0]):
+                with contextlib.suppress(Exception):  # the network's own: a batch norm wants two, a graph all of them
+                    return function(self.samples(slice(count)))
+        return function(self.inputs)
 
     def loss_of(self, output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
         """The objective; raises ``InputError`` when it is not a scalar tensor."""
@@ -207,6 +210,8 @@ class Probe:
             network.replace({id(own[name]): tensor for name, tensor in others.items()})
             seed_everything(self.seed, inputs)
             for mode in modes:
+                if isinstance(mode, Watch):
+                    mode.constants.add([*others.values()])
                 stack.enter_context(mode)
             # A network whose first layer works in place writes its input.
             return self.model(*(x.clone() for x in inputs))
@@ -252,9 +257,11 @@ class Probe:
     @shared
     def gradient(self) -> Gradient:
         """One backward pass of the objective."""
-        convolutions = self.recorded.convolutions
-        found = gradients(self.objective, [*self.weights, *convolutions])
-        return Gradient(found[: len(self.weights)], found[len(self.weights) :])
+        record, n = self.recorded, len(self.inputs[0])
+        found = self.derivatives(self.objective, [*self.weights, *record.sources])
+        by_source = zip(found[len(self.weights) :], record.folds, strict=True)
+        turned = [as_feature(derivative, n, fold) for derivative, fold in by_source]
+        return Gradient(found[: len(self.weights)], [feature for feature in turned if feature is not None])
 
     @shared
     def jacobian(self) -> Tensor:
@@ -266,19 +273,24 @@ class Probe:
             total = differentiable(record.output)[0].sum()
         if total.is_complex():
             raise InputError("the output of the network is complex: expected real numbers")
-        return gradients(total, [record.inputs[0]])[0].flatten(1)
+        return self.derivatives(total, [record.inputs[0]])[0].flatten(1)
 
     @shared
     def differentiable_gradient(self) -> list[Tensor]:
         """Derivatives of the objective by the weights, themselves with a graph (for Hessian-vector products)."""
-        return gradients(self.objective, self.weights, create_graph=True)
+        return self.derivatives(self.objective, self.weights, create_graph=True)
 
     def hessian_vector(self, vector: Sequence[Tensor]) -> list[Tensor]:
         """The Hessian of the objective by the weights, times a vector."""
         pairs = [(g, v) for g, v in zip(self.differentiable_gradient, vector, strict=True) if g.requires_grad]
         if not pairs:
             return [torch.zeros_like(w) for w in self.weights]
-        return gradients([g for g, _ in pairs], self.weights, grad_outputs=[v for _, v in pairs])
+        return self.derivatives([g for g, _ in pairs], self.weights, grad_outputs=[v for _, v in pairs])
+
+    def derivatives(self, of: Tensor | Sequence[Tensor], by: Sequence[Tensor], **options: Any) -> list[Tensor]:
+        """``gradients``, after which the network is put back: its hooks may keep what passes by."""
+        with unchanged(self.model, self.inputs):
+            return gradients(of, by, **options)
 
     @shared
     def batch_gradients(self) -> list[list[Tensor]]:
@@ -286,15 +298,23 @@ class Probe:
         half = len(self.inputs[0]) // 2
         if not half:
             raise InputError("1 sample has no two halves: expected batches of at least 2 samples")
-        out = []
-        for part in (slice(half), slice(half, 2 * half)):
+        return [self._half_gradients(part) for part in (slice(0, half), slice(half, 2 * half))]
+
+    def _half_gradients(self, part: slice) -> list[Tensor]:
+        watch = Watch(part.stop - part.start)
+        try:
             inputs = self.samples(part)
-            watch = Watch(len(inputs[0]))
             with torch.enable_grad():
-                loss = self.loss_of(self.run(inputs, None, watch), inputs)
-            watch.must_be_finite()
-            out.append(gradients(loss, self.weights, retain_graph=False))
-        return out
+                output = self.run(inputs, None, watch)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the network's own
+            _ = self.recorded  # whose error it is, where it does not run on all of them either
+            raise InputError(f"the network does not run on half of the samples: {error}") from None
+        watch.must_be_finite()
+        with torch.enable_grad():
+            loss = self.loss_of(output, inputs)
+        return self.derivatives(loss, self.weights, retain_graph=False)
 
 
 def gradients(
@@ -335,11 +355,17 @@ class _Record(Watch):
         if func in ACTIVATIONS:
             self._keep(self.record.activations, feature.detach().clone() if self.copies else feature)
             return feature
-        self._keep(self.record.convolutions, feature)
+        if self._keep(self.record.convolutions, feature):
+            self.record.sources.append(feature)
+            self.record.folds.append(self.fold)
         return feature.clone() if self.copies else feature
 
-    def _keep(self, features: list[Tensor], feature: Tensor) -> None:
+    def _keep(self, features: list[Tensor], feature: Tensor) -> bool:
+        """Whether it is a feature."""
         samples = self.as_feature(feature)
-        if samples is not None:
-            features.append(samples)
+        if samples is None:
+            return False
+        features.append(samples.clone() if feature.is_inference() else samples)
+        if not feature.is_inference():
             self._versions.append((feature, feature._version))
+        return True

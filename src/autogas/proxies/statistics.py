@@ -155,6 +155,8 @@ class _LayerAccumulator:
         layers, features = zip(*waiting, strict=True)
         with _exactly(features[0].device.type):
             together = torch.stack(features) if len(features) > 1 else features[0][None]
+            if together.is_complex():  # real and imaginary parts are entries of their own
+                together = torch.view_as_real(together.resolve_conj())
             wide = together.is_floating_point() and together.dtype.itemsize >= 4
             self._found.append((layers, moments(together if wide else together.float(), self.prefixes)))
 
@@ -220,7 +222,7 @@ def measure(
     Raises:
         InputError: fewer than two samples, or no layer of the asked kind.
     """
-    if inputs[0].dim() < 2 or len(inputs[0]) < 2:
+    if not inputs[0].dim() or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: expected batches [N, …] of at least 2 samples")
     start = time.perf_counter()
     accumulators, failure, left_out, folds = _pass(model, inputs, prefixes, seed, parts, {})

@@ -49,17 +49,58 @@ def _cudnn_rnn(x: Tensor, weights: Sequence[Tensor], *_: Any, **__: Any) -> int:
     return x.numel() // x.shape[-1] * sum(w.numel() for w in weights if w.dim() > 1)
 
 
-OWN: Mapping[Any, Callable[..., int]] = {
+def _first(x: Tensor, *_: Any, **__: Any) -> int:
+    """A matrix, or a stack of vectors, times vectors: one product an entry."""
+    return x.numel()
+
+
+def _second(_: Tensor, x: Tensor, *__: Any, **___: Any) -> int:
+    return x.numel()
+
+
+def _addbmm(_: Tensor, x: Tensor, y: Tensor, *__: Any, **___: Any) -> int:
+    """A sum of matrix products."""
+    return x.numel() * y.shape[-1]
+
+
+def _conv_tbc(x: Tensor, weight: Tensor, _: Tensor, pad: int = 0, **__: Any) -> int:
+    """A convolution of ``[T, N, C]`` by ``[k, C, D]``."""
+    return (x.shape[0] + 2 * pad - weight.shape[0] + 1) * x.shape[1] * weight.numel()
+
+
+def _sparse(x: Tensor, y: Tensor) -> int | None:
+    """Of a matrix product: one multiplication a column for each entry that is kept; None where both are dense."""
+    if x.layout is not torch.strided:
+        return int(x._nnz()) * y.shape[-1]
+    return int(y._nnz()) * x.shape[0] if y.layout is not torch.strided else None
+
+
+def _deformed(x: Tensor, weight: Tensor, offset: Tensor, *_: Any, **__: Any) -> int:
+    """A convolution at the positions of its offsets ``[N, 2 g k k, H, W]``."""
+    return len(x) * weight.numel() * offset.shape[-1] * offset.shape[-2]
+
+
+OWN: dict[Any, Callable[..., int]] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_fused_attention_overrideable: _attention,
     aten._scaled_dot_product_flash_attention: _attention,
     aten._scaled_dot_product_efficient_attention: _attention,
     aten._scaled_dot_product_cudnn_attention: _attention,
     aten._trilinear: _bilinear,
+    aten.mv: _first,
+    aten.dot: _first,
+    aten.vdot: _first,
+    aten.addmv: _second,
+    aten.addbmm: _addbmm,
+    aten.conv_tbc: _conv_tbc,
     aten.mkldnn_rnn_layer: _lstm,
     aten._cudnn_rnn: _cudnn_rnn,
 }
 """What torch's own counter does not know, or not everywhere."""
+PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten._sparse_addmm: 1}
+"""Where the matrices of products stand that may be sparse."""
+BY_NAME: Mapping[str, Callable[..., int]] = {"torchvision::deform_conv2d": _deformed}
+"""Of libraries that need not be loaded."""
 
 
 class _Counter(TorchDispatchMode):
@@ -72,14 +113,20 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         operator = func._overloadpacket
-        if operator not in OWN and operator not in flop_registry and func is not torch.ops.prim.device.default:
+        counted = operator in OWN or operator in PRODUCTS or operator in flop_registry
+        if not counted and func is not torch.ops.prim.device.default:
             with self:  # what is made of others, as matmul is in inference mode
                 made_of = func.decompose(*args, **kwargs)
             if made_of is not NotImplemented:
                 return made_of
         out = func(*args, **kwargs)
-        if operator in OWN:
-            self.macs += OWN[operator](*args, **kwargs)
+        count = OWN.get(operator) or BY_NAME.get(func._schema.name)
+        place = PRODUCTS.get(operator)
+        sparse = None if place is None else _sparse(args[place], args[place + 1])
+        if sparse is not None:
+            self.macs += sparse
+        elif count is not None:
+            self.macs += count(*args, **kwargs)
         elif operator in flop_registry:
             self.macs += flop_registry[operator](*args, **kwargs, out_val=out) / 2
         return out

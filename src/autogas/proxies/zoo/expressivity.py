@@ -13,12 +13,20 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.features import CONVOLUTIONS
+from autogas.proxies.features import CONVOLUTIONS, known
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
 PERTURBATION = 1e-2
-BATCH_NORM = inspect.signature(F.batch_norm)
+OF_F = inspect.signature(F.batch_norm)
+OF_TORCH = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
+BATCH_NORMS = {
+    F.batch_norm: OF_F,
+    torch.batch_norm: OF_F.replace(
+        parameters=[inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in OF_TORCH]
+    ),
+}
+"""How those that are called directly, or in exported graphs, name their arguments."""
 
 
 @scorer(undefined="under Gaussian weights its features overflow, or do not change with the input")
@@ -71,13 +79,14 @@ class _Watch(Interceptor):
         self.log_scale = 0.0
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if func is F.batch_norm and self.scales:
-            out, variances = _batch_norm(**BATCH_NORM.bind(*args, **kwargs).arguments)
+        kind = known(func)
+        if kind in BATCH_NORMS and self.scales:
+            out, variances = _batch_norm(**BATCH_NORMS[kind].bind(*args, **kwargs).arguments)
             variance = float(variances.mean(dtype=torch.float64))
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
             return out
         out = func(*args, **kwargs)
-        if func in CONVOLUTIONS:
+        if kind in CONVOLUTIONS:
             self.last = out.clone()  # an activation in place may follow
         return out
 
@@ -87,6 +96,7 @@ def _batch_norm(
     running_mean: Tensor | None,
     running_var: Tensor | None,
     training: bool = False,
+    cudnn_enabled: bool = True,  # noqa: ARG001 - torch's own has it
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """A batch norm's output, and what it divides each channel by, squared."""

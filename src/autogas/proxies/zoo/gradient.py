@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.features import CONVOLUTIONS
+from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, known
 from autogas.proxies.liveness import differentiable
-from autogas.proxies.probe import Probe, gradients
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
 BLOCK = 1 << 16
@@ -166,14 +165,16 @@ def synflow(probe: Probe) -> float:
     R is linear in the input, so input and output are scaled by 1e-20, and float32 serves flows from 1e16 to 1e58; those
     of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408.
     """
+    _ = probe.weights  # which must be real
     flow = math.nan
     for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100)):
         try:
-            flow = probe.on_few(1, functools.partial(_flow, probe, dtype, scale))
+            flow = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
         except RuntimeError as error:
-            if dtype is torch.float32:
-                raise
-            raise InputError(f"the flow exceeds float32, and the network does not run in float64: {error}") from None
+            if dtype is torch.float32:  # some numbers of its own are of another type, perhaps of the next
+                continue
+            _ = probe.recorded  # whose error it is, where the network does not run at all
+            raise InputError(f"the network has no flow in float32 and does not run in float64: {error}") from None
         # The flow of one weight is a small part of it, which must not be subnormal.
         if math.isfinite(flow) and flow > torch.finfo(dtype).tiny / torch.finfo(dtype).eps ** 2:
             return math.log(flow) - 2 * math.log(scale)
@@ -195,8 +196,8 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...
         output = probe.run(source, {**buffers, **parameters}, flow)
         total = torch.stack([x.sum() for x in differentiable(output)]).sum()
     carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used)]
-    found = gradients(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
-    return _absolute_dot(carriers, found)
+    found = probe.derivatives(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
+    return _absolute_dot(carriers, found) / len(one[0])
 
 
 @scorer(undefined="the network has no square kernels of convolutions with a gradient")
@@ -236,18 +237,7 @@ class _Linear(Interceptor):
     An output y = W x has sum w dR/dw = sum y dR/dy, which spares the derivatives by the weights, far more numbers.
     """
 
-    SKIPPED = frozenset(
-        (
-            F.batch_norm,
-            F.instance_norm,
-            F.group_norm,
-            F.layer_norm,
-            torch.tanh,
-            torch.sigmoid,
-            Tensor.tanh,
-            Tensor.sigmoid,
-        )
-    )
+    SKIPPED = NORMALISATIONS | SATURATING
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
@@ -256,10 +246,11 @@ class _Linear(Interceptor):
         self._known = {id(w) for w in weights}
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if func in self.SKIPPED:
+        kind = known(func)
+        if kind in self.SKIPPED:
             return input_of(args, kwargs)
         after = func(*args, **kwargs)
-        weight = (args[1] if len(args) > 1 else kwargs["weight"]) if func in CONVOLUTIONS else None
+        weight = (args[1] if len(args) > 1 else kwargs["weight"]) if kind in CONVOLUTIONS else None
         if id(weight) not in self._known:  # also what a network makes of a weight before it uses it
             return after
         self.used.add(id(weight))

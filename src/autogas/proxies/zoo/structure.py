@@ -43,7 +43,7 @@ def macs(probe: Probe) -> float:
     Of convolutions, matrix products, attention and recurrent layers, in whatever mode; of an architecture as
     ``Cost`` says. The claim that bigger is better is the one to beat.
     """
-    return probe.on_few(2, lambda inputs: count_macs(functools.partial(probe.run, inputs)) / len(inputs[0]))
+    return probe.on_few((1, 2), lambda inputs: count_macs(functools.partial(probe.run, inputs)) / len(inputs[0]))
 
 
 @scorer(_trait("num_downsamples", -1.0))
