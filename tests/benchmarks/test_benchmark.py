@@ -1,10 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from autogas import Benchmark
 from autogas.errors import InputError
 from autogas.spaces import get_space
 
@@ -134,3 +136,15 @@ def test_noise_ceiling_of_a_part_counts_its_own(make_bench):
 def test_no_noise_ceiling_without_repeats(make_bench, rows, seeds):
     assert make_bench().noise_ceiling() is None
     assert make_bench(repeats=repeats_of(make_bench(), rows, seeds)).noise_ceiling() is None
+
+
+def test_a_seed_of_one_quality_has_no_part_in_the_noise_ceiling():
+    rows = [(arch, seed, float(seed != 1) * i) for i, arch in enumerate("abcd") for seed in range(3)]
+    table = pd.DataFrame(rows, columns=["arch", "seed", "ssim"])
+    space = get_space("transnas-macro")
+    archs = [str(arch) for arch in space.sample_distinct(4, np.random.default_rng(0))]
+    table["arch"] = table["arch"].map(dict(zip("abcd", archs, strict=True)))
+    parsed = tuple(map(space.parse, archs))
+    bench = Benchmark("own", space, parsed, np.arange(4.0), "ssim", repeats=table)
+    assert bench.noise_ceiling() == (1.0, 4)
+    assert replace(bench, repeats=table[table["seed"] < 2]).noise_ceiling() is None

@@ -67,3 +67,36 @@ def test_a_column_that_is_missing_is_named():
         autogas.make_benchmark(TABLE.drop(columns="arch"), "ssim", build=plain, inputs=[(3, 8, 8)])
     with pytest.raises(InputError, match="'fid'"):
         autogas.make_benchmark(TABLE, "fid", build=plain, inputs=[(3, 8, 8)])
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ([1, 2], "expected a data frame, or the path of a CSV"),
+        ({}, "expected a data frame, or the path of a CSV"),
+        ("nope.csv", "expected a data frame, or the path of a CSV"),
+        (TABLE.iloc[:0], "it has no rows"),
+        (TABLE.assign(arch=["a", None, "c"][: len(TABLE)] + ["d"] * (len(TABLE) - 3)), "row 1 has no name"),
+        (TABLE.assign(arch=["a,1", *map(str, range(len(TABLE) - 1))]), "expected names without commas"),
+        (TABLE.assign(arch=[" a", *map(str, range(len(TABLE) - 1))]), "expected names without commas"),
+    ],
+)
+@pytest.mark.usefixtures("fresh_home")
+def test_tables_that_are_none(table, said):
+    with pytest.raises(InputError, match=said):
+        autogas.make_benchmark(table, "ssim", build=plain, inputs=[(3, 8, 8)])
+
+
+@pytest.mark.usefixtures("fresh_home")
+def test_another_function_or_table_is_scored_anew(tmp_path):
+    def scores(number, table, build):
+        bench = autogas.make_benchmark(table, "ssim", build=build, inputs=[(3, 8, 8)], name="again")
+        run = autogas.rank(bench, ["autogas"], everything=True, batch_size=4, jobs=1, out=str(tmp_path / str(number)))
+        return run.read_table("scores")["autogas"].tolist()
+
+    first = scores(0, TABLE, plain)
+    turned = scores(1, TABLE.assign(width=TABLE["width"].to_numpy()[::-1]), plain)
+    other = scores(2, TABLE, lambda **row: nn.Sequential(plain(**row), nn.Conv2d(3, 3, 3), nn.ReLU()))
+    assert scores(3, TABLE, plain) == first
+    assert first != turned
+    assert first != other

@@ -95,3 +95,23 @@ def test_a_bad_plugin_is_one_line(tmp_path, content, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_plugin_that_changed_is_noticed_when_a_run_is_resumed(plugin, tmp_path):
+    out = tmp_path / "run"
+    words = ["--proxy", "relu_share", "--jobs", 1, "--plugin", plugin]
+    assert command(*SEARCH, *words, "--out", out, home=tmp_path).returncode == 0
+    before = (out / "results.json").read_bytes()
+    resume = ["search", "--resume", out, "--plugin", plugin]
+    plugin.write_text("# a remark\n" + PLUGIN)
+    assert command(*resume, home=tmp_path).returncode == 0
+    for file, changed in (
+        (plugin, PLUGIN.replace("> 0 for", "> 1 for")),
+        (tmp_path / "blocks.py", BLOCKS.replace("padding=1", "padding=1, bias=False")),
+    ):
+        (plugin.write_text(PLUGIN), (tmp_path / "blocks.py").write_text(BLOCKS))
+        file.write_text(changed)
+        done = command(*resume, home=tmp_path)
+        assert done.returncode == 2, file.name
+        assert "your code" in done.stderr
+    assert (out / "results.json").read_bytes() == before

@@ -109,3 +109,9 @@ def test_bad_input_is_one_line(autogas, here, given, named):
     assert err.startswith("autogas: ")
     assert err.count("\n") == 1
     assert list(here.iterdir()) == []
+
+
+def test_two_data_sets_are_refused(autogas):
+    code, _, err = autogas("search", "eagan-generator", "--dataset", "stl10", "--set", "dataset=cifar10")
+    assert code == 2
+    assert err == "autogas: --dataset 'stl10' and --set dataset=cifar10: expected one\n"

@@ -55,3 +55,20 @@ def test_bad_input_is_one_line(autogas, here, given, named):
     assert len(err.splitlines()) == 1
     assert named in err
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--space", "eagan-generator", "--arch", "eagan-best", "--threads", "100000"], "1<=x<=1024"),
+        (["--space", "eagan-generator", "--arch", "eagan-best", "--batch-size", "999999999"], "1<=x<=65536"),
+        (["--space", "eagan-generator"], "a training, or a space and an architecture"),
+        (["--arch", "eagan-best"], "a training, or a space and an architecture"),
+        (["run", "--arch", "eagan-best"], "a training, or a space and an architecture"),
+    ],
+)
+def test_latency_that_cannot_be_measured(autogas, words, said):
+    code, _, err = autogas("latency", *words)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert said in err

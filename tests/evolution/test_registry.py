@@ -88,3 +88,14 @@ def test_an_extractor_of_a_user_measures(tmp_path):
     assert set(run.results["metrics"]) == {*("fid-means", "kid-means", "kid-error-means", "is-means", "is-std-means")}
     with pytest.raises(InputError, match="unknown extractor 'mean': did you mean 'means'"):
         autogas.evaluate("dead-leaves", "dead-leaves", extractor="mean")
+
+
+def test_a_strategy_may_take_whatever_it_is_given(monkeypatch):
+    class Mine(RandomSearch):
+        def __init__(self, space, **options):
+            self.given = options
+            super().__init__(space, population=options["population"], rng=options["rng"])
+
+    monkeypatch.setitem(STRATEGIES, "mine", Mine)
+    made = make_strategy("mine", None, population=3, rng=np.random.default_rng(0), admits=bool, redraws=7)
+    assert made.given.keys() == {"population", "rng", "admits", "redraws"}

@@ -417,3 +417,34 @@ def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
                 outcomes["refused"] += name in message and len(message.splitlines()) == 1
             file.write_bytes(whole)
     assert outcomes["refused"] > 80
+
+
+def refused(folder, rows):
+    """A run that puts rows on record and then refuses its input."""
+
+    def run():
+        with Run.start("search", SETTINGS, folder) as started:
+            started.record.put(rows)
+            raise InputError("no architecture")
+
+    with pytest.raises(InputError, match="no architecture"):
+        run()
+
+
+@pytest.mark.parametrize("kept", [(), ("notes.txt",)])
+@pytest.mark.parametrize("rows", [[], [("latency of x", {"milliseconds": 1.0})]])
+def test_a_folder_that_was_there_is_as_it_was_after_a_refusal(tmp_path, kept, rows):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in kept:
+        (folder / name).write_text("mine")
+    refused(folder, rows)
+    assert names(folder) == sorted(kept)
+    with Run.start("search", SETTINGS, folder) as run:
+        run.finish({})
+    assert set(kept) < set(names(folder))
+
+
+def test_a_refusal_after_work_keeps_it(tmp_path):
+    refused(tmp_path / "mine", [("latency of x", {}), ("x", {"score": 1.0})])
+    assert "record.sqlite" in names(tmp_path / "mine")

@@ -131,3 +131,68 @@ def test_registering_again_replaces_with_a_warning(registered):
         register_space(ChoiceSpace("mine", {"width": [4]}, build, [(3, 8, 8)]))
     assert len(get_space("mine")) == 1
     register_space(registered, replace=True)
+
+
+def test_an_architecture_cannot_be_changed(space):
+    arch = next(space.enumerate())
+    before = dict(arch)
+    for change in (
+        lambda: arch.update(width=8),
+        lambda: arch.pop("width"),
+        lambda: arch.popitem(),
+        lambda: arch.clear(),
+        lambda: arch.setdefault("other", 1),
+        lambda: arch.__delitem__("width"),
+        lambda: arch.__ior__({"width": 8}),
+    ):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            change()
+    assert dict(arch) == before
+    turned = type(arch)(reversed(arch.items()))
+    assert turned == arch
+    assert hash(turned) == hash(arch)
+
+
+def test_a_name_is_said_once(space):
+    with pytest.raises(InputError, match="expected the choices of space mine"):
+        space.parse("width=4,depth=1,norm=True,width=8")
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        (5, "expected values by name"),
+        ([1], "expected values by name"),
+        ({}, "expected values by name"),
+        ({"width": 5}, "expected a list of values"),
+        ({"width": "abc"}, "expected a list of values"),
+        ({" a": [1]}, "expected a name without"),
+        ({"wi=dth": [1]}, "expected a name without"),
+        ({"a": ["relu "]}, "without commas or spaces around"),
+        ({"a": ["x,y"]}, "without commas or spaces around"),
+    ],
+)
+def test_choices_that_would_not_parse_back(choices, said):
+    with pytest.raises(InputError, match=said):
+        ChoiceSpace("mine", choices, build, [(3, 8, 8)])
+
+
+@pytest.mark.parametrize("inputs", [(3, 16, 16), [], 5, "abc", [(3, -8, 8)], [(3, 8.5, 8)], [()], None])
+def test_inputs_that_are_no_shapes(inputs):
+    if inputs == [()]:  # one number a sample
+        assert ChoiceSpace("mine", CHOICES, build, inputs).input_shapes == ((),)
+        return
+    with pytest.raises(InputError, match="expected the shape of a sample of each"):
+        ChoiceSpace("mine", CHOICES, build, inputs)
+
+
+@pytest.mark.parametrize("function", ["x", None, 3])
+def test_what_does_not_make_a_network(function):
+    with pytest.raises(InputError, match="expected a function that makes a network"):
+        ChoiceSpace("mine", CHOICES, function, [(3, 8, 8)])
+
+
+def test_a_large_space_is_counted_and_sampled_at_once():
+    space = ChoiceSpace("large", {f"c{i}": range(8) for i in range(12)}, build, [(3, 8, 8)])
+    assert len(space) == 8**12
+    assert len(set(map(str, space.sample_distinct(5, np.random.default_rng(0))))) == 5

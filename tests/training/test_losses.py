@@ -128,3 +128,11 @@ def test_the_mmd_loss_is_least_where_both_are_distributed_alike():
         optimizer.step()
     torch.testing.assert_close(scale.detach(), torch.tensor([1.0, 0.4]), atol=0.15, rtol=0)
     torch.testing.assert_close(moved.detach(), torch.tensor([1.0, -1.0]), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("loss", [generator_mmd_loss, discriminator_repulsive_loss])
+def test_a_common_offset_of_embeddings_does_not_matter(loss):
+    generator = torch.Generator().manual_seed(0)
+    real, fake = (0.35 * torch.randn(40, 16, generator=generator) for _ in range(2))
+    expected = loss(real.double(), fake.double())
+    assert float(loss(real + 100, fake + 100)) == pytest.approx(float(expected), abs=1e-4)

@@ -82,3 +82,11 @@ def test_pairs_are_drawn_where_there_are_many():
     pairs = Pairs.draw(scores, goodness, np.random.default_rng(0))
     assert len(pairs.better) == PAIRS
     assert pairs.taus(np.zeros(PAIRS, dtype=np.float32), 2.0, slice(0, 2)).tolist() == [1.0, -1.0]
+
+
+def test_a_start_that_nothing_improves_stays():
+    goodness, scores = grounds()
+    for name, quality in goodness.items():
+        scores[name][6] = quality
+    climber, *_ = ascent(most=3, scores=scores)
+    assert climber.climb(Sum(((1.0, TERMS[6]),))) == Sum(((1.0, TERMS[6]),))

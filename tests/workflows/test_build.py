@@ -207,3 +207,16 @@ def test_only_a_build_is_resumed(tmp_path):
     write_json(tmp_path / "settings.json", {"workflow": "rank", "settings": {}, "inputs": {}})
     with pytest.raises(InputError, match="a run of rank, not of build"):
         build(resume=str(tmp_path))
+
+
+def test_bands_that_overlap_share_no_architecture():
+    space = get_space("transnas-macro", **SMALL)
+    middle = float(np.median([space.cost(arch).macs for arch in space.sample_distinct(50, np.random.default_rng(0))]))
+    found = module.in_bands(space, 10, [middle, 1.04 * middle], np.random.default_rng(0))
+    assert len(found) == len(set(found)) == 10
+
+
+def test_a_machine_without_git_builds_all_the_same(image_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = build(out=str(tmp_path / "run"), images=str(image_folder), **BUILD)
+    assert run.results["provenance"]["commit"] is None

@@ -227,6 +227,50 @@ def test_a_hopeless_candidate_leaves_the_race():
     assert calls == [25, 25]
 
 
+@pytest.mark.parametrize(("after_25", "looked_at"), [(-0.1, 6), (-0.4, 2)])
+def test_a_candidate_as_good_as_the_bar_stays_in_the_race(after_25, looked_at):
+    """The standard error of tau on 25 architectures is 0.09, of a share of 0.5 of it 0.18: twice that is the margin."""
+    judged, *_ = judge("worst")
+    calls = []
+    for ground in judged.grounds.values():
+        ground.tau = lambda scores, count=None: calls.append(count) or (after_25 if count == 25 else 0.1)
+    judged(parse_proxy(FIRST), bar=0.1)
+    assert len(calls) == looked_at
+
+
+def test_a_front_that_is_resumed_judges_nothing_again(benches, tmp_path, monkeypatch):
+    run = discover_across(benches, out=str(tmp_path / "run"), objective="pareto", **SETTINGS)
+    before = (run.path / "results.json").read_bytes()
+    finalists = len(run.results["finalists"])
+    judged = []
+    real = AcrossFitness.__call__
+    monkeypatch.setattr(AcrossFitness, "__call__", lambda *given: judged.append(given[1]) or real(*given))
+    assert (discover_across([], resume=str(run.path)).path / "results.json").read_bytes() == before
+    assert len(judged) <= finalists + 1
+
+
+def test_parts_of_benchmarks_have_tables_too(benches, tmp_path):
+    parts = [replace(bench, name=f"{bench.name}/part") for bench in benches]
+    run = discover_across(parts, out=str(tmp_path / "run"), **SETTINGS)
+    assert sorted(file.name for file in run.path.glob("scores-*")) == [
+        "scores-other-part.parquet",
+        "scores-toy-part.parquet",
+    ]
+    assert "other/part" in write_report(run).read_text()
+
+
+def test_a_constant_quality_is_said(benches, tmp_path):
+    constant = replace(benches[1], quality=np.ones(len(benches[1])))
+    with pytest.raises(InputError, match="other"):
+        discover_across([benches[0], constant], out=str(tmp_path / "run"), **SETTINGS)
+
+
+def test_a_metric_that_a_scorer_has_is_refused(benches, tmp_path):
+    with pytest.raises(InputError, match="its metric has the name 'macs' of a scorer"):
+        discover_across([benches[0], replace(benches[1], metric="macs")], out=str(tmp_path / "run"), **SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
 def test_networks_without_a_score_rank_last():
     ground = Ground(Evaluates({}), np.array([1.0, 2.0, 3.0, 4.0]))
     assert ground.tau(np.array([np.nan, 1.0, 2.0, 3.0])) == pytest.approx(1.0)

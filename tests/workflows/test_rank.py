@@ -475,3 +475,9 @@ def test_images_are_refused_where_networks_take_none(space, settings, image_fold
     with pytest.raises(InputError, match=f"--images .*: networks of space {space} do not take an image"):
         rank(bench, ["params"], out=str(tmp_path / "run"), images=str(image_folder))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_that_a_scorer_has_is_refused(bench, tmp_path):
+    with pytest.raises(InputError, match="its metric has the name 'params' of a scorer"):
+        rank(replace(bench, metric="params"), ["macs", "params"], out=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -113,6 +113,7 @@ def test_torchscript_and_latency(tmp_path):
         ("onnx", "results.json", "expected a name that ends in .onnx"),
         ("safetensors", "checkpoint.safetensors", "is a file of a run"),
         ("onnx", "samples", "is a folder"),
+        ("torchscript", "nowhere/x.pt", "expected a name in a folder that exists"),
     ],
 )
 def test_an_export_writes_over_nothing_of_the_run(format, name, said, image_folder, tmp_path):

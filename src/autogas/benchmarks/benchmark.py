@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.files import checksum
 from autogas.seeding import numpy_generator
@@ -63,10 +65,12 @@ class Benchmark:
 
     @property
     def digest(self) -> str:
-        """Of everything that a ranking depends on: space, architectures, quality and its direction."""
+        """Of all that a ranking depends on: space, with the code of a user's own, architectures, quality, direction."""
         space = f"{self.space.name} {json.dumps(dict(self.space.settings), sort_keys=True)}"
         about = f"{self.metric} {self.higher_is_better}"
-        return checksum([space, about, *map(str, self.archs), np.ascontiguousarray(self.quality).tobytes()])
+        code = digest_of(self.space.makers)
+        own = [code, str(self.space.input_shapes)] if code else []
+        return checksum([space, about, *own, *map(str, self.archs), np.ascontiguousarray(self.quality).tobytes()])
 
     def split(self, *, validation: int | None = 50, test: int | None = 200, seed: int = 0) -> Split:
         """Shuffle, divide 4:3, and draw from each side.
@@ -125,5 +129,6 @@ class Benchmark:
         rows = self.repeats[self.repeats["arch"].isin(names)]
         wide = rows.pivot(index="arch", columns="seed", values=self.metric).dropna(thresh=2)
         pairs = [wide[[a, b]].dropna().to_numpy().T for a, b in itertools.combinations(wide.columns, 2)]
-        taus = [kendall_many(first, second)[0] for first, second in pairs if len(first) >= 3]
-        return (float(np.mean(taus)), len(wide)) if taus else None
+        taus = [float(kendall_many(first, second)[0]) for first, second in pairs if len(first) >= 3]
+        defined = [tau for tau in taus if math.isfinite(tau)]  # of a seed that reached one quality there is none
+        return (sum(defined) / len(defined), len(wide)) if defined else None

@@ -33,7 +33,7 @@ def make_benchmark(
         metric: the column that is quality.
         space: of the architectures.
         build: instead of a space: makes a network from a row, its columns by keyword (or all as ``**row``), with
-            torch's own initialisation; ``arch`` then is any name.
+            torch's own initialisation; ``arch`` then is any name without commas.
         inputs: shape of one sample of each input of such a network.
         higher_is_better: direction of the metric.
         name: of the benchmark.
@@ -52,9 +52,15 @@ def make_benchmark(
     checked_name(name)
     if (space is None) == (build is None):
         raise InputError("a benchmark of a table: expected either the space of its architectures, or build")
-    rows = read_text_table(Path(table)) if isinstance(table, str | Path) else table.reset_index(drop=True)
+    rows = _read(table)
+    if not len(rows):
+        raise InputError("a benchmark of a table: it has no rows")
     if "arch" not in rows:
         raise InputError(f"a benchmark of a table: expected a column 'arch', found are {', '.join(map(str, rows))}")
+    if rows["arch"].isna().any():
+        raise InputError(
+            f"a benchmark of a table: row {int(rows['arch'].isna().argmax())} has no name in column 'arch'"
+        )
     if space is None:
         assert build is not None
         space = _space_of_rows(rows, build, inputs, name)
@@ -74,11 +80,22 @@ def make_benchmark(
         raise InputError(f"benchmark {name}: {reason_of(error)}") from None
 
 
+def _read(table: object) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table.reset_index(drop=True)
+    if not isinstance(table, str | Path) or not Path(table).is_file():
+        raise InputError(f"a benchmark of a table: {table!r}: expected a data frame, or the path of a CSV")
+    return read_text_table(Path(table))
+
+
 def _space_of_rows(
     rows: pd.DataFrame, build: Callable[..., nn.Module], inputs: Sequence[Sequence[int]], name: str
 ) -> ChoiceSpace:
     """A space that has one architecture for each row of a table."""
     known = {str(row.pop("arch")): row for row in rows.drop_duplicates("arch").to_dict("records")}
+    odd = next((arch for arch in known if arch != arch.strip() or "," in arch), None)
+    if odd is not None:
+        raise InputError(f"a benchmark of a table: name {odd!r}: expected names without commas or spaces around them")
 
     def network(row: str) -> nn.Module:
         return build(**{str(key): value for key, value in known[row].items()})

@@ -8,6 +8,7 @@ import typer
 
 from autogas.cli import parsing
 from autogas.cli.printing import emit
+from autogas.workflows.export import MOST_SAMPLES, MOST_THREADS
 from autogas.workflows.export import latency as workflow
 
 
@@ -16,8 +17,8 @@ def latency(
     space: Annotated[str | None, typer.Option(help="Instead: space of --arch.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of --space, with random weights.")] = None,
     set_: parsing.SpaceSettings = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a pass.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads on the CPU.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples a pass.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Threads on the CPU.")] = 1,
     device: parsing.Device = "cpu",
     json: parsing.Json = False,
 ) -> None:

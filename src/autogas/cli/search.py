@@ -37,6 +37,8 @@ def search(
         raise InputError(f"--full-size and a smaller size ({smaller}): expected one of them")
     if full_size or smaller:
         given["scored_at"] = smaller
+    if dataset is not None and given.get("space_settings", {}).get("dataset", dataset) != dataset:
+        raise InputError(f"--dataset {dataset!r} and --set dataset={given['space_settings']['dataset']}: expected one")
     if dataset is not None:
         given["space_settings"] = {**given.get("space_settings", {}), "dataset": dataset}
     run = workflow(**given, out=out, resume=resume, jobs=jobs)

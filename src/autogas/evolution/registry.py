@@ -49,4 +49,6 @@ def make_strategy(
     """A strategy by name, with those of the options that it takes."""
     make = STRATEGIES[known_strategy(name)]
     parameters = inspect.signature(make).parameters
-    return make(space, population=population, rng=rng, **{k: v for k, v in options.items() if k in parameters})
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    taken = {name: value for name, value in options.items() if takes_all or name in parameters}
+    return make(space, population=population, rng=rng, **taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -76,9 +77,9 @@ class FeatureStatistics:
             raise InputError(f"statistics {str(path)!r}: has {', '.join(content) or 'nothing'}, expected mu and sigma")
         try:
             mu, sigma = (np.asarray(content[name], dtype=np.float64) for name in ("mu", "sigma"))
-            count = int(content["count"]) if "count" in content else None
+            count = operator.index(content["count"].item()) if "count" in content else None
             sample = np.asarray(content["sample"], dtype=np.float32) if "sample" in content else None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"statistics {str(path)!r}: not numbers ({error})") from None
         fault = _fault(mu, sigma, count, sample)
         if fault:

@@ -6,18 +6,16 @@ import functools
 import hashlib
 import io
 import json
-import marshal
-import sys
 import time
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
 from autogas import spaces
+from autogas.code import digest_of
 from autogas.files import checksum, replacing, write_json
 from autogas.paths import home
 from autogas.proxies.expression import Prefix, parse_term
@@ -32,33 +30,13 @@ FORMAT = 9
 
 
 def code_of(space: Space[Any]) -> str:
-    """Digest of the code that builds the networks of a space.
-
-    That is the package's spaces, the modules of what makes the networks, and what was imported from beside those.
-    """
-    return _code_of(space.makers)
+    """Digest of the code that makes the networks of a space: of the package's spaces, and of a user's own."""
+    return checksum([_code_of_package(), digest_of(space.makers)])
 
 
-@functools.lru_cache(maxsize=16)
-def _code_of(makers: tuple[object, ...]) -> str:
-    ours = Path(spaces.__file__).parent
-    files = set(ours.rglob("*.py"))
-    for maker in makers:
-        for one in maker.__mro__ if isinstance(maker, type) else (maker,):
-            source = getattr(sys.modules.get(one.__module__), "__file__", None)
-            standard = one.__module__.partition(".")[0] in sys.stdlib_module_names
-            if source is not None and not standard and ours not in Path(source).parents:
-                files |= _beside(Path(source))
-    texts = [marshal.dumps(maker.__code__) for maker in makers if isinstance(maker, FunctionType)]
-    return checksum([*texts, *(file.read_bytes() for file in sorted(files))])
-
-
-def _beside(file: Path) -> set[Path]:
-    """A file, and the others of its folder that are imported; of installed packages itself alone."""
-    if "site-packages" in file.parts:
-        return {file}
-    sources = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return {file, *(Path(source) for source in sources if source is not None and Path(source).parent == file.parent)}
+@functools.cache
+def _code_of_package() -> str:
+    return checksum(file.read_bytes() for file in sorted(Path(spaces.__file__).parent.rglob("*.py")))
 
 
 class FeatureBank:
@@ -100,6 +78,7 @@ class FeatureBank:
         self.key = {
             "space": space.name,
             "settings": dict(space.settings),
+            "inputs": [list(shape) for shape in space.input_shapes],
             "prefixes": [str(prefix) for prefix in self.prefixes],
             "batch_size": batch_size,
             "seed": seed,

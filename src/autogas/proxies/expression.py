@@ -101,6 +101,21 @@ class Proxy:
         return SEPARATOR.join(words)
 
     @property
+    def primitives(self) -> list[Primitive]:
+        """What its words stand for, in order."""
+        prefix = self.prefix
+        words = {
+            Stage.LAYERS: [prefix.layers],
+            Stage.TRANSFORM: prefix.transforms,
+            Stage.BINARISER: [prefix.binariser] if prefix.binariser else [],
+            Stage.KERNEL: [self.kernel],
+            Stage.REDUCTION: [self.reduction],
+            Stage.AUGMENT: [*self.augments, *self.after],
+            Stage.AGGREGATE: [self.aggregate],
+        }
+        return [REGISTRY[stage][word] for stage, given in words.items() for word in given]
+
+    @property
     def terms(self) -> tuple[tuple[float, Proxy], ...]:
         """The expression as a sum of one term."""
         return ((1.0, self),)

@@ -30,6 +30,8 @@ LONGEST_SHOWN = 200
 """Characters of a result that a notebook shows."""
 BARE = (SETTINGS_FILE, RECORD_FILE, f"{RECORD_FILE}-wal", f"{RECORD_FILE}-shm", LOCK_FILE)
 """What a run has that has done nothing yet."""
+MEASURED = "latency of "
+"""Starts the keys of what was measured on the way to work."""
 
 
 def _unused(path: Path) -> Path:
@@ -71,7 +73,8 @@ class Run:
         self.fields = dict(fields or {})
         self.record = Record(path / RECORD_FILE)
         self._lock: FileLock | None = None
-        self._new = False
+        self._before: set[str] | None = None  # of a run that was started: what was in its folder
+        self._made = False  # and whether it made the folder
 
     @classmethod
     def start(
@@ -92,13 +95,14 @@ class Run:
         path = Path(out) if out is not None else _unused(Path("runs") / time.strftime(f"{workflow}-%Y%m%d-%H%M%S"))
         run = cls(path, workflow, settings, inputs, fields)
         try:
-            run._new = not path.exists()
+            run._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             if not (path / LOCK_FILE).exists():  # no run was here: nothing is left in somebody's folder
                 _must_be_free(path)
             run._acquire()
             try:
                 _must_be_free(path)  # nor has another run begun meanwhile
+                run._before = {file.name for file in path.iterdir()} - set(BARE)
                 write_json(
                     path / SETTINGS_FILE,
                     {
@@ -192,13 +196,19 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        refused = isinstance(error, InputError) and self._new
-        if refused and not len(self.record) and all(file.name in BARE for file in self.path.iterdir()):
+        if isinstance(error, InputError) and self._before is not None and self._did_nothing(self._before):
             self.record.close()
             for file in self.path.iterdir():
-                file.unlink()
-            self.path.rmdir()
+                if file.name in BARE:
+                    file.unlink()
+            if self._made:
+                self.path.rmdir()
         self._release()
+
+    def _did_nothing(self, before: set[str]) -> bool:
+        """Whether there is nothing that a refused run, started on other settings, would not do again in no time."""
+        work = any(not key.startswith(MEASURED) for key in self.record)
+        return not work and {file.name for file in self.path.iterdir()} <= {*BARE, *before}
 
     @property
     def results(self) -> dict[str, Any]:
@@ -214,14 +224,17 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as Parquet."""
-        write_table(self.path / f"{name}.parquet", table)
+        write_table(self._table(name), table)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read a table of this run; raises ``InputError`` when it is not there or damaged."""
-        file = self.path / f"{name}.parquet"
+        file = self._table(name)
         if not file.exists():
             raise InputError(f"{str(self.path)!r} has no {file.name}: continue it with --resume")
         return read_table(file, "continue the run with --resume, which writes it again")[0]
+
+    def _table(self, name: str) -> Path:
+        return self.path / f"{name.replace('/', '-')}.parquet"
 
     def write_costs(self, costs: Mapping[str, Any]) -> None:
         """Write what the run cost; kept apart from the results since seconds are never the same twice."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ class Choices(dict[str, Any]):
     """One architecture: a value for each name; frozen, and its text parses back to it."""
 
     def __hash__(self) -> int:  # type: ignore[override]  # a plain dictionary has none
-        return hash(str(self))
+        return hash(frozenset((name, str(value)) for name, value in self.items()))
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def _frozen(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("an architecture cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _frozen
+    update = pop = popitem = clear = setdefault = _frozen
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
@@ -38,6 +41,30 @@ class Choices(dict[str, Any]):
 
 
 Shapes: TypeAlias = Sequence[Sequence[int]]
+
+
+def _check(name: object, choices: object, build: object, inputs: object) -> None:
+    """Raise ``InputError`` for what cannot be a space, whatever its values are."""
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"space {name!r}: expected letters, digits, - and _")
+    if not isinstance(choices, Mapping) or not choices:
+        raise InputError(f"space {name}: choices {choices!r}: expected values by name, such as {{'width': [16, 32]}}")
+    for key, values in choices.items():
+        if not isinstance(key, str) or key != key.strip() or not key or set(key) & set("=,"):
+            raise InputError(f"space {name}, choice {key!r}: expected a name without =, commas or spaces around it")
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise InputError(f"space {name}, choice {key!r}: {values!r}: expected a list of values")
+    if not callable(build):
+        raise InputError(f"space {name}: build {build!r}: expected a function that makes a network")
+    check_shapes(f"space {name}", inputs)
+
+
+def check_shapes(what: str, inputs: object) -> None:
+    """Raise ``InputError`` for what are no shapes of samples."""
+    shapes = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else []
+    sizes = [size for shape in shapes for size in (shape if isinstance(shape, Sequence) else [None])]
+    if not shapes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise InputError(f"{what}: inputs {inputs!r}: expected the shape of a sample of each, such as [(3, 32, 32)]")
 
 
 class ChoiceSpace(Space[Choices]):
@@ -73,28 +100,29 @@ class ChoiceSpace(Space[Choices]):
         constraint: Callable[..., bool] | None = None,
         traits: Callable[..., Mapping[str, float]] | None = None,
     ) -> None:
+        _check(name, choices, build, inputs)
         self.name = name
         self.family = name
         self._choices = {key: tuple(values) for key, values in choices.items()}
         self._texts = {key: {str(value): value for value in values} for key, values in self._choices.items()}
         self._build = build
         self._inputs = tuple(tuple(shape) for shape in inputs)
+        self._free = constraint is None
         self._constraint = constraint or (lambda **_: True)
         self._traits = traits
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"space {name!r}: expected letters, digits, - and _")
         for key, texts in self._texts.items():
-            if not texts or len(texts) < len(self._choices[key]) or any("," in text for text in texts):
-                raise InputError(f"space {name}, choice {key!r}: expected values whose texts differ, without commas")
-        if not self._choices or not self._inputs:
-            raise InputError(f"space {name}: expected one choice or more, and one shape of an input or more")
+            plain = all(text == text.strip() and "," not in text for text in texts)
+            if not texts or len(texts) < len(self._choices[key]) or not plain:
+                raise InputError(
+                    f"space {name}, choice {key!r}: expected values whose texts differ, without commas or spaces around"
+                )
         self.image_size = self._inputs[0][1] if len(self._inputs[0]) > 1 else 1  # of a vector
         self._size: int | None = None
         self.sample(np.random.default_rng(0))
 
     @property
     def makers(self) -> tuple[object, ...]:
-        """See ``Space``."""
+        """See ``Space``; also the shapes of the inputs, which networks are measured on."""
         return (type(self), self._build)
 
     @property
@@ -109,8 +137,9 @@ class ChoiceSpace(Space[Choices]):
 
     def parse(self, text: str) -> Choices:
         """Read ``name=value,…``, every name once, in any order."""
-        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in text.split(","))}
-        if given.keys() != self._choices.keys():
+        parts = [part.partition("=") for part in text.split(",")]
+        given = {key.strip(): value.strip() for key, _, value in parts}
+        if given.keys() != self._choices.keys() or len(parts) > len(given):
             expected = ",".join(f"{key}={values[0]}" for key, values in self._choices.items())
             raise InputError(f"architecture {text!r}: expected the choices of space {self.name}, as {expected}")
         for key, value in given.items():
@@ -162,7 +191,8 @@ class ChoiceSpace(Space[Choices]):
 
     def __len__(self) -> int:
         if self._size is None:
-            self._size = sum(1 for _ in self.enumerate())
+            whole = math.prod(len(values) for values in self._choices.values())
+            self._size = whole if self._free else sum(1 for _ in self.enumerate())
         return self._size
 
     def traits(self, arch: Choices) -> Mapping[str, float]:

@@ -115,7 +115,7 @@ def denoising_loss(
         model: noisy images and times to noise.
         images: to denoise, each at ``LEVELS`` times with noise of its own.
         seed: of that noise.
-        batch_size: images at a time.
+        batch_size: images at a time; their noise depends on it.
         device: where to compute.
 
     Returns:

@@ -200,7 +200,7 @@ class GANTask:
             with torch.no_grad():
                 fake = self.generator(latents)
             judged = self._judged(torch.cat([real, fake]), *numbers).chunk(2)
-            loss = (discriminator_repulsive_loss if self.recipe.loss == "mmd" else discriminator_hinge_loss)(*judged)
+        loss = (discriminator_repulsive_loss if self.recipe.loss == "mmd" else discriminator_hinge_loss)(*judged)
         machine.minimise(loss, self.optimizers["discriminator"], clip=self.recipe.clip)
         return loss.detach()
 
@@ -209,10 +209,11 @@ class GANTask:
             if self.recipe.loss == "mmd":
                 index, latents, *numbers = drawn
                 both = torch.cat([self.images.batch(index), self.generator(latents)])
-                loss = generator_mmd_loss(*self._judged(both, *numbers).chunk(2))
+                judged = self._judged(both, *numbers).chunk(2)
             else:
                 latents, *numbers = drawn
-                loss = generator_hinge_loss(self._judged(self.generator(latents), *numbers))
+                judged = (self._judged(self.generator(latents), *numbers),)
+        loss = (generator_mmd_loss if self.recipe.loss == "mmd" else generator_hinge_loss)(*judged)
         machine.minimise(loss, self.optimizers["generator"], clip=self.recipe.clip)
         return loss.detach()
 

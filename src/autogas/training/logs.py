@@ -54,9 +54,11 @@ def loggers(
         for logger in found:
             logger.log_metrics(_known(values), step)
 
-    yield log
-    for logger in found:
-        logger.finalize("success")
+    try:
+        yield log
+    finally:
+        for logger in found:
+            logger.finalize("success")
 
 
 def _known(values: Values) -> dict[str, Any]:

@@ -123,13 +123,17 @@ class AcrossFitness:
         for count in (*RACE, None):
             taus = {name: ground.tau(scores[name], count) for name, ground in self.grounds.items()}
             fitness = self.combined(taus) - self.settings.penalty * expression.complexity
-            if count is not None and fitness < bar - MARGIN * STANDARD_ERROR / math.sqrt(count):
+            if count is not None and fitness < bar - self._margin(count):
                 break
         return fitness, taus
 
-    def each(self, expression: Expression) -> list[float]:
+    def _margin(self, count: int) -> float:
+        """Of fitness after so many architectures, in shares of what is reachable where that is least."""
+        least = min(ground.reachable for ground in self.grounds.values())
+        return MARGIN * STANDARD_ERROR / math.sqrt(count) / least
+
+    def each(self, expression: Expression, taus: Mapping[str, float]) -> list[float]:
         """Share of what is reachable on each ground, less the penalty: the objectives of a Pareto front."""
-        _, taus = self(expression)
         cost = self.settings.penalty * expression.complexity
         return [tau / self.grounds[name].reachable - cost for name, tau in taus.items()]
 

@@ -86,7 +86,7 @@ class Ascent:
 
     def climb(self, start: Sum) -> Sum:
         """Add terms while it helps, then replace each in turn, up to five rounds."""
-        current, fitness = start, -np.inf
+        current, fitness = start, self.fitness(start)
         while len(current.terms) < self.most:
             found, value = self.best_with(current.terms)
             if value <= fitness:
@@ -102,6 +102,18 @@ class Ascent:
             if fitness <= before:
                 break
         return current.canonical()
+
+    def fitness(self, candidate: Sum) -> float:
+        """Of a candidate, on the pairs; minus infinity where a term has no finite score."""
+        places = [self.place[term] for _, term in candidate.terms]
+        if not self.usable[places].all():
+            return -np.inf
+        taus = {}
+        for name, ground in self.grounds.items():
+            terms = zip(candidate.terms, ground.differences(places), strict=True)
+            total = sum((np.float32(factor) * difference for (factor, _), difference in terms), np.float32(0))
+            taus[name] = np.array([np.sign(total) @ ground.better / len(ground.better)], dtype=np.float64)
+        return float(self.combine(taus)[0]) - self.penalty * candidate.complexity
 
     def best_with(self, rest: Sequence[tuple[float, Proxy]]) -> tuple[Sum, float]:
         """The best sum of some terms and one more, and its fitness on the pairs."""

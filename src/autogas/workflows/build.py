@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import platform
@@ -93,7 +94,8 @@ def build(
     training = shared_training(settings_json)
     metric = training.quality.metric
     work = prepare(training) if resume is None else read_work(resume) or prepare(training)
-    with open_run("build", s, out=out, resume=resume) as run:
+    source = provenance(s)
+    with open_run("build", s, out=out, resume=resume, code=training.space.makers) as run:
         run.write_table(WORK, pd.DataFrame(work, columns=["arch", "seed"]))
         todo = [item for item in work if metric not in run.record.get(_key(item), {})]
 
@@ -122,7 +124,7 @@ def build(
                 "quality": asdict(training.quality),
                 "trained": len(rows),
                 "failed": failed,
-                "provenance": provenance(s),
+                "provenance": source,
             }
         )
     return run
@@ -171,9 +173,9 @@ def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.rand
             break
         arch = space.sample(rng)
         macs = space.cost(arch).macs
-        for band in open_bands:
-            if abs(macs - band) <= BAND * band:
-                found[band][arch] = None
+        fits = [band for band in open_bands if abs(macs - band) <= BAND * band]
+        if fits and not any(arch in members for members in found.values()):  # bands may overlap
+            found[fits[0]][arch] = None
     short = [band for band, members in found.items() if len(members) < each]
     if short:
         raise InputError(f"macs_band={short[0]:g}: {len(found[short[0]])} of {DRAWS:,} random architectures are in it")
@@ -201,14 +203,33 @@ def _key(item: tuple[str, int]) -> str:
 
 def provenance(settings: TrainingSettings) -> dict[str, Any]:
     """How a benchmark came to be: settings, versions, hardware, commit."""
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     shown = settings.model_dump(mode="json")
     for source in {"images", "held_out", "data", "teacher", "reference"} & shown.keys():
         shown[source] = shown[source] and Path(shown[source]).name
     return {
         "settings": shown,
         "versions": versions(("torch", "torchvision", "torchmetrics", "numpy")) | {"python": platform.python_version()},
-        "machine": f"{platform.machine()}, one thread a training, torch {torch.backends.cpu.get_cpu_capability()}",
-        "commit": commit.stdout.strip() or None,
+        "machine": _machine(settings.device),
+        "commit": _commit(),
     }
+
+
+def _machine(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, one thread a training, torch {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _commit() -> str | None:
+    """Of the checkout that this code runs from; None where it runs from none."""
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=here.parent, capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    with contextlib.suppress(OSError):  # no git
+        if git("ls-files", here.name):  # and not a checkout of something else around an installed package
+            return git("rev-parse", "HEAD") or None
+    return None

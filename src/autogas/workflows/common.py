@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
+from autogas.code import digest_of
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
 from autogas.files import checksum
@@ -35,6 +36,7 @@ PATHS = frozenset(
         "teacher",
         "reference",
         "inception_weights",
+        "segmentation",
         "segmentation_weights",
         "segmentation_map",
     )
@@ -104,6 +106,7 @@ def open_run(
     out: str | None,
     resume: str | None,
     inputs: Mapping[str, str] | None = None,
+    code: Iterable[object] = (),
 ) -> Run:
     """The run folder, locked as long as the block lasts; made only now, when everything has been checked.
 
@@ -113,10 +116,12 @@ def open_run(
         out: folder to make.
         resume: folder to continue instead.
         inputs: digests of what settings only name; those of files and folders among the settings are added.
+        code: functions and classes on which the result depends; what is a user's own may not change before a resume.
     """
     saved = settings.model_dump(mode="json")
     files = {name: digest for name in sorted(PATHS & saved.keys()) if (digest := _digest(saved[name]))}
-    digests = {**(inputs or {}), **files}
+    own = digest_of(code)
+    digests = {**(inputs or {}), **files, **({"your code": own} if own else {})}
     if resume is not None and out is not None:
         raise InputError(
             f"out={str(out)!r} beside resume={resume!r}: expected one of them; a run goes on in its folder"
@@ -136,6 +141,14 @@ def _digest(source: object) -> str:
             return checksum(iter(lambda: file.read(1 << 20), b""))
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
+
+
+def check_metric(bench: Benchmark, names: Iterable[str]) -> None:
+    """Raise ``InputError`` for a metric that has the name of another column of a run's tables."""
+    if bench.metric in ("arch", *names):
+        raise InputError(
+            f"benchmark {bench.name}: its metric has the name {bench.metric!r} of a scorer: expected another name"
+        )
 
 
 def about_benchmark(bench: Benchmark) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parse_proxy
 from autogas.proxies.grammar import Grammar
-from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -32,6 +32,7 @@ from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
+    check_metric,
     correlation_table,
     default_test,
     name_of,
@@ -42,6 +43,9 @@ from autogas.workflows.common import (
 )
 from autogas.workflows.fitness import Enumeration, Fitness, Judged, histogram
 from autogas.workflows.keywords import DiscoverKeywords
+
+FINALISTS = ("discovered", DEFAULT_PROXY, PAPERS_PROXY, "random search", "enumeration optimum")
+"""Names of expressions that may be judged on test architectures."""
 
 
 class DiscoverSettings(BaseModel):
@@ -106,6 +110,7 @@ def discover(
     bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
+    check_metric(bench, (*FINALISTS, *TRIVIAL))
     with open_run("discover", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
         seconds = Stopwatch()
 

@@ -7,7 +7,6 @@ architectures are looked at once, at the end, and the fall from validation to te
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -24,7 +23,7 @@ from autogas.evolution.pareto import NSGA2, front
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
-from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY
+from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -34,6 +33,7 @@ from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
     Stopwatch,
     about_benchmark,
+    check_metric,
     correlation_table,
     name_of,
     open_run,
@@ -74,6 +74,8 @@ def discover_across(
     )
     loaded = {name: given.get(name, name) for name in s.benchmarks}
     benches = {name: load_benchmark(bench) if isinstance(bench, str) else bench for name, bench in loaded.items()}
+    for bench in benches.values():
+        check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
     splits = {name: split_of(bench, s) for name, bench in benches.items()}
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
@@ -170,13 +172,16 @@ def best_terms(
             with np.errstate(over="ignore"):
                 kept[name][column] = scores
             table[row, column] = ground.tau(scores) if np.isfinite(scores).mean() >= 0.5 else math.nan
-    for row, ground in enumerate(judge.grounds.values()):
-        ground.reachable = float(np.nanmax(np.abs(table[row])))
+    for row, (name, ground) in enumerate(judge.grounds.items()):
+        best = np.abs(table[row])[np.isfinite(table[row])].max(initial=0.0)
+        if best == 0:
+            raise InputError(f"benchmark {name}: no single term ranks its validation architectures at all")
+        ground.reachable = float(best)
     reachable = np.array([[ground.reachable] for ground in judge.grounds.values()])
     shares = table / reachable
     signed = np.stack([shares, -shares])
     combined = signed.mean(axis=1) if s.objective == "mean" else signed.min(axis=1)
-    order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf))[:200]
+    order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf), kind="stable")[:200]
     singles = [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
     return singles, kept
 
@@ -223,11 +228,11 @@ def search(
 ) -> tuple[Sum, pd.DataFrame]:
     """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
     rng = numpy_generator("discover-across", s.strategy, s.seed)
-    shares = functools.cache(judge.each)
+    each: dict[Sum, list[float]] = {}  # objectives of a front
     judged: dict[Sum, float] = {}
     strategy: Strategy[Sum]
     if s.objective == "pareto":
-        strategy = NSGA2(grammar, costs=lambda g: [-share for share in shares(g)[1:]], population=s.population, rng=rng)
+        strategy = NSGA2(grammar, costs=lambda g: [-share for share in each[g][1:]], population=s.population, rng=rng)
     else:
         options = {"sampling_ratio": s.sampling_ratio, "top_k": s.top_k}
         name = "random" if s.strategy == "enumerate" else s.strategy
@@ -247,12 +252,13 @@ def search(
                 known = {"fitness": value if math.isfinite(value) else None, "taus": taus}
                 new.append((str(genome), known))
             fitness.append(math.nan if known["fitness"] is None else known["fitness"])
+            each[genome] = judge.each(genome, known["taus"])
             rows.append({"iteration": iteration, "proxy": str(genome), "fitness": fitness[-1], **known["taus"]})
         run.record.put(new)
         bars += [value for value in fitness if math.isfinite(value)]
         finite = {g: f for g, f in zip(batch, fitness, strict=True) if math.isfinite(f)}
         judged |= finite
-        first = [shares(g)[0] if g in finite else math.nan for g in batch] if s.objective == "pareto" else fitness
+        first = [each[g][0] if g in finite else math.nan for g in batch] if s.objective == "pareto" else fitness
         strategy.tell(batch, first)
     if not judged:
         raise InputError(f"none of {len(rows)} candidates had a finite, varying score")

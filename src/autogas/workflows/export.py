@@ -24,6 +24,7 @@ CHECKED = 2
 """Samples that a written file is checked on."""
 SECONDS = 2.0
 LEAST_RUNS = 20
+MOST_SAMPLES, MOST_THREADS = 65536, 1024
 OWN_NAMES = (GENERATOR_FILE, CHECKPOINT_FILE)
 """Files of a training that end as an export may."""
 
@@ -66,6 +67,8 @@ def export(
 
 def _check_target(out: Path, weights: Path, format: Format) -> None:
     """Raise ``InputError`` for a file that is not to be written, such as one of the run."""
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--file {str(out)!r}: expected a name in a folder that exists")
     if out.is_dir():
         raise InputError(f"--file {str(out)!r} is a folder: expected the name of a file")
     if out.suffix != SUFFIXES[format]:
@@ -102,9 +105,11 @@ def latency(
     Raises:
         InputError: nothing to time or twice, a bad architecture, or weights that cannot be read.
     """
-    if batch_size < 1 or threads < 1:
-        raise InputError(f"batches of {batch_size} on {threads} threads: expected 1 or more of either")
-    if (run is None) == (space is None or arch is None):
+    if not 1 <= batch_size <= MOST_SAMPLES or not 1 <= threads <= MOST_THREADS:
+        raise InputError(
+            f"batches of {batch_size} on {threads} threads: expected 1 to {MOST_SAMPLES} and 1 to {MOST_THREADS}"
+        )
+    if (run is None) == (space is None and arch is None) or (space is None) != (arch is None):
         raise InputError("say what to time: a training, or a space and an architecture of it")
     if run is not None:
         trained = load_network(run)

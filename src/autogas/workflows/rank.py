@@ -24,6 +24,7 @@ from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
+    check_metric,
     correlation_table,
     default_test,
     enough,
@@ -32,7 +33,7 @@ from autogas.workflows.common import (
     read_settings,
 )
 from autogas.workflows.keywords import RankKeywords
-from autogas.workflows.scoring import Scoring, score_record, scoring_inputs, space_key, unscored
+from autogas.workflows.scoring import Scoring, functions_of, score_record, scoring_inputs, space_key, unscored
 
 
 class RankSettings(BaseModel):
@@ -103,7 +104,9 @@ def rank(
     scoring = Scoring(proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device)
     scoring_inputs(space, s.images, s.batch_size, s.seed)  # a bad source is said at once
     enough(bench, len(chosen))
-    with open_run("rank", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
+    check_metric(bench, s.proxies)
+    digests = {"benchmark": bench.digest}
+    with open_run("rank", s, out=out, resume=resume, inputs=digests, code=functions_of(s.proxies)) as run:
         archs = [str(bench.archs[i]) for i in chosen]
 
         seconds = Stopwatch()

@@ -24,6 +24,7 @@ from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import Statistics, measure, measure_features
 from autogas.runs import Failure, attempt
+from autogas.settings import validated
 from autogas.spaces import Space, by_name, get_space
 
 
@@ -42,6 +43,17 @@ class Scoring(BaseModel):
 def space_key(space: Space[Any]) -> tuple[str, str]:
     """Name and settings of a space, for a worker to make it again."""
     return space.name, json.dumps(dict(space.settings))
+
+
+def functions_of(proxies: Iterable[str]) -> list[object]:
+    """The functions that proxies are made of, by name or text."""
+    found: list[object] = []
+    for proxy in map(get_proxy, proxies):
+        if isinstance(proxy, Scorer):
+            found += [proxy.of_network, proxy.of_architecture]
+        else:
+            found += [primitive.function for _, term in proxy.terms for primitive in term.primitives]
+    return found
 
 
 def unscored(reason: str) -> dict[str, Any]:
@@ -84,9 +96,11 @@ def score_architecture(
     """
     name, settings = by_name(space)
     here = get_space(name, **settings)
-    names = [proxies] if isinstance(proxies, str) else list(proxies)
-    scoring = Scoring(proxies=names, batch_size=batch_size, images=images, seed=seed, device=device)
+    names = [proxies] if isinstance(proxies, str) else proxies
+    given = {"proxies": names, "batch_size": batch_size, "images": images, "seed": seed, "device": device}
+    scoring = validated(Scoring, given)
     found = score_record(str(here.parse(str(arch))), space_key(here), scoring.model_dump_json())
+    names = scoring.proxies
     reasons = {
         proxy: f"proxy {proxy!r} has no score on {arch}: {found['failures'].get(proxy, found['reason'])}"
         for proxy in names

@@ -23,7 +23,8 @@ from autogas.workflows.budget import check
 from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
 from autogas.workflows.keywords import SearchKeywords
-from autogas.workflows.search_settings import SearchSettings
+from autogas.workflows.scoring import functions_of
+from autogas.workflows.search_settings import SearchSettings, spaces_of
 
 Row: TypeAlias = dict[str, Any]
 REDRAWS = 200
@@ -65,7 +66,8 @@ def search(
         given |= {"space": of, "space_settings": over(own, given)}
     s = read_settings("search", SearchSettings, given, resume)
     within = check(s)
-    with open_run("search", s, out=out, resume=resume) as run:
+    code = [*spaces_of(s)[0].makers, *functions_of([s.proxy])]
+    with open_run("search", s, out=out, resume=resume, code=code) as run:
         candidates = Candidates(s, within, run, jobs)
         seconds = Stopwatch()
         with seconds("search"):
@@ -110,6 +112,8 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
         strategy.tell(batch, scores)
         for arch, score in zip(batch, scores, strict=True):
             cost, reason = candidates.cost(arch), candidates.run.record[str(arch)]["reason"]
+            if not candidates.admits(arch):
+                raise InputError(f"strategy {s.strategy} asked for {arch}, which is outside the budget ({s.budget})")
             rows.append(
                 {
                     "iteration": iteration,

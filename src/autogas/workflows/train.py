@@ -92,7 +92,8 @@ def train(
     training.folder = None if resume is None else Path(resume)
     training.prepare()
     device = training.settings.device
-    with open_run("train", training.settings, out=out, resume=resume) as run:
+    code = training.space.makers
+    with open_run("train", training.settings, out=out, resume=resume, code=code) as run:
         (run.path / "samples").mkdir(exist_ok=True)
         training.folder = run.path
         training.keep()

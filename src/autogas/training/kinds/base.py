@@ -54,7 +54,7 @@ class ComparedSettings(TrainingSettings):
         "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
-    reference: str | None = Field(None, description="images or statistics to compare with; None: those trained on")
+    reference: str | None = Field(None, description="images or statistics to compare with; None: those of the source")
 
 
 class HeldOutSettings(TrainingSettings):
@@ -71,7 +71,10 @@ class HeldOutSettings(TrainingSettings):
         Raises:
             InputError: images that cannot be read, or too few of them.
         """
-        held_out = self.held_out or (self.images if self.images in (*TORCHVISION, DEAD_LEAVES) else None)
+        has_test = self.images in (*TORCHVISION, DEAD_LEAVES)
+        if self.held_out == self.images and not has_test:
+            raise InputError(f"held_out={self.held_out!r} are the training images: leave it out, for the source's tail")
+        held_out = self.held_out or (self.images if has_test else None)
         if held_out is not None:
             measured = load_images(held_out, size=size, limit=self.held_out_images, train=False)
             return load_images(self.images, size=size, limit=self.train_images), measured
@@ -81,6 +84,11 @@ class HeldOutSettings(TrainingSettings):
             raise InputError(f"images {self.images!r}: {len(both)} images are too few to hold out {count}")
         cut = len(both) - self.held_out_images
         return Images(both.pixels[:cut], both.source), Images(both.pixels[cut:], both.source)
+
+
+def column_of(metric: str) -> str:
+    """Column of a metric in the table of a benchmark."""
+    return metric.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -255,7 +263,7 @@ class Training(ABC, Generic[S, T]):
         except CollapseError as error:
             reason = str(error)
         trained = time.perf_counter()
-        metrics = {name.replace("-", "_"): value for name, value in this.measure(task).metrics.items()}
+        metrics = {column_of(name): value for name, value in this.measure(task).metrics.items()}
         cost = this.space.cost(arch)
         seconds = {"train_seconds": trained - start, "evaluate_seconds": time.perf_counter() - trained}
         return {**metrics, "params": cost.params, "macs": cost.macs, **losses, **seconds, "reason": reason}
@@ -298,5 +306,5 @@ class ComparedTraining(Training[C, T]):
     def quality(self) -> Quality:
         """The Fréchet distance by the extractor of the settings."""
         extractor = self.settings.extractor
-        name = "fid" if extractor == "inception" else f"fid_{extractor}"
+        name = "fid" if extractor == "inception" else column_of(f"fid-{extractor}")
         return Quality(name, False, f"Fréchet distance by {extractor} to the {self.compared_with}")
