@@ -106,8 +106,8 @@ class _Walk:
             yield from self._of([value.__defaults__, value.__kwdefaults__])
             for name in sorted(_names(value.__code__) & value.__globals__.keys()):
                 yield from self._of(value.__globals__[name])
-        if cells and any(not isinstance(cell, PLAIN) for cell in cells):  # also of the package's, made for a user
-            yield from self._of(cells)
+        if self._foreign(value.__module__) or not all(isinstance(cell, PLAIN) for cell in cells):
+            yield from self._of(cells)  # also of the package's functions that are made for a user
 
     def _class(self, value: type) -> Iterator[str | bytes]:
         if not self._foreign(value.__module__):

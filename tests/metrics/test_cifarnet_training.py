@@ -15,6 +15,7 @@ from autogas.metrics.cifarnet_training import (
     accuracy,
     augment,
     make_cifarnet,
+    spoil,
     train_cifarnet,
     whitening_filters,
 )
@@ -115,3 +116,14 @@ def test_a_file_that_cannot_be_written_is_said_before_training(tmp_path):
 def test_training_on_cuda_learns():
     model = train_cifarnet(*coloured(96), TINY, device="cuda")
     assert accuracy(model, *coloured(60, seed=1), device="cuda") > 0.8
+
+
+def test_spoiled_images_keep_their_mean_and_half_of_them_change():
+    images = torch.full((400, 3, 8, 8), 100.0)
+    images[..., 4:] = 200
+    recipe = CifarNetRecipe(noise=0.2, blur=1.5)
+    found = spoil(images.clone(), recipe, torch.Generator().manual_seed(0))
+    assert float(found.mean()) == pytest.approx(150, abs=1)
+    same = (found == images).flatten(1).all(1)
+    assert 0.15 < float(same.float().mean()) < 0.35  # a quarter
+    assert torch.equal(spoil(images.clone(), CifarNetRecipe(), torch.Generator()), images)

@@ -89,7 +89,7 @@ def test_a_bad_architecture_is_named(space, text, said):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"choices": {}}, "one choice or more"),
+        ({"choices": {}}, "expected values by name"),
         ({"choices": {"a": []}}, "choice 'a'"),
         ({"choices": {"a": [1, "1"]}}, "choice 'a'"),
         ({"choices": {"a": ["x,y"]}}, "choice 'a'"),

@@ -277,3 +277,10 @@ def test_table7_has_the_winners_quality_by_setting(tmp_path, monkeypatch):
 def test_table7_refuses_a_benchmark_that_is_too_thin_to_search(tmp_path):
     with pytest.raises(InputError, match=r"mini-gan: it holds 100 of .* expected a hundredth or more"):
         reproduce("table7", benchmarks=["mini-gan"], out=str(tmp_path / "run"))
+
+
+def test_a_claim_of_table7_is_held_by_what_is_better():
+    bench = load_benchmark("mini-autoencoder/micro")
+    qualities = {"many": np.arange(10.0) + 5, "few": np.arange(10.0)}
+    assert hyperparameters.claim(bench, qualities, "many", "few")["held"]
+    assert not hyperparameters.claim(bench, qualities, "few", "many")["held"]

@@ -18,6 +18,8 @@ def train_cifarnet(
         "cifarnet.safetensors"
     ),
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 18,
+    noise: Annotated[float, typer.Option(help="Most noise on half of the images; cifarnet-robust has 0.2.")] = 0.0,
+    blur: Annotated[float, typer.Option(help="Most blur of half of them, pixels; cifarnet-robust has 1.5.")] = 0.0,
     data: Annotated[str, typer.Option(help="What the images are, for the record.")] = "CIFAR-10 training images",
     seed: parsing.Seed = 0,
     device: parsing.Device = "cpu",
@@ -27,13 +29,14 @@ def train_cifarnet(
     import torch
 
     from autogas.metrics.cifarnet_training import CifarNetRecipe, make_cifarnet
+    from autogas.settings import validated
 
     torch.set_num_threads(1)  # sums in one order: the same weights on one machine
     record = make_cifarnet(
         images,
         held_out,
         file,
-        CifarNetRecipe(epochs=epochs),
+        validated(CifarNetRecipe, {"epochs": epochs, "noise": noise, "blur": blur}),
         data=data,
         seed=seed,
         device=parsing.checked_device(device),

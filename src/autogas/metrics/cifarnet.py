@@ -1,7 +1,8 @@
 """The small CIFAR-10 classifier that ships with the package, as a feature extractor that needs no download.
 
 Its distances and scores are named ``fid-cifarnet`` and ``is-cifarnet``: they rank generators of small images, and are
-not comparable with those of the Inception network.
+not comparable with those of the Inception network. ``cifarnet-robust`` is the same network, trained on images with
+noise and blur too, so that these alone hardly move its features.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from autogas.errors import InputError
 from autogas.metrics.pixels import as_uint8
 
 WEIGHTS = Path(__file__).parent / "data" / "cifarnet.safetensors"
+ROBUST_WEIGHTS = WEIGHTS.with_name("cifarnet-robust.safetensors")
+"""Of the same network, trained on images with noise and blur too."""
 SIZE = 32
 CLASSES = 10
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10
@@ -92,15 +95,16 @@ class CifarNetExtractor:
     """Features of dimension 192 and 10 logits; images of another size are resized to 32x32.
 
     Attributes:
+        name: ``cifarnet``, or ``cifarnet-robust`` with those weights.
         version: the first digits of the weights' SHA-256.
     """
 
-    name = "cifarnet"
     dim = WIDTHS[-1]
     resizing = "32x32 bilinear with antialiasing"
 
-    def __init__(self, device: str = "cpu") -> None:
-        model, sha256 = read_cifarnet()
+    def __init__(self, device: str = "cpu", weights: Path = WEIGHTS) -> None:
+        self.name = weights.stem
+        model, sha256 = read_cifarnet(weights)
         self.model = model.to(device)
         self.version = f"weights sha256 {sha256[:8]}"
 

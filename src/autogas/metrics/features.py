@@ -37,13 +37,23 @@ def _cifarnet(device: str) -> FeatureExtractor:
     return CifarNetExtractor(device)
 
 
+def _robust(device: str) -> FeatureExtractor:
+    from autogas.metrics.cifarnet import ROBUST_WEIGHTS, CifarNetExtractor
+
+    return CifarNetExtractor(device, ROBUST_WEIGHTS)
+
+
 def _inception(device: str) -> FeatureExtractor:
     from autogas.metrics.inception import InceptionExtractor
 
     return InceptionExtractor(None, device)
 
 
-EXTRACTORS: dict[str, Callable[[str], FeatureExtractor]] = {"cifarnet": _cifarnet, "inception": _inception}
+EXTRACTORS: dict[str, Callable[[str], FeatureExtractor]] = {
+    "cifarnet": _cifarnet,
+    "cifarnet-robust": _robust,
+    "inception": _inception,
+}
 """By name: a function of a device."""
 
 
@@ -71,7 +81,7 @@ def known_extractor(name: str) -> str:
 
 
 def get_extractor(name: str, *, inception_weights: str | Path | None = None, device: str = "cpu") -> FeatureExtractor:
-    """An extractor: ``cifarnet`` (ships with the package), ``inception`` (that of FID and IS), or a plug-in's.
+    """An extractor: ``cifarnet`` or ``cifarnet-robust`` (in the package), ``inception`` (of FID), or a plug-in's.
 
     Args:
         name: which.

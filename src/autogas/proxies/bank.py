@@ -23,7 +23,7 @@ from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.named import named_prefixes
 from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, parallel_map
-from autogas.spaces import Space, get_space
+from autogas.spaces import Space, shared_space
 
 FORMAT = 9
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
@@ -182,14 +182,9 @@ class FeatureBank:
         }
 
 
-@functools.lru_cache(maxsize=4)
-def _space(name: str, settings: str) -> Space[Any]:
-    return get_space(name, **json.loads(settings))
-
-
 def _measure_and_store(text: str, bank: dict[str, Any]) -> None:
     name, settings = bank["space"]
-    opened = FeatureBank(_space(name, json.dumps(settings)), **{k: v for k, v in bank.items() if k != "space"})
+    opened = FeatureBank(shared_space(name, json.dumps(settings)), **{k: v for k, v in bank.items() if k != "space"})
     arch = opened.space.parse(text)
     opened.store(arch, opened.measure(arch))
 

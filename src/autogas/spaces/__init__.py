@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +104,17 @@ def get_space(name: str, /, **settings: Any) -> Space[Any]:
         return SPACES[name](**settings)
     except TypeError as error:
         raise InputError(f"space {name}: {error}") from None
+
+
+def shared_space(name: str, settings: str) -> Space[Any]:
+    """A space by its name and settings (JSON), made once in a process for as long as nothing else has the name."""
+    plugins.load()
+    return _made(name, settings, SPACES.get(name))
+
+
+@functools.lru_cache(maxsize=8)
+def _made(name: str, settings: str, _registered: object) -> Space[Any]:
+    return get_space(name, **json.loads(settings))
 
 
 __all__ = ["SPACES", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]

@@ -23,7 +23,7 @@ from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.spaces import Space, by_name, get_space
+from autogas.spaces import SPACES, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
@@ -42,9 +42,14 @@ class BuildSettings(BaseModel):
     seeds: int = Field(3, ge=2, description="seeds that repeated architectures are trained with")
 
 
-@functools.lru_cache(maxsize=1)
 def shared_training(settings_json: str) -> Training[Any, Any]:
     """The training of all architectures, its images loaded once in each process."""
+    return _prepared(settings_json, SPACES.get(json.loads(settings_json)["space"]))
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(settings_json: str, _space: object) -> Training[Any, Any]:
+    """Of a space that is another once its name is registered anew."""
     training = read(json.loads(settings_json))
     training.prepare()
     return training

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from autogas.proxies.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import Space
 from autogas.workflows.budget import Budget
@@ -33,7 +34,12 @@ class Candidates:
         self.space, self.scored_in = spaces_of(s)
         self.cost = self.within.cost
         self.scoring = Scoring(
-            proxies=[s.proxy], batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device
+            proxies=[s.proxy],
+            batch_size=s.batch_size,
+            images=s.images,
+            seed=s.seed,
+            device=s.device,
+            code=code_of(self.space),
         )
 
     @property

@@ -42,7 +42,7 @@ class EvaluateSettings(BaseModel):
         description="a folder, a Parquet file, cifar10 or stl10 (train split), or statistics as .npz"
     )
     extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many images; None: all, or 50,000 generated")

@@ -29,7 +29,7 @@ class EvaluateTranslationSettings(SegmentationSettings):
     )
     reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
     extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogas.benchmarks import Benchmark, load_benchmark
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
+from autogas.proxies.bank import code_of
 from autogas.proxies.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.runs import Failure, Run, parallel_map
@@ -101,7 +102,10 @@ def rank(
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)
     space = space_key(bench.space)
-    scoring = Scoring(proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device)
+    code = code_of(bench.space)
+    scoring = Scoring(
+        proxies=s.proxies, batch_size=s.batch_size, images=s.images, seed=s.seed, device=s.device, code=code
+    )
     scoring_inputs(space, s.images, s.batch_size, s.seed)  # a bad source is said at once
     enough(bench, len(chosen))
     check_metric(bench, s.proxies)

@@ -24,8 +24,8 @@ from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import Statistics, measure, measure_features
 from autogas.runs import Failure, attempt
-from autogas.settings import validated
-from autogas.spaces import Space, by_name, get_space
+from autogas.settings import Device, validated
+from autogas.spaces import Space, by_name, get_space, shared_space
 
 
 class Scoring(BaseModel):
@@ -37,7 +37,8 @@ class Scoring(BaseModel):
     batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on the space's own input")
     seed: int = Field(0, ge=0, description="of weights and noise")
-    device: str = Field("cpu", description="where networks run")
+    device: Device = Field("cpu", description="where networks run")
+    code: str | None = Field(None, description="digest of the code that builds networks; None: looked up each time")
 
 
 def space_key(space: Space[Any]) -> tuple[str, str]:
@@ -122,7 +123,7 @@ def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[s
     leaves the others alone.
     """
     s = Scoring.model_validate_json(scoring_json)
-    here = _space(*space)
+    here = shared_space(*space)
     arch = here.parse(text)
     seconds: dict[str, float] = {}
 
@@ -170,7 +171,7 @@ def _banked(space: Space[Any], arch: Any, s: Scoring, expressions: Iterable[Expr
     """Statistics that the feature bank holds, if it holds all that is needed."""
     if s.images is not None:
         return None
-    bank = FeatureBank(space, batch_size=s.batch_size, seed=s.seed, device=s.device)
+    bank = FeatureBank(space, batch_size=s.batch_size, seed=s.seed, device=s.device, code=s.code)
     return bank.load(arch) if set(measured_prefixes(expressions)) <= set(bank.prefixes) else None
 
 
@@ -227,10 +228,13 @@ def _measured(scorer: Scorer, space: Space[Any], arch: Any, probe: Callable[[], 
     return value, time.perf_counter() - start
 
 
-@functools.lru_cache(maxsize=1)
 def scoring_inputs(space: tuple[str, str], images: str | None, batch_size: int, seed: int) -> tuple[torch.Tensor, ...]:
     """What networks are scored on: noise, or the first images of a source."""
-    here: Space[Any] = _space(*space)
+    return _inputs(shared_space(*space), images, batch_size, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs(here: Space[Any], images: str | None, batch_size: int, seed: int) -> tuple[torch.Tensor, ...]:
     if images is None:
         return here.inputs(batch_size=batch_size, seed=seed)
     if here.input_shapes != ((3, here.image_size, here.image_size),):
@@ -239,8 +243,3 @@ def scoring_inputs(space: tuple[str, str], images: str | None, batch_size: int, 
     if len(found) < batch_size:
         raise InputError(f"--images {images!r}: {len(found)} images are fewer than --batch-size {batch_size}")
     return (found.batch(torch.arange(batch_size)),)
-
-
-@functools.lru_cache(maxsize=4)
-def _space(name: str, settings: str) -> Any:
-    return get_space(name, **json.loads(settings))

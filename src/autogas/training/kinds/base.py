@@ -51,7 +51,7 @@ class ComparedSettings(TrainingSettings):
     """Those of a training whose images are compared with others by a network's features."""
 
     extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, inception, or a plug-in's"
+        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     reference: str | None = Field(None, description="images or statistics to compare with; None: those of the source")
