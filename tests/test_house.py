@@ -7,7 +7,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "autogas"
 FLOORS = [
-    {"errors", "settings", "versions", "seeding", "paths", "files", "plugins", "threads", "memory", "interception"},
+    {
+        "errors",
+        "settings",
+        "versions",
+        "seeding",
+        "paths",
+        "files",
+        "code",
+        "plugins",
+        "threads",
+        "memory",
+        "interception",
+    },
     {"evolution", "runs"},
     {"spaces"},
     {"proxies", "datasets"},

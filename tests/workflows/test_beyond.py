@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from autogas import load_benchmark
-from autogas.workflows.beyond import beyond_size, partial_spearman, pick
+from autogas.workflows.beyond import beyond_size, partial_spearman, pick, usual
 
 
 def drawn(seed=0, n=80):
@@ -58,3 +58,14 @@ def test_a_perfect_score_picks_the_best():
     assert perfect["top"]["1"]["percentile"] == pytest.approx(100 * 39 / 40)
     assert failing["partial"] < 1
     assert failing["top"]["10"]["quality"] == np.nanmax(np.where(np.isnan(broken), np.nan, bench.quality[chosen]))
+
+
+def test_the_usual_pick_of_a_perfect_a_random_and_an_inverted_score():
+    rng, n = np.random.default_rng(0), 200
+    goodness = rng.normal(size=n)
+    ranks = stats.rankdata(goodness)
+    assert usual(ranks, goodness, 1) == pytest.approx(100 * 99 / 100)
+    assert usual(-ranks, goodness, 1) == 0
+    assert usual(-ranks, goodness, 10) == pytest.approx(9)
+    blind = np.mean([usual(rng.permutation(n), goodness, 1) for _ in range(30)])
+    assert blind == pytest.approx(49.5, abs=10)

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from autogas.benchmarks import Benchmark, correlate
 from autogas.benchmarks.correlation import ranks_failures_last
 from autogas.runs import Failure, attempt
+from autogas.seeding import numpy_generator
 from autogas.spaces import Space
 
 Values = NDArray[np.float64]
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 PICKS = (1, 10)
+HALVES = 400
 
 
 def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str, Values]) -> list[dict[str, Any]]:
@@ -25,7 +27,8 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
 
     ``partial`` is the rank correlation given MACs and parameters, ``within_macs`` Kendall's tau-b among architectures
     of one fifth of MACs, and ``top`` is of the best 1 and of the best among the best 10 by score: ``quality``,
-    ``percentile`` among the chosen architectures, and ``random``, what as many random picks reach on average.
+    ``percentile`` among the chosen architectures, and ``random``, what as many random picks reach on average. Since the
+    one pick from all is a lottery ticket, ``usual`` is the mean percentile of the same pick from random halves.
 
     Args:
         bench: measured quality.
@@ -41,13 +44,17 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
     for name, given in scores.items():
         values = np.where(np.isfinite(given), given, np.nan)
         within = correlate(goodness, values, strata=fifth.tolist()).within
-        order = np.argsort(-ranks_failures_last(values), kind="stable")
+        ranks = ranks_failures_last(values)
+        order = np.argsort(-ranks, kind="stable")
         rows.append(
             {
                 "name": name,
                 "partial": finite(partial_spearman(goodness, values, [macs, params])),
                 "within_macs": None if within is None else finite(within.value),
-                "top": {str(count): pick(order[:count], goodness, quality) for count in PICKS},
+                "top": {
+                    str(count): pick(order[:count], goodness, quality) | {"usual": usual(ranks, goodness, count)}
+                    for count in PICKS
+                },
             }
         )
     return rows
@@ -93,6 +100,17 @@ def pick(numbers: NDArray[np.intp], goodness: Values, quality: Values) -> dict[s
         "percentile": 100.0 * float(beaten) / n,
         "random": 100.0 * (count * (n + 1) / (count + 1) - 1) / n,  # expected largest of count draws from 1 to n
     }
+
+
+def usual(ranks: NDArray[Any], goodness: Values, count: int) -> float:
+    """Mean percentile, in a random half, of the best of the ``count`` that have the highest score there."""
+    rng = numpy_generator("halves", len(goodness))
+    found = []
+    for _ in range(HALVES):
+        half = rng.permutation(len(goodness))[: (len(goodness) + 1) // 2]
+        first = half[np.argsort(-ranks[half], kind="stable")[:count]]
+        found.append(np.mean(goodness[half] < goodness[first].max()))
+    return 100.0 * float(np.mean(found))
 
 
 def finite(value: float) -> float | None:
