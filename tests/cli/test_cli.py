@@ -296,7 +296,7 @@ def test_import(autogas, here):
 
 
 def test_build(autogas, here, images):
-    words = ["bench", "build", "--space", "transnas-macro", *SET, "--images", "images", "--held-out", "images"]
+    words = ["bench", "build", "--space", "transnas-macro", *SET, "--images", "images"]
     words += ["--count", "2", "--repeats", "0", "--recipe", "steps=2", "--recipe", "batch_size=2", "--jobs", "1"]
     document = parsed(autogas(*words, "--out", "run", "--store", "data", "--json"))
     assert (document["trained"], document["benchmark"]) == (2, "data/run.parquet")

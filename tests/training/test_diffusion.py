@@ -126,7 +126,7 @@ def test_gradients_are_clipped():
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_the_average_lags_behind_the_network(decay):
     made, _ = steps(recording()[0], 4, average_decay=decay)
-    assert (float(made.average.weight) == float(made.model.weight)) == (decay == 0)
+    assert torch.equal(made.average.weight, made.model.weight) == (decay == 0)
 
 
 @pytest.mark.parametrize("flip", [True, False])

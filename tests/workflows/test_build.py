@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -94,10 +95,15 @@ def test_no_image_is_both_trained_on_and_measured(image_folder):
     assert not {image.numpy().tobytes() for image in shown} & {image.numpy().tobytes() for image in held_out}
 
 
-def test_held_out_images_may_come_from_elsewhere(image_folder):
-    elsewhere = {"images": str(image_folder), "held_out": str(image_folder), "held_out_images": 3}
-    training = module.read({**BUILD, **elsewhere})
-    assert torch.equal(training.images[1].pixels, load_images(image_folder, size=16, limit=3).pixels)
+def test_held_out_images_may_come_from_elsewhere(image_folder, tmp_path):
+    other = shutil.copytree(image_folder, tmp_path / "other")
+    for file in sorted(other.iterdir())[:4]:
+        file.unlink()
+    training = module.read({**BUILD, "images": str(image_folder), "held_out": str(other), "held_out_images": 3})
+    assert torch.equal(training.images[1].pixels, load_images(other, size=16, limit=3).pixels)
+    same = module.read({**BUILD, "images": str(image_folder), "held_out": str(image_folder), "held_out_images": 3})
+    with pytest.raises(InputError, match="are the training images"):
+        _ = same.images
 
 
 def fail_once(monkeypatch, seeds):

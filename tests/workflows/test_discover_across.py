@@ -245,7 +245,7 @@ def test_a_front_that_is_resumed_judges_nothing_again(benches, tmp_path, monkeyp
     judged = []
     real = AcrossFitness.__call__
     monkeypatch.setattr(AcrossFitness, "__call__", lambda *given: judged.append(given[1]) or real(*given))
-    assert (discover_across([], resume=str(run.path)).path / "results.json").read_bytes() == before
+    assert (discover_across(benches, resume=str(run.path)).path / "results.json").read_bytes() == before
     assert len(judged) <= finalists + 1
 
 

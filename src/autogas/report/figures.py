@@ -49,7 +49,10 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
         if data.workflow == "discover-across":
             each = panels_across(data).items()
             about = data.results["benchmarks"]
-            return {f"scatter-{name}": png(scatter(found[:MOST_PANELS], measured(about[name]))) for name, found in each}
+            return {
+                f"scatter-{name.replace('/', '-')}": png(scatter(found[:MOST_PANELS], measured(about[name])))
+                for name, found in each
+            }
         if data.workflow == "search":
             return {"search": png(cost_scatter(data))}
         every = panels(data)
