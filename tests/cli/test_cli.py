@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -297,7 +298,20 @@ def test_import(autogas, here):
 
 def test_build(autogas, here, images):
     words = ["bench", "build", "--space", "transnas-macro", *SET, "--images", "images"]
-    words += ["--count", "2", "--repeats", "0", "--recipe", "steps=2", "--recipe", "batch_size=2", "--jobs", "1"]
+    words += [
+        "--held-out",
+        str(shutil.copytree(images, here / "others")),
+        "--count",
+        "2",
+        "--repeats",
+        "0",
+        "--recipe",
+        "steps=2",
+        "--recipe",
+        "batch_size=2",
+        "--jobs",
+        "1",
+    ]
     document = parsed(autogas(*words, "--out", "run", "--store", "data", "--json"))
     assert (document["trained"], document["benchmark"]) == (2, "data/run.parquet")
     assert len(pd.read_parquet(here / "data" / "run.parquet")) == 2

@@ -86,24 +86,14 @@ def describe_ranking(results: Mapping[str, Any]) -> str:
 
 def _beyond(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
     """What scorers know beyond size, and the quality and percentile of what they put first."""
-    head = (
-        "beyond size",
-        "partial rho",
-        "within MACs",
-        "top-1",
-        "percentile",
-        "usual",
-        "best of 10",
-        "percentile",
-        "usual",
-        "random",
-    )
+    head = ("beyond size", "partial rho", "within MACs", "top-1", "percentile (usual)")
+    head += ("best of 10", "percentile (usual)", "random")
     lines = []
     for row in rows:
         first, ten = row["top"]["1"], row["top"]["10"]
         cells = [number(row["partial"]), number(row["within_macs"])]
         for top in (first, ten):
-            cells += [f"{top['quality']:.4g}", f"{top['percentile']:.1f}", f"{top['usual']:.1f}"]
+            cells += [f"{top['quality']:.4g}", f"{top['percentile']:.1f} ({top['usual']:.1f})"]
         lines.append([row["name"], *cells, f"{first['random']:.0f}, {ten['random']:.0f}"])
     return fitted(head, lines, width)
 
