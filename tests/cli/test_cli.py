@@ -297,21 +297,9 @@ def test_import(autogas, here):
 
 
 def test_build(autogas, here, images):
-    words = ["bench", "build", "--space", "transnas-macro", *SET, "--images", "images"]
-    words += [
-        "--held-out",
-        str(shutil.copytree(images, here / "others")),
-        "--count",
-        "2",
-        "--repeats",
-        "0",
-        "--recipe",
-        "steps=2",
-        "--recipe",
-        "batch_size=2",
-        "--jobs",
-        "1",
-    ]
+    others = shutil.copytree(images, here / "others")
+    words = ["bench", "build", "--space", "transnas-macro", *SET, "--images", "images", "--held-out", str(others)]
+    words += ["--count", "2", "--repeats", "0", "--recipe", "steps=2", "--recipe", "batch_size=2", "--jobs", "1"]
     document = parsed(autogas(*words, "--out", "run", "--store", "data", "--json"))
     assert (document["trained"], document["benchmark"]) == (2, "data/run.parquet")
     assert len(pd.read_parquet(here / "data" / "run.parquet")) == 2
