@@ -87,7 +87,7 @@ def describe_ranking(results: Mapping[str, Any]) -> str:
 def _beyond(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
     """What scorers know beyond size, and the quality and percentile of what they put first."""
     centile = "centile (usual)"
-    head = ("beyond size", "partial rho", "within MACs", "top-1", centile, "best of 10", centile, "random")
+    head = ("beyond size", "partial", "within MACs", "top-1", centile, "best of 10", centile, "random")
     lines = []
     for row in rows:
         first, ten = row["top"]["1"], row["top"]["10"]
