@@ -80,12 +80,12 @@ class Constants:
             if isinstance(tensor, Tensor):
                 self._known[id(tensor)] = weakref.ref(tensor)
 
-    def alone(self, func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether a function is applied to these alone; notes what it writes to if not."""
+    def alone(self, args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]) -> bool:
+        """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
         first = args[0] if args else kwargs.get("input")
-        if isinstance(first, Tensor) and self._holds(first) and all(map(self._holds, tensors_in((args, kwargs)))):
+        if id(first) in self._known and all(map(self._holds, tensors_in((args, kwargs)))):
             return True
-        self._mixed.update(written(func, args, kwargs))
+        self._mixed.update(memories)
         return False
 
     def _holds(self, tensor: Tensor) -> bool:
@@ -123,14 +123,15 @@ class Watch(Interceptor):
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
         kind = known(func)
-        constant = self.constants.alone(func, args, kwargs)
+        memories = written(func, args, kwargs)
+        constant = self.constants.alone(args, kwargs, memories)
         if kind in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
             self.finiteness.add(kind, before)
             self._constant = constant
             self.see(kind, before)
-        if self.tell and (memories := written(func, args, kwargs)):
+        if memories:
             for listener in self.tell:
                 listener(memories)
         after = func(*args, **kwargs)
@@ -222,10 +223,10 @@ def run(
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(unchanged(model, inputs, told=True))
         stack.enter_context(torch.no_grad())
-        # Buffers of its own for the pass: one that it resizes could not be put back.
-        own = {id(buffer): buffer.clone() for buffer in model.buffers()}
-        network.replace(own)
-        watch.constants.add([*model.parameters(), *own.values()])
+        empty = {id(buffer): buffer.clone() for buffer in model.buffers() if not buffer.numel()}
+        if empty:  # which it may resize, what could not be put back
+            network.replace(empty)
+        watch.constants.add([*model.parameters(), *model.buffers()])
         watch.tell = [network.expect, *on_write]
         watch.on_miss = on_miss
         stack.enter_context(watch)

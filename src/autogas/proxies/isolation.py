@@ -57,6 +57,7 @@ class Snapshot(Interceptor):
         self._tensors: list[_Saved] = []
         self._others: list[Callable[[], object]] = []
         self._not_copied: dict[int, list[_Saved]] = {}
+        self._classes: set[type] = set()
         seen: set[int] = set()
         waiting: list[Any] = [model]
         while waiting:
@@ -92,6 +93,9 @@ class Snapshot(Interceptor):
     def _beside_attributes(self, module: nn.Module) -> Iterator[Any]:
         """Hold what a module's classes have; gives what is looked into there, and the tensors of a scripted module."""
         for cls in type(module).__mro__:
+            if cls in self._classes:
+                continue
+            self._classes.add(cls)
             if cls is object or cls.__module__.startswith("torch."):
                 continue
             kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
