@@ -1,10 +1,16 @@
 """What a user's code computes with is in its digest, and nothing else."""
 
 import functools
+import logging
 import subprocess
 import sys
 import types
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -111,7 +117,7 @@ def test_a_recursive_function_and_its_own_class():
 def test_it_is_the_same_in_every_process():
     code = (
         "from autogas.code import digest_of\n"
-        "K = {'a', 'b', 'c'}\n"
+        "K = {'a', 'b', 'c', len, digest_of}\n"
         "def build(width=3, *, names=frozenset(('x', 'y', 'z'))):\n    return [K, names, lambda: width]\n"
         "print(digest_of([build]))"
     )
@@ -142,3 +148,63 @@ def test_a_bank_is_of_one_function_and_one_input(tmp_path):
         folder(lambda width: convolution(2 * width), [(3, 8, 8)]),
     ]
     assert len({known, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A = len\ndef build():\n    return A\n", "A = sum\ndef build():\n    return A\n"),
+        (
+            "from torch.nn import functional as F\nA = F.relu\ndef build():\n    return A\n",
+            "from torch.nn import functional as F\nA = F.silu\ndef build():\n    return A\n",
+        ),
+        ("def build(a, b):\n    return a, b\n", "def build(b, a):\n    return b, a\n"),
+        (
+            "class A: pass\nclass B: pass\nT = {'x': A, 'y': B, 'z': A}\ndef build():\n    return T\n",
+            "class A: pass\nclass B: pass\nT = {'x': A, 'y': B, 'z': B}\ndef build():\n    return T\n",
+        ),
+        ("def build():\n    return 1\nbuild.width = 1\n", "def build():\n    return 1\nbuild.width = 2\n"),
+    ],
+    ids=["built-in", "library", "arguments", "which of two", "attribute"],
+)
+def test_small_differences_are_in_it(first, second):
+    assert digest_of([made(first)]) == digest_of([made(first)])
+    assert digest_of([made(first)]) != digest_of([made(second)])
+
+
+@dataclass(slots=True)
+class Slotted:
+    width: int
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.int64(1), np.int64(2)),
+        (torch.float32, torch.float64),
+        (deque([1]), deque([2])),
+        (bytearray(b"a"), bytearray(b"b")),
+        (Path("a"), Path("b")),
+        (Slotted(1), Slotted(2)),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1.0 + 1e-12]})),
+        (torch.eye(2).to_sparse(), torch.ones(2, 2).to_sparse()),
+        (torch.zeros(2, dtype=torch.cfloat).conj(), torch.ones(2, dtype=torch.cfloat).conj()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_of_every_kind_are_in_it(first, second):
+    assert digest_of([closed_over(first)]) != digest_of([closed_over(second)])
+
+
+@pytest.mark.parametrize("value", [torch.zeros(2, device="meta"), nn.LazyLinear(3), logging.getLogger("u")], ids=str)
+def test_values_that_cannot_be_read_do_no_harm(value):
+    before = digest_of([closed_over(value)])
+    logging.getLogger("another one")
+    assert digest_of([closed_over(value)]) == before
+
+
+def test_what_nests_deeply_ends():
+    nested = []
+    for _ in range(5000):
+        nested = [nested]
+    assert digest_of([closed_over(nested)])

@@ -417,3 +417,108 @@ def test_iterators_are_told_apart():
     net = Net(lambda s, x: s.b((s.a(x) * (1 + next(s.count))).relu()), count=itertools.count(), **layers())
     score(net, images(), "autogas")
     assert next(net.count) > 0
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("kind", ["transformer", "channels"])
+def test_dropout_costs_no_layer_of_a_square(kind, rate):
+    torch.manual_seed(0)
+    if kind == "transformer":
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=rate, batch_first=True)
+        net, x = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), noise(16, 16, 16)
+    else:  # as many channels and positions as samples
+        net = nn.Sequential(nn.Conv1d(16, 16, 1), nn.ReLU(), nn.Dropout(rate), nn.Conv1d(16, 16, 1))
+        x = noise(16, 16, 16).abs()
+    assert all(layer.left_out == "" for layer in explain(net, x, TRACE).layers)
+
+
+def exported(net, x):
+    return torch.export.export(net, (x,)).module()
+
+
+@pytest.mark.parametrize("wrap", [lambda net, _: net, exported], ids=["module", "graph"])
+def test_data_that_is_added_to_repeated_weights_is_data(wrap):
+    torch.manual_seed(0)
+
+    def forward(s, x):
+        tokens = s.q.repeat(8, 1)
+        tokens += x
+        return s.last(F.relu(s.first(tokens)))
+
+    x = noise(8, 6)
+    net = wrap(Net(forward, q=nn.Parameter(noise(1, 6, seed=1)), first=nn.Linear(6, 6), last=nn.Linear(6, 2)), x)
+    assert [layer.left_out for layer in explain(net, x, TRACE).layers] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda s, x: s.book[x.argmax(1).tolist()],
+        lambda s, x: s.book[x.argmax(1).numpy()],
+        lambda s, x: s.book.new_tensor(x.tolist()),
+    ],
+)
+def test_rows_that_data_chooses_are_data(taken):
+    torch.manual_seed(0)
+    parts = {"book": nn.Parameter(noise(6, 6)), "first": nn.Linear(6, 6), "last": nn.Linear(6, 2)}
+    net = Net(lambda s, x: s.last(F.relu(s.first(taken(s, x)))), **parts)
+    assert [layer.left_out for layer in explain(net, noise(8, 6, seed=3), TRACE).layers] == ["", "", ""]
+
+
+@pytest.mark.parametrize("how", ["data", "set_", "fill", "script"])
+def test_buffers_that_get_other_memory_or_are_filled_by_numbers_are_data(how):
+    @torch.jit.script_if_tracing
+    def _copy(b, x):
+        b.copy_(x)
+
+    def forward(s, x):
+        if how == "data":
+            s.memory.data = x
+        elif how == "set_":
+            s.memory.set_(x)
+        elif how == "fill":
+            for i, row in enumerate(x.tolist()):
+                for j, number in enumerate(row):
+                    s.memory[i, j] = number
+        else:
+            _copy(s.memory, x)
+        return s.last(F.relu(s.first(s.memory)))
+
+    torch.manual_seed(0)
+    net = Net(forward, first=nn.Linear(6, 6), last=nn.Linear(6, 2))
+    net.register_buffer("memory", torch.zeros(8, 6))
+    assert [layer.left_out for layer in explain(net, noise(8, 6), TRACE).layers] == ["", "", ""]
+    assert not net.memory.any()
+
+
+def test_sparse_gradients_are_put_back():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(10, 6, sparse=True), nn.Flatten(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 2))
+    indices = torch.randint(0, 10, (8, 2))
+    net(indices).sum().backward()
+    before = net[0].weight.grad.to_dense().clone()
+    assert score(net, indices, "autogas") > 0
+    assert torch.equal(net[0].weight.grad.to_dense(), before)
+
+
+def test_slots_behind_a_property_and_private_ones():
+    class Base:
+        __slots__ = ("__hidden", "value")
+
+        def __init__(self):
+            self.__hidden = 0
+
+        def count(self):
+            self.__hidden += 1
+            return self.__hidden
+
+    class Shown(Base):
+        __slots__ = ()
+
+        @property
+        def value(self):
+            return 1
+
+    net = Net(lambda s, x: s.b((s.a(x) * s.held.count()).relu()), held=Shown(), **layers())
+    assert score(net, images(), "autogas") == score(net, images(), "autogas")
+    assert net.held.count() == 1

@@ -448,3 +448,11 @@ def test_a_folder_that_was_there_is_as_it_was_after_a_refusal(tmp_path, kept, ro
 def test_a_refusal_after_work_keeps_it(tmp_path):
     refused(tmp_path / "mine", [("latency of x", {}), ("x", {"score": 1.0})])
     assert "record.sqlite" in names(tmp_path / "mine")
+
+
+def test_a_lock_of_somebody_else_stays(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / ".lock").write_text("mine")
+    refused(folder, [])
+    assert names(folder) == [".lock"]

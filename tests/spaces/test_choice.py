@@ -196,3 +196,8 @@ def test_a_large_space_is_counted_and_sampled_at_once():
     space = ChoiceSpace("large", {f"c{i}": range(8) for i in range(12)}, build, [(3, 8, 8)])
     assert len(space) == 8**12
     assert len(set(map(str, space.sample_distinct(5, np.random.default_rng(0))))) == 5
+
+
+@pytest.mark.parametrize("shape", [torch.Size([3, 8, 8]), np.array([3, 8, 8]), (np.int64(3), 8, 8), [3, 8, 8]])
+def test_shapes_of_every_kind(shape):
+    assert ChoiceSpace("mine", CHOICES, build, [shape]).input_shapes == ((3, 8, 8),)

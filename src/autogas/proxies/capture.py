@@ -7,6 +7,7 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -33,7 +34,7 @@ from autogas.proxies.features import (
     row_means,
     without_bias,
 )
-from autogas.proxies.isolation import memory_of, tensors_in, unchanged, written
+from autogas.proxies.isolation import memory_of, unchanged, written
 from autogas.proxies.liveness import IGNORES, Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
 from autogas.seeding import seed_everything, torch_generator
@@ -71,26 +72,50 @@ class Constants:
     """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
 
     def __init__(self) -> None:
-        self._known: dict[int, weakref.ref[Tensor]] = {}
+        self._known: dict[int, tuple[Callable[[], Tensor | None], object]] = {}
         self._mixed: set[int] = set()  # memories that something else was written to
 
+    def start(self, tensors: Iterable[Tensor]) -> None:
+        """Parameters and buffers are such; they are held until the pass ends."""
+        for tensor in tensors:
+            self._known[id(tensor)] = functools.partial(_same, tensor), _stamp(tensor)
+
     def add(self, made: object) -> None:
-        """A tensor, or a tuple of them, is one."""
+        """A tensor that was made of them, or a tuple of such tensors, is one."""
         for tensor in made if isinstance(made, tuple | list) else (made,):
             if isinstance(tensor, Tensor):
-                self._known[id(tensor)] = weakref.ref(tensor)
+                self._known[id(tensor)] = weakref.ref(tensor), _stamp(tensor)
 
     def alone(self, args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]) -> bool:
         """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
         first = args[0] if args else kwargs.get("input")
-        if id(first) in self._known and all(map(self._holds, tensors_in((args, kwargs)))):
+        if id(first) in self._known and not memories and all(map(self._fits, (*args, *kwargs.values()))):
             return True
         self._mixed.update(memories)
         return False
 
-    def _holds(self, tensor: Tensor) -> bool:
-        known = self._known.get(id(tensor))
-        return known is not None and known() is tensor and memory_of(tensor) not in self._mixed
+    def _fits(self, value: Any) -> bool:
+        """Whether an argument can hold nothing of a sample: one of these tensors, or a number, size or name."""
+        if isinstance(value, Tensor):
+            known = self._known.get(id(value))
+            whole = known is not None and known[0]() is value and known[1] == _stamp(value)
+            return whole and memory_of(value) not in self._mixed
+        if isinstance(value, tuple):
+            return all(map(self._fits, value))
+        return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice | torch.dtype)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _stamp(tensor: Tensor) -> object:
+    """What changes when a tensor is written, or has other memory."""
+    if tensor.is_inference() or tensor.layout is not torch.strided or tensor.is_meta:
+        return None
+    if is_functorch_wrapped_tensor(tensor):
+        return None
+    return memory_of(tensor), tensor.data_ptr(), tensor._version
 
 
 class Watch(Interceptor):
@@ -226,7 +251,7 @@ def run(
         empty = {id(buffer): buffer.clone() for buffer in model.buffers() if not buffer.numel()}
         if empty:  # which it may resize, what could not be put back
             network.replace(empty)
-        watch.constants.add([*model.parameters(), *model.buffers()])
+        watch.constants.start([*model.parameters(), *model.buffers()])
         watch.tell = [network.expect, *on_write]
         watch.on_miss = on_miss
         stack.enter_context(watch)
@@ -262,7 +287,10 @@ def folds_of(
     try:
         run(model, turned, [(selects, lambda _: None) for selects in selectors], seed, folded=others)
     except Exception:  # noqa: BLE001 - the network's own, which may want its samples in order
-        return dict.fromkeys(folded, Fold.NONE)
+        return {
+            number: Fold.OUTER if len(rows) == n * n else Fold.NONE  # a square most likely has its samples first
+            for number, rows in folded.items()
+        }
     return {number: fold_of(rows, others.get(number, rows), n) for number, rows in folded.items()}
 
 

@@ -181,7 +181,7 @@ def _listed(network: nn.Module, tensors: tuple[Tensor, ...], seed: int, folds: M
     with unchanged(network, tensors), _paths(inner) as path, torch.no_grad():
         seed_everything(seed, tensors)
         watch = _List(len(tensors[0]), path, folds)
-        watch.constants.add([*network.parameters(), *network.buffers()])
+        watch.constants.start([*network.parameters(), *network.buffers()])
         with watch:
             network(*(x.clone() for x in tensors))
     return watch

@@ -127,6 +127,9 @@ def fold_of(rows: Tensor, reversed_rows: Tensor, samples: int) -> Fold:
         Fold.NONE: rows,
     }
     misfit = {fold: float((reversed_rows - moved).square().sum()) for fold, moved in expected.items()}
+    if inside == samples:  # a square moves one way or the other, unless it does not move at all: dropout draws by place
+        still = misfit[Fold.NONE] <= 1e-9 * float((rows - rows.mean()).square().sum())
+        return Fold.NONE if still else min((Fold.OUTER, Fold.INNER), key=lambda fold: misfit[fold])
     best = min(misfit, key=lambda fold: misfit[fold])
     return best if misfit[best] < 0.5 * misfit[Fold.NONE] else Fold.NONE
 

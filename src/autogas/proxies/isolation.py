@@ -84,11 +84,11 @@ class Snapshot(Interceptor):
 
     def _slots(self, value: Any) -> Iterator[Any]:
         """Hold the attributes that have slots of their own; gives those that are looked into."""
-        names = [name for name in _slots_of(type(value)) if hasattr(value, name)]
-        kept = {name: getattr(value, name) for name in names}
-        if kept:
-            self._others.append(functools.partial(_fill_slots, value, kept))
-            yield from (inside for inside in kept.values() if _looked_into(inside))
+        slots = _slots_of(type(value))
+        if slots:
+            kept = [_of_slot(slot, value) for slot in slots]
+            self._others.append(functools.partial(_fill_slots, value, slots, kept))
+            yield from (inside for inside in kept if _looked_into(inside))
 
     def _beside_attributes(self, module: nn.Module) -> Iterator[Any]:
         """Hold what a module's classes have; gives what is looked into there, and the tensors of a scripted module."""
@@ -170,25 +170,39 @@ def _of_library(module: str) -> bool:
 
 
 def _looked_into(value: Any) -> bool:
-    return isinstance(value, HELD) or _own(type(value))
+    return isinstance(value, HELD) or (_own(type(value)) and not isinstance(value, type))
 
 
-def _slots_of(kind: type) -> tuple[str, ...]:
-    """Names of the attributes that objects of a class of the authors' hold in slots."""
+EMPTY = object()
+"""What a slot holds that nobody filled."""
+
+
+def _slots_of(kind: type) -> tuple[Any, ...]:
+    """The descriptors of attributes that objects of a class of the authors' hold in slots."""
     if _of_library(kind.__module__):
         return ()
-    slots = (vars(cls).get("__slots__", ()) for cls in kind.__mro__)
-    names = (name for given in slots for name in ((given,) if isinstance(given, str) else given))
-    return tuple(name for name in names if not name.startswith("__"))
+    return tuple(
+        entry for cls in kind.__mro__ for entry in vars(cls).values() if isinstance(entry, types.MemberDescriptorType)
+    )
 
 
-def _fill_slots(value: Any, kept: Mapping[str, Any]) -> None:
-    """Let an object hold in its slots what it held."""
-    for name in _slots_of(type(value)):
-        if name not in kept and hasattr(value, name):
-            object.__delattr__(value, name)
-        elif name in kept and getattr(value, name, None) is not kept[name]:
-            object.__setattr__(value, name, kept[name])
+def _of_slot(slot: Any, value: Any) -> Any:
+    try:
+        return slot.__get__(value)
+    except AttributeError:
+        return EMPTY
+
+
+def _fill_slots(value: Any, slots: Sequence[Any], kept: Sequence[Any]) -> None:
+    """Let an object hold in its slots what it held, whatever its class makes of attributes."""
+    for slot, before in zip(slots, kept, strict=True):
+        now = _of_slot(slot, value)
+        if now is before:
+            continue
+        if before is EMPTY:
+            slot.__delete__(value)
+        else:
+            slot.__set__(value, before)
 
 
 def _fill_class(cls: type, kept: Mapping[str, Any]) -> None:
@@ -248,6 +262,7 @@ class _Saved:
         self.tensor = tensor
         self.grad = tensor.grad if tensor.is_leaf else None
         self.slope = None if self.grad is None else self.grad.clone()
+        self.version = 0 if self.grad is None else self.grad._version
         self.requires_grad = tensor.requires_grad
         self.plain = tensor.layout is torch.strided and not tensor.is_meta
         # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
@@ -270,7 +285,7 @@ class _Saved:
                 tensor.requires_grad_(self.requires_grad)
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
-            if self.grad is not None and self.slope is not None and not torch.equal(self.grad, self.slope):
+            if self.grad is not None and self.slope is not None and self.grad._version != self.version:
                 self.grad.data.copy_(self.slope)
         if self.values is not None and not torch.equal(memory, self.values):
             with torch.inference_mode():
@@ -283,7 +298,7 @@ HANDLES = frozenset(("__setitem__", "numpy", "__array__", "__dlpack__", "data_pt
 
 @functools.cache
 def _by_name(func: Callable[..., Any]) -> bool:
-    name = getattr(func, "__name__", "")
+    name = getattr(func, "__name__", "").partition(".")[0]  # of an operator before its overload
     if name == "__get__":
         return getattr(func, "__self__", None) is torch.Tensor.data
     in_place = name.endswith("_") and not name.endswith("__")

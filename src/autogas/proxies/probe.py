@@ -211,7 +211,7 @@ class Probe:
             seed_everything(self.seed, inputs)
             for mode in modes:
                 if isinstance(mode, Watch):
-                    mode.constants.add([*others.values()])
+                    mode.constants.start(others.values())
                 stack.enter_context(mode)
             # A network whose first layer works in place writes its input.
             return self.model(*(x.clone() for x in inputs))

@@ -97,12 +97,12 @@ class Run:
         try:
             run._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
+            run._before = {file.name for file in path.iterdir()}
             if not (path / LOCK_FILE).exists():  # no run was here: nothing is left in somebody's folder
                 _must_be_free(path)
             run._acquire()
             try:
                 _must_be_free(path)  # nor has another run begun meanwhile
-                run._before = {file.name for file in path.iterdir()} - set(BARE)
                 write_json(
                     path / SETTINGS_FILE,
                     {
@@ -199,7 +199,7 @@ class Run:
         if isinstance(error, InputError) and self._before is not None and self._did_nothing(self._before):
             self.record.close()
             for file in self.path.iterdir():
-                if file.name in BARE:
+                if file.name in BARE and file.name not in self._before:
                     file.unlink()
             if self._made:
                 self.path.rmdir()

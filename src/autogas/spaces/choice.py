@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -62,8 +63,9 @@ def _check(name: object, choices: object, build: object, inputs: object) -> None
 def check_shapes(what: str, inputs: object) -> None:
     """Raise ``InputError`` for what are no shapes of samples."""
     shapes = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else []
-    sizes = [size for shape in shapes for size in (shape if isinstance(shape, Sequence) else [None])]
-    if not shapes or not all(isinstance(size, int) and size > 0 for size in sizes):
+    sizes = [size for shape in shapes for size in (shape if isinstance(shape, Sequence | np.ndarray) else [None])]
+    whole = (isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0 for size in sizes)
+    if not shapes or not all(whole):
         raise InputError(f"{what}: inputs {inputs!r}: expected the shape of a sample of each, such as [(3, 32, 32)]")
 
 
@@ -106,7 +108,7 @@ class ChoiceSpace(Space[Choices]):
         self._choices = {key: tuple(values) for key, values in choices.items()}
         self._texts = {key: {str(value): value for value in values} for key, values in self._choices.items()}
         self._build = build
-        self._inputs = tuple(tuple(shape) for shape in inputs)
+        self._inputs = tuple(tuple(map(int, shape)) for shape in inputs)
         self._free = constraint is None
         self._constraint = constraint or (lambda **_: True)
         self._traits = traits
