@@ -12,7 +12,7 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,8 +35,9 @@ OF_PYTHON = frozenset(("__module__", "__doc__", "__dict__", "__weakref__", "__fi
 
 def digest_of(things: Iterable[object]) -> str:
     """Digest of what is not the package's own among functions, classes and objects; empty where all of it is."""
-    walk = _Walk(things)
-    found = [part for thing in walk.things for part in walk.of(thing, 0)]
+    given = list(things)
+    walk = _Walk({_package(getattr(thing, "__module__", type(thing).__module__)) for thing in given})
+    found = [part for thing in given for part in walk.of(thing, 0)]
     return checksum(found) if found else ""
 
 
@@ -47,9 +48,8 @@ def _package(module: str | None) -> str:
 class _Walk:
     """Everything that functions and classes can reach, as texts and bytes in a fixed order."""
 
-    def __init__(self, things: Iterable[object]) -> None:
-        self.things = list(things)
-        self.packages = {_package(getattr(thing, "__module__", type(thing).__module__)) for thing in self.things}
+    def __init__(self, packages: Collection[str]) -> None:
+        self.packages = packages
         self.seen: dict[int, tuple[int, object]] = {}  # kept alive, so that no two have one identity
 
     def _foreign(self, module: str | None) -> bool:
@@ -66,7 +66,7 @@ class _Walk:
             yield f"{type(value).__name__} {value!r}"
         elif depth > DEPTH:
             yield type(value).__qualname__
-        elif isinstance(value, (*self.BY_VALUE,)):
+        elif isinstance(value, self.BY_VALUE):
             yield from self._inside(value, depth + 1)
         elif id(value) in self.seen:
             yield f"again {self.seen[id(value)][0]}"
@@ -92,7 +92,7 @@ class _Walk:
         yield from self.of(type(value), depth)
         if self._foreign(type(value).__module__) or isinstance(value, torch.nn.Module):
             yield from self.of(getattr(value, "__dict__", None), depth)
-            yield from self.of({name: getattr(value, name, None) for name in _slots(type(value))}, depth)
+            yield from self.of([slot_value(slot, value) for slot in slots_of(type(value))], depth)
             return
         try:
             parts = value.__reduce_ex__(4)
@@ -130,10 +130,7 @@ class _Walk:
             yield from self.of(entry, depth)
 
     def _set(self, value: Iterable[Any], depth: int) -> Iterator[str | bytes]:
-        fresh = [_Walk([]) for _ in value]
-        for walk in fresh:
-            walk.packages = self.packages
-        yield from sorted(checksum(list(walk.of(entry, depth))) for walk, entry in zip(fresh, value, strict=True))
+        yield from sorted(checksum(_Walk(self.packages).of(entry, depth)) for entry in value)
 
     def _function(self, value: types.FunctionType, depth: int) -> Iterator[str | bytes]:
         if self._foreign(value.__module__):
@@ -233,6 +230,20 @@ def _imported(code: types.CodeType) -> set[str]:
     }
 
 
-def _slots(kind: type) -> list[str]:
-    given = (vars(cls).get("__slots__", ()) for cls in kind.__mro__)
-    return sorted({name for slots in given for name in ((slots,) if isinstance(slots, str) else slots)})
+NO_VALUE = "no value"
+"""Of a slot that nobody filled."""
+
+
+def slots_of(kind: type) -> tuple[types.MemberDescriptorType, ...]:
+    """What reads and writes the attributes that objects of a class hold in slots, those of its bases too."""
+    return tuple(
+        entry for cls in kind.__mro__ for entry in vars(cls).values() if isinstance(entry, types.MemberDescriptorType)
+    )
+
+
+def slot_value(slot: types.MemberDescriptorType, value: object) -> Any:
+    """What an object holds in a slot, whatever its class makes of attributes; ``NO_VALUE`` if nothing."""
+    try:
+        return slot.__get__(value)
+    except AttributeError:
+        return NO_VALUE

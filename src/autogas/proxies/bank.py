@@ -48,8 +48,8 @@ class FeatureBank:
 
     Args:
         space: where architectures come from; its settings and the code that builds its networks are part of the key.
-        prefixes: what is kept of each layer (canonical). The default is all of the default grammar and of the
-            expressions that have a name.
+        prefixes: what is kept of each layer (canonical), and with it the code of words that are a user's. The default
+            is all of the default grammar and of the expressions that have a name.
         batch_size: samples of noise.
         seed: of weights and noise.
         device: where networks run; part of the key, since devices round differently.
@@ -85,6 +85,7 @@ class FeatureBank:
             "device": torch.device(device).type,
             "torch": torch.__version__,
             "code": code or code_of(space),
+            "words": digest_of(word.function for prefix in self.prefixes for word in prefix.primitives),
             "format": FORMAT,
         }
         digest = hashlib.blake2b(json.dumps(self.key, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -7,7 +7,6 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 from __future__ import annotations
 
 import contextlib
-import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -34,9 +33,10 @@ from autogas.proxies.features import (
     row_means,
     without_bias,
 )
-from autogas.proxies.isolation import memory_of, unchanged, written
+from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import IGNORES, Finiteness, failure
 from autogas.proxies.primitives.registry import Stage, primitive
+from autogas.proxies.writes import memory_of, written
 from autogas.seeding import seed_everything, torch_generator
 
 
@@ -72,13 +72,13 @@ class Constants:
     """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Callable[[], Tensor | None], object]] = {}
+        self._known: dict[int, tuple[weakref.ref[Tensor] | Tensor, object]] = {}
         self._mixed: set[int] = set()  # memories that something else was written to
 
     def start(self, tensors: Iterable[Tensor]) -> None:
         """Parameters and buffers are such; they are held until the pass ends."""
         for tensor in tensors:
-            self._known[id(tensor)] = functools.partial(_same, tensor), _stamp(tensor)
+            self._known[id(tensor)] = tensor, _stamp(tensor)
 
     def add(self, made: object) -> None:
         """A tensor that was made of them, or a tuple of such tensors, is one."""
@@ -97,16 +97,12 @@ class Constants:
     def _fits(self, value: Any) -> bool:
         """Whether an argument can hold nothing of a sample: one of these tensors, or a number, size or name."""
         if isinstance(value, Tensor):
-            known = self._known.get(id(value))
-            whole = known is not None and known[0]() is value and known[1] == _stamp(value)
-            return whole and memory_of(value) not in self._mixed
+            held, stamp = self._known.get(id(value), (None, None))
+            alive = held() if isinstance(held, weakref.ref) else held
+            return alive is value and stamp == _stamp(value) and memory_of(value) not in self._mixed
         if isinstance(value, tuple):
             return all(map(self._fits, value))
         return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice | torch.dtype)
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _stamp(tensor: Tensor) -> object:

@@ -48,6 +48,13 @@ class Prefix:
         return f"{self.layers}@{self.part}" if self.part else self.layers
 
     @property
+    def primitives(self) -> list[Primitive]:
+        """What its words stand for."""
+        words = [(Stage.LAYERS, self.layers), *((Stage.TRANSFORM, word) for word in self.transforms)]
+        words += [(Stage.BINARISER, self.binariser)] if self.binariser else []
+        return [REGISTRY[stage][word] for stage, word in words]
+
+    @property
     def measured(self) -> Prefix:
         """What statistics are kept for: those of a part are among those of the whole network."""
         return dataclasses.replace(self, part=WHOLE).canonical()
@@ -102,18 +109,10 @@ class Proxy:
 
     @property
     def primitives(self) -> list[Primitive]:
-        """What its words stand for, in order."""
-        prefix = self.prefix
-        words = {
-            Stage.LAYERS: [prefix.layers],
-            Stage.TRANSFORM: prefix.transforms,
-            Stage.BINARISER: [prefix.binariser] if prefix.binariser else [],
-            Stage.KERNEL: [self.kernel],
-            Stage.REDUCTION: [self.reduction],
-            Stage.AUGMENT: [*self.augments, *self.after],
-            Stage.AGGREGATE: [self.aggregate],
-        }
-        return [REGISTRY[stage][word] for stage, given in words.items() for word in given]
+        """What its words stand for."""
+        words = [(Stage.KERNEL, self.kernel), (Stage.REDUCTION, self.reduction), (Stage.AGGREGATE, self.aggregate)]
+        words += [(Stage.AUGMENT, word) for word in (*self.augments, *self.after)]
+        return [*self.prefix.primitives, *(REGISTRY[stage][word] for stage, word in words)]
 
     @property
     def terms(self) -> tuple[tuple[float, Proxy], ...]:

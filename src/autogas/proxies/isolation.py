@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import contextlib
 import functools
-import inspect
 import operator
 import random
 import sys
@@ -19,11 +18,11 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
-from torch.nn import functional as F
 from torch.utils import checkpoint
 
+from autogas.code import NO_VALUE, slot_value, slots_of
 from autogas.interception import Interceptor
+from autogas.proxies.writes import memory_of, written
 
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
@@ -84,9 +83,9 @@ class Snapshot(Interceptor):
 
     def _slots(self, value: Any) -> Iterator[Any]:
         """Hold the attributes that have slots of their own; gives those that are looked into."""
-        slots = _slots_of(type(value))
+        slots = () if _of_library(type(value).__module__) else slots_of(type(value))
         if slots:
-            kept = [_of_slot(slot, value) for slot in slots]
+            kept = [slot_value(slot, value) for slot in slots]
             self._others.append(functools.partial(_fill_slots, value, slots, kept))
             yield from (inside for inside in kept if _looked_into(inside))
 
@@ -160,7 +159,7 @@ def _own(kind: type) -> bool:
     """Whether objects of a class are looked into: those of the network's authors, not those of libraries."""
     if kind is types.SimpleNamespace:
         return True
-    return not _of_library(kind.__module__) and (kind.__dictoffset__ != 0 or bool(_slots_of(kind)))
+    return not _of_library(kind.__module__) and (kind.__dictoffset__ != 0 or bool(slots_of(kind)))
 
 
 @functools.cache
@@ -173,33 +172,13 @@ def _looked_into(value: Any) -> bool:
     return isinstance(value, HELD) or (_own(type(value)) and not isinstance(value, type))
 
 
-EMPTY = object()
-"""What a slot holds that nobody filled."""
-
-
-def _slots_of(kind: type) -> tuple[Any, ...]:
-    """The descriptors of attributes that objects of a class of the authors' hold in slots."""
-    if _of_library(kind.__module__):
-        return ()
-    return tuple(
-        entry for cls in kind.__mro__ for entry in vars(cls).values() if isinstance(entry, types.MemberDescriptorType)
-    )
-
-
-def _of_slot(slot: Any, value: Any) -> Any:
-    try:
-        return slot.__get__(value)
-    except AttributeError:
-        return EMPTY
-
-
 def _fill_slots(value: Any, slots: Sequence[Any], kept: Sequence[Any]) -> None:
     """Let an object hold in its slots what it held, whatever its class makes of attributes."""
     for slot, before in zip(slots, kept, strict=True):
-        now = _of_slot(slot, value)
+        now = slot_value(slot, value)
         if now is before:
             continue
-        if before is EMPTY:
+        if before is NO_VALUE:
             slot.__delete__(value)
         else:
             slot.__set__(value, before)
@@ -261,8 +240,8 @@ class _Saved:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self.grad = tensor.grad if tensor.is_leaf else None
-        self.slope = None if self.grad is None else self.grad.clone()
-        self.version = 0 if self.grad is None else self.grad._version
+        self.slopes = None if self.grad is None else self.grad.clone()
+        self.slopes_version = 0 if self.grad is None else self.grad._version
         self.requires_grad = tensor.requires_grad
         self.plain = tensor.layout is torch.strided and not tensor.is_meta
         # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
@@ -285,69 +264,11 @@ class _Saved:
                 tensor.requires_grad_(self.requires_grad)
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
-            if self.grad is not None and self.slope is not None and self.grad._version != self.version:
-                self.grad.data.copy_(self.slope)
+            if self.grad is not None and self.slopes is not None and self.grad._version != self.slopes_version:
+                self.grad.data.copy_(self.slopes)
         if self.values is not None and not torch.equal(memory, self.values):
             with torch.inference_mode():
                 memory.copy_(self.values)
-
-
-HANDLES = frozenset(("__setitem__", "numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"))
-"""Functions that write a tensor or give away its memory, beside those in place, whose names end in ``_``."""
-
-
-@functools.cache
-def _by_name(func: Callable[..., Any]) -> bool:
-    name = getattr(func, "__name__", "").partition(".")[0]  # of an operator before its overload
-    if name == "__get__":
-        return getattr(func, "__self__", None) is torch.Tensor.data
-    in_place = name.endswith("_") and not name.endswith("__")
-    augmented = name.startswith("__i") and name not in ("__index__", "__int__", "__invert__")
-    return in_place or augmented or name in HANDLES
-
-
-@functools.cache
-def _place_of_inplace(func: Callable[..., Any]) -> int | None:
-    """Of the argument of this name, as ``F.relu`` has it, among those given by position."""
-    try:
-        return list(inspect.signature(func).parameters).index("inplace")
-    except (TypeError, ValueError):  # no such argument, or a function of C
-        return None
-
-
-def _may_write(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    if _by_name(func) or kwargs.get("out") is not None or kwargs.get("inplace"):
-        return True
-    place = _place_of_inplace(func)
-    if place is not None and len(args) > place and args[place]:
-        return True
-    if func in (F.embedding, F.embedding_bag):  # with a largest norm they rescale the table
-        return kwargs.get("max_norm", args[3] if len(args) > 3 else None) is not None
-    return False
-
-
-def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
-    """All tensors among arguments, which may be nested."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value)
-        elif isinstance(value, Mapping):
-            yield from tensors_in(value.values())
-
-
-def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
-    """The memories that a function may write, or give away to be written; see ``memory_of``."""
-    if not _may_write(func, args, kwargs):
-        return ()
-    return [memory_of(tensor) for tensor in tensors_in((args, kwargs))]
-
-
-def memory_of(tensor: Tensor) -> int:
-    """What tensors that share memory have in common."""
-    plain = tensor.layout is torch.strided and not is_functorch_wrapped_tensor(tensor)
-    return tensor.untyped_storage()._cdata if plain else 0
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from autogas.errors import InputError
 from autogas.proxies import capture, liveness
 from autogas.proxies.expression import Prefix
 from autogas.proxies.features import Fold, Function
-from autogas.proxies.isolation import memory_of
 from autogas.proxies.moments import Moments, moments
 from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.writes import memory_of
 
 STAND_INS = ("activations", "normalisations")
 """Layers for which convolutions stand in, in a network that has none of them."""

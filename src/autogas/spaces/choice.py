@@ -57,16 +57,13 @@ def _check(name: object, choices: object, build: object, inputs: object) -> None
             raise InputError(f"space {name}, choice {key!r}: {values!r}: expected a list of values")
     if not callable(build):
         raise InputError(f"space {name}: build {build!r}: expected a function that makes a network")
-    check_shapes(f"space {name}", inputs)
-
-
-def check_shapes(what: str, inputs: object) -> None:
-    """Raise ``InputError`` for what are no shapes of samples."""
     shapes = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else []
     sizes = [size for shape in shapes for size in (shape if isinstance(shape, Sequence | np.ndarray) else [None])]
     whole = (isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0 for size in sizes)
     if not shapes or not all(whole):
-        raise InputError(f"{what}: inputs {inputs!r}: expected the shape of a sample of each, such as [(3, 32, 32)]")
+        raise InputError(
+            f"space {name}: inputs {inputs!r}: expected the shape of a sample of each, such as [(3, 32, 32)]"
+        )
 
 
 class ChoiceSpace(Space[Choices]):
@@ -124,7 +121,7 @@ class ChoiceSpace(Space[Choices]):
 
     @property
     def makers(self) -> tuple[object, ...]:
-        """See ``Space``; also the shapes of the inputs, which networks are measured on."""
+        """See ``Space``."""
         return (type(self), self._build)
 
     @property

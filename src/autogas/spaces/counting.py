@@ -80,7 +80,7 @@ def _deformed(x: Tensor, weight: Tensor, offset: Tensor, *_: Any, **__: Any) -> 
     return len(x) * weight.numel() * offset.shape[-1] * offset.shape[-2]
 
 
-OWN: dict[Any, Callable[..., int]] = {
+OWN: Mapping[Any, Callable[..., int]] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_fused_attention_overrideable: _attention,
     aten._scaled_dot_product_flash_attention: _attention,

@@ -24,6 +24,7 @@ from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parse_proxy
 from autogas.proxies.grammar import Grammar
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
+from autogas.proxies.primitives.registry import all_functions
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -111,7 +112,8 @@ def discover(
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
     check_metric(bench, (*FINALISTS, *TRIVIAL))
-    with open_run("discover", s, out=out, resume=resume, inputs={"benchmark": bench.digest}) as run:
+    digests = {"benchmark": bench.digest}
+    with open_run("discover", s, out=out, resume=resume, inputs=digests, code=all_functions()) as run:
         seconds = Stopwatch()
 
         with seconds("validation_features"):

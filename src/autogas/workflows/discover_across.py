@@ -24,6 +24,7 @@ from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
+from autogas.proxies.primitives.registry import all_functions
 from autogas.proxies.sum_grammar import SumGrammar
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
@@ -79,7 +80,7 @@ def discover_across(
     splits = {name: split_of(bench, s) for name, bench in benches.items()}
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
-    with open_run("discover-across", s, out=out, resume=resume, inputs=digests) as run:
+    with open_run("discover-across", s, out=out, resume=resume, inputs=digests, code=all_functions()) as run:
         seconds = Stopwatch()
 
         grounds, banks = {}, {}

@@ -117,6 +117,11 @@ def add_primitive(made: Primitive, *, replace: bool = False) -> None:
     REGISTRY[made.stage][made.name] = made
 
 
+def all_functions() -> list[Callable[..., Any]]:
+    """What all words compute."""
+    return [word.function for words in REGISTRY.values() for word in words.values()]
+
+
 def words_after(kind: Kind) -> dict[str, Primitive]:
     """Every primitive that takes ``kind``, by name: the words that may follow at that point of a proxy."""
     return {word: p for stage, words in REGISTRY.items() if kind in stage.takes for word, p in words.items()}
