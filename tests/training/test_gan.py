@@ -249,6 +249,48 @@ def test_graphs_train_as_single_kernels_do(precision, more):
         assert graph == pytest.approx(single, rel=2e-2)
 
 
+COMPILER_WARNS = "ignore:The .grad attribute of a Tensor that is not a leaf"
+
+
+@pytest.mark.filterwarnings(COMPILER_WARNS)
+def test_compiled_networks_train_as_others_do(monkeypatch):
+    """By the tracing of the compiler, without the minute that making kernels takes; samples are never compiled."""
+    from autogas.training.loop import train
+    from autogas.training.machine import launch
+
+    traced = []
+
+    def compile_traced(module, **options):
+        traced.append((type(module).__name__, options))
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_traced)
+    rows = [
+        launch(lambda machine: train(tiny_gan(), machine, steps=2, log_every=1), compile=compile)
+        for compile in (False, True)
+    ]
+    assert [name for name, _ in traced] == ["Generator", "Discriminator"]
+    for usual, compiled in zip(*rows, strict=True):
+        assert compiled == pytest.approx(usual, rel=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings(COMPILER_WARNS)
+def test_kernels_made_for_the_networks_train_as_others_do():
+    from autogas.training.loop import train
+    from autogas.training.machine import launch
+
+    recipe = TINY.model_copy(update={"steps": 12})
+    rows = [
+        launch(
+            lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=4), device="cuda", compile=compile
+        )
+        for compile in (False, True)
+    ]
+    for usual, compiled in zip(*rows, strict=True):
+        assert compiled == pytest.approx(usual, rel=2e-2)
+
+
 @pytest.mark.cuda
 def test_a_graphed_training_continues_from_its_checkpoint(tmp_path):
     from autogas.training.loop import train

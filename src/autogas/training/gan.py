@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -91,6 +92,16 @@ PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {
     ),
 }
 """EAGAN's settings by data set: 600 passes over 50,000 and 105,000 images at five discriminator updates a step."""
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Gradients go through the network meanwhile and not to its weights, which a compiler cannot know by itself."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
 
 
 def outputs_of(loss: str) -> int:
@@ -205,7 +216,7 @@ class GANTask:
         return loss.detach()
 
     def _update_generator(self, *drawn: Tensor, machine: Machine) -> Tensor:
-        with machine.autocast():
+        with machine.autocast(), frozen(self.discriminator):
             if self.recipe.loss == "mmd":
                 index, latents, *numbers = drawn
                 both = torch.cat([self.images.batch(index), self.generator(latents)])

@@ -111,11 +111,12 @@ def train(
             if done % log_every == 0 or saves:
                 row = _mean_losses(losses, done, machine)
                 losses = []
-                _check(task, row, seed, machine, collapse=done > equal_until)
                 rows.append(row)
-                if machine.main:
-                    if observe is not None:
+                with torch.compiler.set_stance("force_eager"):  # whose batches are of other sizes
+                    _check(task, row, seed, machine, collapse=done > equal_until)
+                    if machine.main and observe is not None:
                         observe(rows)
+                if machine.main:
                     _keep(task, row, folder, saves=saves)
                 machine.wait()
     return rows
@@ -125,6 +126,8 @@ def prepare(task: Task, machine: Machine) -> None:
     """Bring a task to the device, and its optimisers into the form that is fastest there."""
     for module in task.modules.values():
         module.to(machine.device)
+        if machine.compile and any(weight.requires_grad for weight in module.parameters()):
+            module.compile(dynamic=False)
     machine.tune(task.optimizers.values())
 
 

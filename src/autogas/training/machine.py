@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import torch
@@ -33,9 +33,11 @@ class Machine:
         device: where this process computes.
         main: whether this process is the one that writes files.
         graphs: whether updates become CUDA graphs, see ``captured``.
+        compile: whether ``torch.compile`` makes kernels for the networks in training.
     """
 
-    def __init__(self, fabric: Fabric, graphs: Graphs = "off") -> None:
+    def __init__(self, fabric: Fabric, graphs: Graphs = "off", *, compile: bool = False) -> None:
+        self.compile = compile
         self._fabric = fabric
         self.device: torch.device = fabric.device
         self.main: bool = fabric.is_global_zero
@@ -117,6 +119,7 @@ def launch(
     devices: int = 1,
     precision: Precision = "32-true",
     graphs: Graphs = "auto",
+    compile: bool = False,
 ) -> R:
     """Call ``function(machine, *args)``, in this process on one device, in new ones on several.
 
@@ -127,6 +130,7 @@ def launch(
         devices: how many; results are those of the first.
         precision: ``32-true``, or ``bf16-mixed``: bfloat16 where it is safe.
         graphs: ``auto`` makes CUDA graphs of updates on one GPU, ``on`` insists on one, ``off`` makes none.
+        compile: let ``torch.compile`` make kernels for the networks, which takes a minute or more.
 
     Raises:
         InputError: more devices than there are or where one was named, graphs without a GPU or on several, or what the
@@ -150,7 +154,11 @@ def launch(
         precision=precision,
     )
     try:
-        result: R = fabric.launch(functools.partial(_on_machine, function=function, arguments=args, graphs=graphs))
+        result: R = fabric.launch(
+            functools.partial(
+                _on_machine, function=function, arguments=args, how={"graphs": graphs, "compile": compile}
+            )
+        )
     except ProcessRaisedException as error:
         reason = re.fullmatch(r"autogas[\w.]*: (.*)", str(error).rstrip().splitlines()[-1])
         if reason is None:
@@ -159,10 +167,10 @@ def launch(
     return result
 
 
-def _on_machine(fabric: Fabric, function: Callable[..., R], arguments: Sequence[Any], graphs: Graphs) -> R:
+def _on_machine(fabric: Fabric, function: Callable[..., R], arguments: Sequence[Any], how: Mapping[str, Any]) -> R:
     try:
         with _fast_kernels(fabric.device):
-            return function(Machine(fabric, graphs), *arguments)
+            return function(Machine(fabric, **how), *arguments)
     finally:
         if fabric.world_size > 1:  # a process that ends with its group open may be aborted by the group's threads
             torch.distributed.destroy_process_group()

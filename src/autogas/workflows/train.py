@@ -44,6 +44,7 @@ class TrainSettings(BaseModel):
     graphs: Graphs = Field(
         "auto", description="steps as CUDA graphs: auto, where one GPU trains a GAN; on, translators too; off"
     )
+    compile: bool = Field(False, description="make kernels for the networks first, which takes a minute or more")
 
 
 @takes(TrainSettings, *all_settings())
@@ -98,7 +99,13 @@ def train(
         training.folder = run.path
         training.keep()
         start = time.perf_counter()
-        where = {"device": device, "devices": s.devices, "precision": s.precision, "graphs": s.graphs}
+        where = {
+            "device": device,
+            "devices": s.devices,
+            "precision": s.precision,
+            "graphs": s.graphs,
+            "compile": s.compile,
+        }
         launch(_train, training.settings.model_dump_json(), str(run.path), **where)
         trained = time.perf_counter()
         results = training.evaluate(run.path / GENERATOR_FILE)

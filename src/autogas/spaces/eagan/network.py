@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.spaces.eagan.genotype import DOWN_OPS, KEEP, NORMAL_OPS, UP_OPS, EAGANArch, Genes
-from autogas.spaces.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear, default_bias, default_weight
+from autogas.spaces.layers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Linear,
+    UpsampleTwice,
+    default_bias,
+    default_weight,
+    resized,
+)
 from autogas.spaces.spectral import SpectralConv2d, SpectralLinear
 
 LATENT_PARTS = 3
@@ -44,7 +53,7 @@ def up_sampling(op: int, width: int) -> nn.Module:
     if mode == "transposed":
         depthwise = ConvTranspose2d(width, width, 3, 2, padding=1, output_padding=1, groups=width, bias=False)
         return nn.Sequential(nn.ReLU(), depthwise, Conv2d(width, width, 1, bias=False))
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode=mode), nn.ReLU(), Conv2d(width, width, 1))
+    return nn.Sequential(UpsampleTwice(mode), nn.ReLU(), Conv2d(width, width, 1))
 
 
 def down_sampling(op: int, width: int) -> nn.Module:
@@ -114,7 +123,7 @@ class GeneratorCell(nn.Module):
         nodes = [up(x) for up in self.ups]
         inner = self.edges.into(2, nodes)
         for skip, node in zip(self.skips, earlier, strict=True):
-            inner = inner + skip(F.interpolate(node, size=inner.shape[-2:], mode=self.mode))
+            inner = inner + skip(resized(node, (inner.shape[2], inner.shape[3]), self.mode))
         return inner, self.edges.into(3, [*nodes, inner])
 
 
