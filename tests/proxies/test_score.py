@@ -245,7 +245,7 @@ def test_size_needs_no_batch_and_no_activation():
 
 def test_list_proxies():
     assert list_proxies() == sorted([*EXPRESSIONS, *SCORERS])
-    assert list_proxies("num_*") == ["num_activations", "num_downsamples", "num_skips"]
+    assert list_proxies("num_*") == ["num_activations", "num_downsamples", "num_skips", "num_transposed"]
     assert list_proxies("nothing*") == []
 
 

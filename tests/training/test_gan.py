@@ -282,9 +282,7 @@ def test_kernels_made_for_the_networks_train_as_others_do():
 
     recipe = TINY.model_copy(update={"steps": 12})
     rows = [
-        launch(
-            lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=4), device="cuda", compile=compile
-        )
+        launch(lambda machine: train(tiny_gan(recipe), machine, steps=12, log_every=4), device="cuda", compile=compile)
         for compile in (False, True)
     ]
     for usual, compiled in zip(*rows, strict=True):

@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
+CONVOLUTION_TRANSPOSED = 6
+"""Place among the arguments of ``aten.convolution``."""
 
 
 def count_macs(run: Callable[[], Any]) -> float:
@@ -26,6 +28,13 @@ def count_macs(run: Callable[[], Any]) -> float:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.macs)
+
+
+def count_transposed(run: Callable[[], Any]) -> int:
+    """Transposed convolutions that ``run`` does."""
+    with _Transposed() as counter:
+        run()
+    return counter.calls
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
@@ -130,3 +139,16 @@ class _Counter(TorchDispatchMode):
         elif operator in flop_registry:
             self.macs += flop_registry[operator](*args, **kwargs, out_val=out) / 2
         return out
+
+
+class _Transposed(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func._overloadpacket is aten.convolution:
+            self.calls += bool(args[CONVOLUTION_TRANSPOSED])
+        return func(*args, **(kwargs or {}))

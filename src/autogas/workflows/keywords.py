@@ -132,6 +132,7 @@ class TrainKeywords(TypedDict, total=False):
     devices: int
     precision: Literal["32-true", "bf16-mixed"]
     graphs: Literal["auto", "on", "off"]
+    compile: bool
     space: str | Space[Any]
     space_settings: Mapping[str, object]
     seed: int

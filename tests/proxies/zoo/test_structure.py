@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from autogas import get_space, score, score_many
+from autogas import get_space, score, score_architecture, score_many
 from autogas.proxies.scorer import SCORERS
 
 # Parameters and multiply-accumulates by hand are in tests/proxies/test_score.py.
@@ -36,3 +37,30 @@ def test_architecture_of_a_space_of_latents(name):
     arch = space.sample(np.random.default_rng(0))
     found = score(space.build(arch), space.inputs(batch_size=2), name)
     assert found == getattr(space.cost(arch), name) == SCORERS[name].of_architecture(space, arch)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+def test_transposed_convolutions_that_run_are_counted_by_whatever_name(mode):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, 3, 2, 2)
+            self.never = nn.ConvTranspose2d(3, 3, 2, 2)
+            self.flat = nn.ConvTranspose1d(3, 3, 1)
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            x = self.conv(self.up(x))
+            x = F.conv_transpose2d(x, self.up.weight, stride=2)
+            return self.flat(self.flat(x.flatten(2)))
+
+    with mode():
+        assert score(Net(), torch.ones(3, 3, 4, 4), "num_transposed") == -4
+    assert score(nn.Conv2d(3, 3, 1), torch.ones(3, 3, 4, 4), "num_transposed") == 0
+
+
+def test_transposed_convolutions_of_a_generator_are_its_genes():
+    space = get_space("eagan-generator", width=4)
+    for arch in space.sample_distinct(5, np.random.default_rng(0)):
+        genes = sum(gene == 2 for cell in arch.cells for gene in cell[:2])
+        assert score_architecture(space, arch, "num_transposed") == {"num_transposed": -genes}

@@ -9,7 +9,7 @@ from autogas.errors import InputError
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space
-from autogas.spaces.counting import count_macs
+from autogas.spaces.counting import count_macs, count_transposed
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -73,3 +73,13 @@ def num_activations(probe: Probe) -> float:
     if not probe.recorded.rectified:
         raise InputError("the network has no rectifier of a known kind (the ReLU family, SiLU, GELU, …) to count")
     return float(sum(x[0].numel() for x in probe.recorded.activations))
+
+
+@scorer()
+def num_transposed(probe: Probe) -> float:
+    """Minus the number of transposed convolutions.
+
+    Minus, so that bigger is better: they leave checkerboards (Odena, Dumoulin & Olah, Distill 2016), and generators
+    with many of them train worse.
+    """
+    return -float(probe.on_few((1, 2), lambda inputs: count_transposed(functools.partial(probe.run, inputs))))
