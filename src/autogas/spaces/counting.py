@@ -34,7 +34,7 @@ def count_transposed(run: Callable[[], Any]) -> int:
     """Transposed convolutions that ``run`` does."""
     with _Transposed() as counter:
         run()
-    return counter.calls
+    return int(counter.calls)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
