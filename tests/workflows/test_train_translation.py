@@ -260,6 +260,7 @@ def test_the_winner_of_a_search_is_trained(data, tmp_path):
         ("pix2pix", {"recipe": {"cycle_weight": 3}}, "cycle_weight"),
         ("pix2pix", {"recipe": {"batch": 3}, "devices": 2}, "a batch of 3 on 2 devices"),
         ("pix2pix", {"teacher": "nowhere"}, "nowhere"),
+        ("pix2pix", {"teacher": "nowhere", "compile": True}, "compile=True with a teacher"),
         ("pix2pix", {"segmentation": "net"}, "no label maps"),
         ("gaugan", {"recipe": {"vgg": "nowhere.pth"}}, r"nowhere.pth"),
         ("pix2pix", {"samples": 1000}, "samples=1000: expected up to"),

@@ -90,6 +90,8 @@ def train(
     check_loggers(tensorboard=s.tensorboard)
     arch_of_space = training.space.parse(s.arch)
     training.check_devices(s.devices)
+    if s.compile:
+        training.check_compile()
     training.folder = None if resume is None else Path(resume)
     training.prepare()
     device = training.settings.device
@@ -133,7 +135,14 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[Tra
     training.prepare()
     s, settings_json = how(training), training.settings.model_dump_json()
     return launch(
-        _profiled, settings_json, steps, rows, device=training.settings.device, precision=s.precision, graphs="off"
+        _profiled,
+        settings_json,
+        steps,
+        rows,
+        device=training.settings.device,
+        precision=s.precision,
+        graphs="off",
+        compile=s.compile,
     )
 
 

@@ -236,6 +236,9 @@ class Training(ABC, Generic[S, T]):
             if batch % devices:
                 raise InputError(f"a batch of {batch} on {devices} devices: expected multiples of {devices}")
 
+    def check_compile(self) -> None:
+        """Raise ``InputError`` where compiled networks would not train as others do."""
+
     def row(self, text: str, seed: int) -> dict[str, Any]:
         """Train an architecture for a benchmark and measure it; nothing is kept on disk.
 

@@ -185,6 +185,11 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         s = self.settings
         return target_statistics(self.space, self.held_out, self.kind.layout, self.extractor, direction=s.direction)
 
+    def check_compile(self) -> None:
+        """A student's features are taken by hooks, which compiled networks do not call."""
+        if self.settings.teacher is not None:
+            raise InputError("compile=True with a teacher: expected one of the two")
+
     def task(self, arch: Any) -> TranslationTask:
         """See ``Training.task``."""
         s = self.settings
