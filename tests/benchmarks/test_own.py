@@ -100,3 +100,19 @@ def test_another_function_or_table_is_scored_anew(tmp_path):
     assert scores(3, TABLE, plain) == first
     assert first != turned
     assert first != other
+
+
+def test_a_column_that_is_there_twice_is_said(fresh_home):
+    twice = pd.concat([TABLE, TABLE[["ssim"]]], axis=1)
+    with pytest.raises(InputError, match="column 'ssim' is there twice"):
+        autogas.make_benchmark(twice, "ssim", build=plain, inputs=[(3, 8, 8)])
+
+
+def test_half_precision_of_a_metric_changes_no_ceiling(fresh_home):
+    rows = pd.DataFrame([{"arch": f"n{i}", "seed": s, "ssim": i / 9 + s / 20} for i in range(6) for s in range(2)])
+    rows = rows.drop(index=3)
+    ceilings = [
+        autogas.make_benchmark(rows.astype({"ssim": t}), "ssim", build=plain, inputs=[(3, 8, 8)]).noise_ceiling()
+        for t in ("float16", "float64")
+    ]
+    assert ceilings[0] == ceilings[1] == (1.0, 5)

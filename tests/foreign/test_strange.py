@@ -1,14 +1,20 @@
 """Networks of kinds that strangers bring, each against the same arithmetic written plainly or a value by hand."""
 
 import array
+import functools
 import itertools
+import math
 import random
+from collections import UserDict, UserList
 from dataclasses import dataclass
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autogas import InputError, explain, score, score_many
 
@@ -522,3 +528,231 @@ def test_slots_behind_a_property_and_private_ones():
     net = Net(lambda s, x: s.b((s.a(x) * s.held.count()).relu()), held=Shown(), **layers())
     assert score(net, images(), "autogas") == score(net, images(), "autogas")
     assert net.held.count() == 1
+
+
+class Reached(nn.Module):
+    """Two layers, the first weight reached under another name: ``net.get(net)``."""
+
+    def __init__(self, keep):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = layers().values()
+        keep(self)
+
+    def forward(self, x):
+        return self.b(F.conv2d(x, self.get(), self.a.bias, padding=1).relu()).tanh()
+
+
+def in_closure(net):
+    weight = net.a.weight
+    object.__setattr__(net, "get", lambda: weight)
+
+
+KEPT = {
+    "itself": lambda net: object.__setattr__(net, "get", lambda: net.a.weight),
+    "closure": in_closure,
+    "tuple": lambda net: (setattr(net, "kept", (net.a.weight,)), object.__setattr__(net, "get", lambda: net.kept[0])),
+    "view": lambda net: (
+        setattr(net, "kept", net.a.weight.view(8, 27)),
+        object.__setattr__(net, "get", lambda: net.kept.view(8, 3, 3, 3)),
+    ),
+    "partial": lambda net: object.__setattr__(net, "get", functools.partial(lambda w: w, net.a.weight)),
+}
+
+
+@pytest.mark.parametrize("where", KEPT)
+@pytest.mark.parametrize("proxy", ["snip", "grad_norm", "zico", "grasp", "eznas", "fisher", "hessian_trace"])
+def test_a_weight_under_a_name_that_is_not_looked_into_has_its_gradient(where, proxy):
+    right = score(Reached(KEPT["itself"]), images(), proxy)
+    assert score(Reached(KEPT[where]), images(), proxy) == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize("where", ["closure", "tuple", "view"])
+@pytest.mark.parametrize("proxy", ["zen", "synflow", "short_training"])
+def test_a_weight_that_cannot_be_replaced_is_said(where, proxy):
+    with pytest.raises(InputError, match=r"the network keeps a weight \(8, .*\) where it cannot be replaced"):
+        score(Reached(KEPT[where]), images(), proxy)
+
+
+class Again(torch.autograd.Function):
+    """A checkpoint of one's own: layers run again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, run, x, *weights):
+        ctx.run, ctx.x, ctx.weights = run, x, weights
+        with torch.no_grad():
+            return run(x)
+
+    @staticmethod
+    def backward(ctx, slope):
+        x = ctx.x.detach().requires_grad_()
+        with torch.enable_grad():
+            out = ctx.run(x.view_as(x))
+        return None, *torch.autograd.grad(out, [x, *ctx.weights], slope, allow_unused=True)
+
+
+@pytest.mark.parametrize("proxy", ["snip", "grad_norm", "zico", "plain", "eznas"])
+def test_a_checkpoint_of_ones_own_has_its_gradients(proxy):
+    def plainly(s, x):
+        return s.b(s.a(x).relu()).tanh()
+
+    def again(s, x):
+        return s.b(Again.apply(lambda x: s.a(x).relu(), x, *s.a.parameters())).tanh()
+
+    x = images()
+    assert score(Net(again, **layers()), x, proxy) == pytest.approx(score(Net(plainly, **layers()), x, proxy), rel=1e-5)
+
+
+def test_a_backward_pass_that_fails_is_one_line():
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, slope):
+            return ctx.never
+
+    net = Net(lambda s, x: s.b(Fails.apply(s.a(x).relu())), **layers())
+    with pytest.raises(InputError, match="the backward pass of the network fails"):
+        score(net, images(), "snip")
+
+
+def test_lazy_layers_without_weights_are_said():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LazyBatchNorm2d(affine=False, track_running_stats=False), nn.ReLU())
+    with pytest.raises(InputError, match="lazy layers"):
+        score(net, images(), "autogas")
+    net(images())
+    assert score(net, images(), "autogas") == score(net, images(), "autogas")
+
+
+@pytest.mark.parametrize("use", ["t", "matmul", "function"])
+def test_synflow_counts_every_use_of_a_weight(use):
+    """log of twice R, as torch's own derivatives give it."""
+
+    class Linear(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return F.linear(x, w)
+
+        @staticmethod
+        def backward(ctx, slope):
+            x, w = ctx.saved_tensors
+            return slope @ w, slope.T @ x
+
+    ends = {
+        "t": lambda w, h: F.linear(h, w.t()),
+        "matmul": lambda w, h: h @ w,
+        "function": lambda w, h: Linear.apply(h, w.t()),
+    }
+    torch.manual_seed(0)
+    net = Net(lambda s, x: ends[use](s.w, F.linear(x, s.w).relu()), w=nn.Parameter(torch.randn(8, 16)))
+    w = net.w.detach().abs().double()
+    assert score(net, noise(8, 16), "synflow") == pytest.approx(
+        math.log(2 * float((w.T @ (w @ torch.ones(16).double())).sum()))
+    )
+
+
+def test_synflow_where_flow_begins_elsewhere_than_at_the_input():
+    shifted = Net(lambda s, x: s.l(x + s.p), l=nn.Linear(1, 1, bias=False), p=nn.Parameter(torch.ones(1, 1)))
+    nn.init.ones_(shifted.l.weight)
+    assert score(shifted, torch.ones(2, 1), "synflow") == pytest.approx(math.log(3))  # w (x + p): 2 by w, 1 by p
+    words = nn.Sequential(nn.Embedding(4, 2), nn.Linear(2, 1, bias=False))
+    nn.init.constant_(words[0].weight, 2.0)
+    nn.init.constant_(words[1].weight, 3.0)
+    assert score(words, torch.zeros(2, dtype=torch.long), "synflow") == pytest.approx(math.log(2 * 12))
+    product = Net(lambda s, x: s.a(x) * s.b(x), a=nn.Linear(1, 1, bias=False), b=nn.Linear(1, 1, bias=False))
+    nn.init.constant_(product.a.weight, 2.0)
+    nn.init.constant_(product.b.weight, 5.0)
+    assert score(product, torch.ones(2, 1), "synflow") == pytest.approx(math.log(2 * 10))
+
+
+class Named(dict):
+    """A dictionary with attributes."""
+
+
+class Counted:
+    def __init__(self):
+        self.values = torch.zeros(8)
+
+    def mean(self, h):
+        self.values.mul_(0.9).add_(h.detach().mean((0, 2, 3)) * 0.1)
+        return self.values
+
+
+def named():
+    kept = Named()
+    kept.values = torch.zeros(8)
+    return kept
+
+
+def objects():
+    kept = np.empty(1, dtype=object)
+    kept[0] = torch.zeros(8)
+    return kept
+
+
+HOLDERS = {
+    "attribute of a dictionary": (named, lambda kept: kept.values),
+    "UserDict": (lambda: UserDict(values=torch.zeros(8)), lambda kept: kept["values"]),
+    "UserList": (lambda: UserList([torch.zeros(8)]), lambda kept: kept[0]),
+    "partial": (lambda: functools.partial(print, torch.zeros(8)), lambda kept: kept.args[0]),
+    "read-only mapping": (lambda: MappingProxyType({"values": torch.zeros(8)}), lambda kept: kept["values"]),
+    "frozenset": (lambda: frozenset([torch.zeros(8)]), lambda kept: next(iter(kept))),
+    "array of objects": (objects, lambda kept: kept[0]),
+    "method of an object": (lambda: Counted().mean, lambda kept: kept.__self__.values),
+    "class": (lambda: type("Inner", (), {"values": torch.zeros(8)}), lambda kept: kept.values),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_what_is_kept_in_any_holder_is_put_back(holder):
+    make, get = HOLDERS[holder]
+
+    def forward(s, x):
+        h = s.a(x)
+        get(s.held).mul_(0.9).add_(h.detach().mean((0, 2, 3)) * 0.1)
+        return s.b((h - get(s.held)[:, None, None]).relu())
+
+    net = Net(forward, held=make(), **layers())
+    assert score(net, images(), "autogas") == score(net, images(), "autogas")
+    assert not get(net.held).any()
+
+
+@pytest.mark.parametrize("proxy", ["nwot", "swap", "meco"])
+def test_complex_features_have_no_sign(proxy):
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, dtype=torch.cfloat), nn.Conv2d(8, 3, 3, dtype=torch.cfloat))
+    with pytest.raises(InputError, match="complex features"):
+        score(net, images().to(torch.cfloat), proxy)
+
+
+@pytest.mark.parametrize("proxy", ["snip", "zico", "short_training", "jacov", "autogas"])
+def test_a_column_of_labels_before_images_changes_nothing(proxy):
+    parts, labels = layers() | {"e": nn.Embedding(10, 8)}, torch.arange(8)[:, None]
+    last = Net(lambda s, x, y: s.b((s.a(x) + s.e(y[:, 0])[:, :, None, None]).relu()), **parts)
+    first = Net(lambda s, y, x: last.function(s, x, y), **parts)
+    assert score(first, (labels, images()), proxy) == score(last, (images(), labels), proxy)
+
+
+@pytest.mark.parametrize("proxy", ["grasp", "hessian_trace"])
+def test_attention_has_second_derivatives(proxy):
+    torch.manual_seed(0)
+    net = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+    with sdpa_kernel(SDPBackend.MATH):
+        right = score(net, noise(8, 5, 16), proxy)
+    assert score(net, noise(8, 5, 16), proxy) == pytest.approx(right, rel=1e-4)
+
+
+def test_what_cannot_be_counted_is_said():
+    net = Net(lambda s, x: torch.cond(x.sum() > -1e9, lambda x: s.l(x), lambda x: s.l(x), (x,)), l=nn.Linear(4, 4))
+    with pytest.raises(InputError, match="cannot be counted"):
+        score(net, noise(8, 4), "macs")
+
+
+@pytest.mark.parametrize("proxy", ["autogas", "snip", "jacov"])
+def test_inputs_of_an_inference_mode(proxy):
+    net = Net(lambda s, x: s.b(s.a(x).relu()), **layers())
+    with torch.inference_mode():
+        x = images()
+    assert score(net, x, proxy) == score(net, images(), proxy)

@@ -48,6 +48,16 @@ def test_psnr_is_the_mean_over_images():
     assert psnr(output, target) == pytest.approx((20 + 40) / 2, abs=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("metric", [ssim, psnr])
+def test_half_precision_is_only_how_images_are_kept(metric, dtype):
+    output, target = (torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(i)).to(dtype) for i in range(2))
+    assert metric(output, target) == metric(output.float(), target.float())
+    if metric is psnr and dtype is torch.float16:
+        close = torch.zeros(1, 3, 8, 8, dtype=dtype)
+        assert psnr(close, close + 1e-4) == pytest.approx(80, abs=0.01)
+
+
 @pytest.mark.parametrize("metric", [ssim, psnr])
 @pytest.mark.parametrize("shapes", [((1, 3, 8, 8), (1, 3, 8, 9)), ((3, 8, 8), (3, 8, 8)), ((0, 3, 8, 8), (0, 3, 8, 8))])
 def test_other_shapes_are_refused(metric, shapes):

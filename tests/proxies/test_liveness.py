@@ -1,5 +1,8 @@
 """What is not finite, or does not vary, is no score, and every scorer gives the same answer."""
 
+from collections import deque
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +14,18 @@ from autogas.proxies.liveness import failure
 OF_FEATURES = [
     name
     for name in list_proxies()
-    if name not in ("params", "macs", "num_downsamples", "num_skips", "l2_norm", "synflow", "zen", "short_training")
+    if name
+    not in (
+        "params",
+        "macs",
+        "num_downsamples",
+        "num_skips",
+        "num_transposed",
+        "l2_norm",
+        "synflow",
+        "zen",
+        "short_training",
+    )
 ]
 ANYHOW = ["relu > above_zero > hamming > trace", "swish > above_mean > gram > slogdet", "above_median > gram > trace"]
 ANYHOW += ["sign > gram > trace", "tanh > gram > trace", "sigmoid > pearson > frobenius"]
@@ -76,8 +90,16 @@ STILL, VARIES = torch.ones(8, 3), torch.arange(24.0).view(8, 3)
         (torch.ones(8), "ignores its input"),
         (torch.arange(8.0), ""),
         (torch.tensor(2.0), ""),
-        (None, ""),
-        ((), ""),
+        (None, "a NoneType without tensors"),
+        ((), "a tuple without tensors"),
+        (deque([STILL]), "ignores its input"),
+        (SimpleNamespace(image=STILL), "ignores its input"),
+        (SimpleNamespace(image=[VARIES], loss=None), ""),
+        (SimpleNamespace(image=BAD), "not finite"),
+        (1 + 5e-8 * VARIES, "ignores its input"),  # rounding
+        (1 + 1e-4 * VARIES, ""),
+        (1 + 5e-8 * VARIES.double(), "ignores its input"),
+        (1e-9 * VARIES, ""),
     ],
 )
 def test_first_batch_of_an_output_must_vary_and_all_of_it_be_finite(output, reason):

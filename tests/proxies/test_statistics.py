@@ -413,7 +413,7 @@ OUTPUTS = {
     "nested": (lambda x: [(x, torch.ones_like(x))], ""),
     "dictionary": (lambda x: {"image": x * float("nan"), "other": x}, NOT_FINITE),
     "number": (lambda x: x.sum(), ""),
-    "no tensor": (lambda x: "done", ""),
+    "no tensor": (lambda x: "done", "the output of the network is a str without tensors"),
 }
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +207,35 @@ def test_a_finished_run_is_a_folder_that_can_be_continued(folders):
     assert evaluate(resume="run").results == run.results
     with pytest.raises(InputError, match="holds a run already"):
         evaluate(fake, real, out="run")
+
+
+def test_a_run_goes_on_where_what_is_not_read_has_changed(folders):
+    fake, real = folders
+    run = evaluate(fake, real, out="run", samples=20)
+    (Path(fake) / ".DS_Store").write_text("by a file manager")
+    (Path(fake) / ".hidden").mkdir()
+    (Path(fake) / ".hidden" / "0.png").write_bytes(b"")
+    (Path(fake) / "notes.txt").write_text("by a person")
+    assert evaluate(resume="run").results == run.results
+
+
+def test_pictures_behind_a_link_are_those_of_the_run(folders, tmp_path):
+    fake, real = folders
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "there").symlink_to(Path(fake).absolute(), target_is_directory=True)
+    evaluate(str(linked), real, out="run", samples=20)
+    (Path(fake) / "one-more.png").write_bytes(next(Path(fake).glob("*.png")).read_bytes())
+    with pytest.raises(InputError, match="the contents of images"):
+        evaluate(resume="run")
+
+
+def test_a_default_beside_resume_is_a_setting_too(folders):
+    fake, real = folders
+    evaluate(fake, real, out="run", samples=20, seed=3)
+    with pytest.raises(InputError, match=r"seed=0 beside --resume: the run has 3"):
+        evaluate(resume="run", seed=0)
+    evaluate(resume="run", seed=3)
 
 
 # What is refused

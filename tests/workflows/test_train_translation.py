@@ -3,11 +3,13 @@ import shutil
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import BaseModel
 from toys import python
 
 from autogas.datasets.domains import Frame
@@ -21,6 +23,7 @@ from autogas.runs import Run
 from autogas.spaces import get_space
 from autogas.training.checkpoint import load_tensors
 from autogas.training.export import load_generator, load_translator
+from autogas.workflows.common import from_anywhere, open_run
 from autogas.workflows.evaluate_translation import evaluate_translation
 from autogas.workflows.train import train
 
@@ -273,6 +276,24 @@ def test_bad_input_leaves_no_folder(data, tmp_path, name, changed, named):
     with pytest.raises(ValueError, match=named):
         train(out=str(tmp_path / "run"), **settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_a_recipe_names_is_found_from_anywhere_and_may_not_change(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("vgg.pth").write_bytes(b"one")
+    found = from_anywhere({"recipe": {"vgg": "vgg.pth", "steps": 1}})
+    assert found == {"recipe": {"vgg": str(tmp_path / "vgg.pth"), "steps": 1}}
+
+    class Settings(BaseModel):
+        recipe: dict[str, str | int]
+
+    with open_run("train", Settings(**found), out="run", resume=None):
+        pass
+    with open_run("train", Settings(**found), out=None, resume="run"):
+        pass
+    Path("vgg.pth").write_bytes(b"two")
+    with pytest.raises(InputError, match="the contents of vgg"):
+        open_run("train", Settings(**found), out=None, resume="run")
 
 
 def test_a_segmentation_that_does_not_know_the_labels_is_refused_before_training(data, tmp_path):

@@ -55,6 +55,9 @@ def make_benchmark(
     rows = _read(table)
     if not len(rows):
         raise InputError("a benchmark of a table: it has no rows")
+    twice = rows.columns[rows.columns.duplicated()]
+    if len(twice):
+        raise InputError(f"a benchmark of a table: column {twice[0]!r} is there twice")
     if "arch" not in rows:
         raise InputError(f"a benchmark of a table: expected a column 'arch', found are {', '.join(map(str, rows))}")
     if rows["arch"].isna().any():

@@ -45,7 +45,7 @@ def load_network(reference: str, seed: int) -> nn.Module:
         raise InputError(
             f"--module {reference!r}: no function or class {name!r} there; it has {', '.join(makers) or 'none'}"
         )
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**64)
     with guarded(f"--module {reference!r}"):
         model = factory()
     if not isinstance(model, nn.Module):

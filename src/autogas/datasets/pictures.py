@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,9 @@ def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
         InputError: there is none, or a folder that a run made, whose pictures are of no one kind.
     """
     found, left_out = [], Counter[str]()
-    for file in _walk(folder, deep=deep):
+    files = list(files_of(folder, deep=deep))
+    _check_no_run(folder, files)
+    for file in files:
         suffix = file.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             found.append(file)
@@ -74,26 +76,35 @@ def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
     return sorted(found)
 
 
-def _walk(folder: Path, *, deep: bool) -> Iterator[Path]:
+def files_of(folder: Path, *, deep: bool = True) -> Iterator[Path]:
+    """Files of a folder (``deep``: and of those in it, also linked ones) that are not hidden."""
     seen: set[str] = set()
-    above = folder.resolve().parent
-    if folder.resolve().name in SHEETS and all((above / name).exists() for name in RUN_FILES):
-        raise InputError(
-            f"images {str(folder)!r}: a folder of the run {above.name!r}, whose pictures are sheets of samples: "
-            "name its generator.safetensors, or a folder of images alone"
-        )
     for here, folders, files in os.walk(folder, followlinks=True):
-        if set(files) >= RUN_FILES:
-            raise InputError(
-                f"images {str(folder)!r}: {here!r} is the folder of a run: name its generator.safetensors, "
-                "or a folder of images alone"
-            )
         real = os.path.realpath(here)
         again = real in seen  # a link to where we were
         seen.add(real)
         folders[:] = [] if again or not deep else sorted(name for name in folders if not _hidden(name))
         if not again:
             yield from (Path(here, name) for name in files if not _hidden(name))
+
+
+def _check_no_run(folder: Path, files: Sequence[Path]) -> None:
+    """Raise ``InputError`` for folders that a run made."""
+    above = folder.resolve().parent
+    if folder.resolve().name in SHEETS and all((above / name).exists() for name in RUN_FILES):
+        raise InputError(
+            f"images {str(folder)!r}: a folder of the run {above.name!r}, whose pictures are sheets of samples: "
+            "name its generator.safetensors, or a folder of images alone"
+        )
+    names: dict[Path, set[str]] = {}
+    for file in files:
+        names.setdefault(file.parent, set()).add(file.name)
+    for here, found in names.items():
+        if found >= RUN_FILES:
+            raise InputError(
+                f"images {str(folder)!r}: {str(here)!r} is the folder of a run: name its generator.safetensors, "
+                "or a folder of images alone"
+            )
 
 
 def _hidden(name: str) -> bool:

@@ -9,7 +9,7 @@ from autogas.errors import InputError
 
 
 def as_unit(images: Tensor) -> Tensor:
-    """Images as floats in [0, 1], whatever their shape: uint8 is divided by 255.
+    """Images as floats in [0, 1] of single precision or more, whatever their shape: uint8 is divided by 255.
 
     Raises:
         InputError: another type, or values outside [0, 1] or not finite.
@@ -21,7 +21,7 @@ def as_unit(images: Tensor) -> Tensor:
     low, high = (float(value) for value in images.aminmax())
     if not (low >= 0 and high <= 1):  # NaN fails both
         raise InputError(f"images with values from {low:.4g} to {high:.4g}: expected floats in [0, 1] or uint8")
-    return images
+    return images if images.dtype.itemsize >= 4 else images.float()
 
 
 def as_uint8(images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
@@ -44,7 +45,7 @@ class Bound(nn.Module):
 
 
 def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A network and the tensors that it takes: those of two or more dimensions, then vectors, then single numbers.
+    """A network and the tensors that it takes, those of more dimensions first, so images before labels.
 
     A network that is wrapped for several devices is unwrapped.
 
@@ -58,7 +59,7 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     found = {name: value for name, value in given.items() if isinstance(value, Tensor)}
     if not found:
         raise InputError(f"inputs without a tensor: {ACCEPTED}")
-    tensors = dict(sorted(found.items(), key=lambda item: -min(item[1].dim(), 2)))
+    tensors = dict(sorted(found.items(), key=lambda item: _richness(item[1]), reverse=True))
     first = next(iter(tensors.values()))
     if not first.dim() or not len(first):
         raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
@@ -66,6 +67,11 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
         return model, tuple(tensors.values())
     others = {name: value for name, value in given.items() if name not in tensors}
     return Bound(model, list(tensors), others), tuple(tensors.values())
+
+
+def _richness(x: Tensor) -> tuple[int, int]:
+    """Dimensions of a sample, without those of one entry; what is the same by that is a matrix, vector or number."""
+    return sum(size > 1 for size in x.shape[1:]), min(x.dim(), 2)
 
 
 def _tuple_of(inputs: Tensor | Sequence[Any]) -> Sequence[Any]:
@@ -84,7 +90,8 @@ def _check(model: Any, inputs: Any) -> None:
         raise InputError(
             f"the network is quantized: the weights of its {type(packed[0]).__name__} are packed and not seen"
         )
-    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+    lazy = any(isinstance(module, LazyModuleMixin) for module in model.modules())
+    if lazy or any(map(is_lazy, (*model.parameters(), *model.buffers()))):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
     if isinstance(inputs, np.ndarray):
         raise InputError("a numpy array in place of inputs: expected a tensor, torch.from_numpy(…)")

@@ -6,11 +6,13 @@ import array
 import contextlib
 import functools
 import operator
+import queue
 import random
 import sys
 import threading
 import types
-from collections import deque
+import weakref
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -27,10 +29,22 @@ from autogas.proxies.writes import memory_of, written
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
 CONTAINERS = (dict, list, set, deque)
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-BYTES = (bytearray, array.array)
+FIXED = (tuple, frozenset)
+WRAPPERS = (
+    UserDict,
+    UserList,
+    ChainMap,
+    queue.Queue,
+    weakref.WeakKeyDictionary,
+    weakref.WeakValueDictionary,
+    types.SimpleNamespace,
+)
+"""Classes of the standard library whose objects are their attributes."""
+GENERATORS = (torch.Generator, np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
+BYTES = (bytearray, array.array, memoryview)
 VALUES = (np.ndarray, *BYTES, *GENERATORS)
-HELD = (Tensor, nn.Module, *CONTAINERS, tuple, *VALUES)
+REFERENCES = (functools.partial, types.MethodType, types.MappingProxyType, weakref.ReferenceType)
+HELD = (Tensor, nn.Module, *CONTAINERS, *FIXED, *WRAPPERS, *VALUES, *REFERENCES)
 """What is looked into."""
 PLAIN = frozenset((type(None), bool, int, float, str))
 """Types of most attributes, which are passed over at once."""
@@ -40,10 +54,9 @@ class Snapshot(Interceptor):
     """What a network holds at one moment.
 
     That is every module's attributes, whatever they are (so its mode, its hooks, and which tensor has which name), the
-    entries of the lists, dictionaries and sets among them and the attributes of objects of its own classes, however
-    nested, and of every tensor in there its values, dtype, memory and gradient; so too the values of numpy arrays and
-    bytes, the states of random generators, and the attributes of the modules' classes. A tensor or layer with several
-    names is held once.
+    entries of the containers among them and the attributes of objects of its own classes, however nested, and of every
+    tensor in there its values, dtype, memory and gradient; so too the values of numpy arrays and bytes, the states of
+    random generators, and the attributes of the modules' classes. A tensor or layer with several names is held once.
 
     Parameters are many and hardly ever written, so their values are copied when a function that may write them is
     about to be called, for which this is a context. What a network keeps elsewhere is not seen: in globals, closures,
@@ -67,19 +80,25 @@ class Snapshot(Interceptor):
 
     def _hold(self, value: Any) -> Iterator[Any]:
         """Hold something as it is now; gives what is inside it."""
+        if isinstance(value, type):
+            yield from self._class(value)
+            return
         if isinstance(value, Tensor):
             self._add(_Saved(value))
         elif isinstance(value, VALUES):
             self._others.append(_restorer(value))
-        else:
-            if isinstance(value, nn.Module):
-                yield from self._beside_attributes(value)
-            if isinstance(value, (*CONTAINERS, tuple)):
-                yield from self._inside(value)
-                return
-            if hasattr(value, "__dict__"):
-                yield from self._inside(vars(value))
-            yield from self._slots(value)
+            if isinstance(value, np.ndarray) and value.dtype == object:
+                yield from filter(_looked_into, value.flat)
+        elif isinstance(value, REFERENCES):
+            yield from filter(_looked_into, _behind(value))
+        elif isinstance(value, nn.Module):
+            yield from self._beside_attributes(value)
+        elif isinstance(value, (*CONTAINERS, *FIXED)):
+            yield from self._inside(value)
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict) and (attributes or not isinstance(value, Tensor)):
+            yield from self._inside(attributes)
+        yield from self._slots(value)
 
     def _slots(self, value: Any) -> Iterator[Any]:
         """Hold the attributes that have slots of their own; gives those that are looked into."""
@@ -92,25 +111,28 @@ class Snapshot(Interceptor):
     def _beside_attributes(self, module: nn.Module) -> Iterator[Any]:
         """Hold what a module's classes have; gives what is looked into there, and the tensors of a scripted module."""
         for cls in type(module).__mro__:
-            if cls in self._classes:
-                continue
-            self._classes.add(cls)
-            if cls is object or cls.__module__.startswith("torch."):
-                continue
-            kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-            self._others.append(functools.partial(_fill_class, cls, kept))
-            yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
+            if not cls.__module__.startswith("torch."):
+                yield from self._class(cls)
         if isinstance(module, torch.jit.ScriptModule):
             yield from [*module.parameters(), *module.buffers()]
 
+    def _class(self, cls: type) -> Iterator[Any]:
+        """Hold the attributes of a class; gives what is looked into there."""
+        if cls in self._classes or cls is object:
+            return
+        self._classes.add(cls)
+        kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+        self._others.append(functools.partial(_fill_class, cls, kept))
+        yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
+
     def _inside(self, entries: Any) -> Iterator[Any]:
         """Hold which entries a container has; gives those that are looked into."""
-        if not isinstance(entries, tuple):
+        if not isinstance(entries, FIXED):
             self._containers.append((entries, dict(entries) if isinstance(entries, dict) else entries.copy()))
-        for inside in entries.values() if isinstance(entries, dict) else entries:
+        for inside in dict.values(entries) if isinstance(entries, dict) else entries:
             if type(inside) in PLAIN:
                 continue
-            if isinstance(inside, CONTAINERS) and not inside:  # hooks that nobody set
+            if isinstance(inside, CONTAINERS) and not inside and not getattr(inside, "__dict__", None):  # unset hooks
                 self._containers.append((inside, ()))
             elif _looked_into(inside):
                 yield inside
@@ -157,8 +179,6 @@ LIBRARIES = frozenset(("builtins", "torch", "numpy", "torchvision", "pydantic", 
 
 def _own(kind: type) -> bool:
     """Whether objects of a class are looked into: those of the network's authors, not those of libraries."""
-    if kind is types.SimpleNamespace:
-        return True
     return not _of_library(kind.__module__) and (kind.__dictoffset__ != 0 or bool(slots_of(kind)))
 
 
@@ -169,7 +189,20 @@ def _of_library(module: str) -> bool:
 
 
 def _looked_into(value: Any) -> bool:
-    return isinstance(value, HELD) or (_own(type(value)) and not isinstance(value, type))
+    if isinstance(value, type):
+        return not _of_library(value.__module__)
+    return isinstance(value, HELD) or _own(type(value))
+
+
+def _behind(value: Any) -> Iterable[Any]:
+    """What a reference leads to."""
+    if isinstance(value, functools.partial):
+        return (value.func, value.args, value.keywords)
+    if isinstance(value, types.MethodType):
+        return (value.__self__,)
+    if isinstance(value, types.MappingProxyType):
+        return tuple(value.values())
+    return (value(),)
 
 
 def _fill_slots(value: Any, slots: Sequence[Any], kept: Sequence[Any]) -> None:
@@ -204,10 +237,15 @@ def _restorer(value: Any) -> Callable[[], object]:
                 value[...] = kept
 
         return fill
+    if isinstance(value, memoryview):
+        before = value.tobytes()
+        return lambda: None if value.readonly else value.cast("B").__setitem__(slice(None), before)
     if isinstance(value, BYTES):
         return functools.partial(value.__setitem__, slice(None), value[:])
     if isinstance(value, random.Random):
         return functools.partial(value.setstate, value.getstate())
+    if isinstance(value, np.random.BitGenerator):
+        return functools.partial(setattr, value, "state", value.state)
     if isinstance(value, np.random.Generator):
         states = value.bit_generator.state
         return functools.partial(setattr, value.bit_generator, "state", states)

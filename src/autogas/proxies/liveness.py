@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from autogas.errors import InputError
 
 IGNORES = "the output of the network ignores its input"
+WITHOUT = "the output of the network is a {} without tensors"
+ROUNDING = 16 * torch.finfo(torch.float32).eps
+"""Of the largest entry."""
 
 
 def varies(feature: Tensor) -> bool:
@@ -23,6 +27,18 @@ def varies(feature: Tensor) -> bool:
     if not torch.equal(feature[0], feature[1]):
         return True
     return bool((feature[2:] != feature[0]).any())
+
+
+def varies_beyond_rounding(feature: Tensor) -> bool:
+    """Whether any sample differs from the first by more than arithmetic in single precision leaves to chance.
+
+    What is rounding is another number on another processor, and none of the network.
+    """
+    if not (feature.is_floating_point() or feature.is_complex()):
+        return varies(feature)
+    wide = feature if feature.dtype.itemsize >= 4 else feature.float()
+    least = ROUNDING * wide.abs().max()
+    return any(bool(((sample - wide[0]).abs() > least).any()) for sample in wide[1:])
 
 
 class Finiteness:
@@ -63,23 +79,25 @@ def failure(output: object) -> str:
     No tensor in the output may hold NaN or infinity; of several the first that is a batch ``[N, D, …]`` must vary.
     """
     found = list(_tensors(output))
+    if not found:
+        return WITHOUT.format(type(output).__name__)
     if not all(bool(x.isfinite().all()) for x in found):
         return "the output of the network is not finite"
     batches = [x for x in found if x.dim() > 1] or [x for x in found if x.dim() == 1]
-    if batches and len(batches[0]) > 1 and not varies(batches[0]):
+    if batches and len(batches[0]) > 1 and not varies_beyond_rounding(batches[0]):
         return IGNORES
     return ""
 
 
 def tensors(output: object) -> Iterator[Tensor]:
-    """All tensors of an output, which may be nested in tuples, lists, mappings and data classes.
+    """All tensors of an output, which may be nested in tuples, lists, mappings, data classes and attributes.
 
     Raises:
         InputError: there is none.
     """
     found = list(_tensors(output))
     if not found:
-        raise InputError(f"the output of the network is a {type(output).__name__} without tensors")
+        raise InputError(WITHOUT.format(type(output).__name__))
     return iter(found)
 
 
@@ -97,11 +115,17 @@ def differentiable(output: object) -> list[Tensor]:
     return floating
 
 
+CARRIERS = (Tensor, list, tuple, deque, Mapping)
+"""What is looked into among the attributes of an output of a class of its own."""
+
+
 def _tensors(output: object) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
         yield output if output.layout is torch.strided else output.to_dense()
-    elif isinstance(output, list | tuple | Mapping):
+    elif isinstance(output, list | tuple | deque | Mapping):
         for part in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(part)
     elif dataclasses.is_dataclass(output):
         yield from _tensors([getattr(output, field.name) for field in dataclasses.fields(output)])
+    elif hasattr(output, "__dict__") and not isinstance(output, type | torch.nn.Module):
+        yield from _tensors([part for part in vars(output).values() if isinstance(part, CARRIERS)])

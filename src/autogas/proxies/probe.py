@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
@@ -21,6 +22,8 @@ from autogas.proxies.liveness import differentiable, tensors
 from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
+UNDIFFERENTIABLE = "is not implemented"
+"""What torch says of a function without a second derivative."""
 Loss = Callable[[Any, tuple[Tensor, ...]], Tensor]
 
 
@@ -109,13 +112,15 @@ class Probe:
         self, model: nn.Module, inputs: tuple[Tensor, ...], *, loss: Loss = reconstruction, seed: int = 0
     ) -> None:
         self.model = model
-        self.inputs = inputs
+        self.inputs = tuple(x.clone() if x.is_inference() else x for x in inputs)
         self.loss = loss
         self.seed = seed
+        self._own = dict(model.named_parameters())
         self.parameters = {
             name: (p.clone() if p.is_inference() else p.detach()).requires_grad_(p.is_floating_point())
-            for name, p in model.named_parameters()
+            for name, p in self._own.items()
         }
+        self._originals = {id(p): self._own[name] for name, p in self.parameters.items()}
         self._complex = any(p.is_complex() for p in self.parameters.values())
         self._weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
         self.seconds: dict[str, float] = {}
@@ -201,20 +206,30 @@ class Probe:
             parameters: parameters and buffers by name, to be held instead of ``parameters``.
             modes: interceptors.
         """
-        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back afterwards.
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        others = {**buffers, **(parameters or self.parameters)}
         with contextlib.ExitStack() as stack:
-            network = stack.enter_context(unchanged(self.model, inputs))
-            network.replace({id(own[name]): tensor for name, tensor in others.items()})
+            others = stack.enter_context(self._holding(inputs, parameters))
             seed_everything(self.seed, inputs)
             for mode in modes:
                 if isinstance(mode, Watch):
-                    mode.constants.start(others.values())
+                    mode.constants.start(others)
                 stack.enter_context(mode)
+            if parameters is not None:
+                stack.enter_context(OnlyOthers(self._own.values()))
             # A network whose first layer works in place writes its input.
             return self.model(*(x.clone() for x in inputs))
+
+    @contextlib.contextmanager
+    def _holding(
+        self, inputs: tuple[Tensor, ...], parameters: Mapping[str, Tensor] | None = None
+    ) -> Iterator[Iterable[Tensor]]:
+        """Let the network hold other tensors meanwhile, which are given, and put it back; see ``run``."""
+        own = {**self._own, **dict(self.model.named_buffers())}
+        # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back afterwards.
+        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        others = {**buffers, **(parameters or self.parameters)}
+        with unchanged(self.model, inputs) as network:
+            network.replace({id(own[name]): tensor for name, tensor in others.items()})
+            yield others.values()
 
     @shared
     def recorded(self) -> Recorded:
@@ -282,15 +297,39 @@ class Probe:
 
     def hessian_vector(self, vector: Sequence[Tensor]) -> list[Tensor]:
         """The Hessian of the objective by the weights, times a vector."""
-        pairs = [(g, v) for g, v in zip(self.differentiable_gradient, vector, strict=True) if g.requires_grad]
+        try:
+            return self._second(self.differentiable_gradient, vector)
+        except InputError as error:
+            if UNDIFFERENTIABLE not in str(error):
+                raise
+        return self._second(self._gradient_of_plain_attention, vector)
+
+    @shared
+    def _gradient_of_plain_attention(self) -> list[Tensor]:
+        """``differentiable_gradient`` of a network whose attention is made of products, which have two derivatives."""
+        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+            loss = self.loss_of(self.run(self.inputs), self.inputs)
+            return self.derivatives(loss, self.weights, create_graph=True)
+
+    def _second(self, first: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
+        pairs = [(g, v) for g, v in zip(first, vector, strict=True) if g.requires_grad]
         if not pairs:
             return [torch.zeros_like(w) for w in self.weights]
         return self.derivatives([g for g, _ in pairs], self.weights, grad_outputs=[v for _, v in pairs])
 
     def derivatives(self, of: Tensor | Sequence[Tensor], by: Sequence[Tensor], **options: Any) -> list[Tensor]:
-        """``gradients``, after which the network is put back: its hooks may keep what passes by."""
-        with unchanged(self.model, self.inputs):
-            return gradients(of, by, **options)
+        """``gradients``, by weights also where the network has them under names that nobody looks into.
+
+        The network holds what it held in the forward pass, since it may run layers again, and is put back.
+
+        Raises:
+            InputError: the backward pass of the network fails.
+        """
+        with self._holding(self.inputs):
+            try:
+                return gradients(of, by, also=[self._originals.get(id(x)) for x in by], **options)
+            except (RuntimeError, AttributeError, TypeError) as error:
+                raise InputError(f"the backward pass of the network fails: {error}") from None
 
     @shared
     def batch_gradients(self) -> list[list[Tensor]]:
@@ -318,16 +357,53 @@ class Probe:
 
 
 def gradients(
-    of: Tensor | Sequence[Tensor], by: Sequence[Tensor], *, retain_graph: bool = True, **options: Any
+    of: Tensor | Sequence[Tensor],
+    by: Sequence[Tensor],
+    *,
+    also: Sequence[Tensor | None] = (),
+    retain_graph: bool = True,
+    **options: Any,
 ) -> list[Tensor]:
-    """``torch.autograd.grad`` with zeros where there is no dependence."""
-    reached = [x for x in by if x.requires_grad]
+    """``torch.autograd.grad`` with zeros where there is no dependence.
+
+    Args:
+        of: what is differentiated.
+        by: by what.
+        also: for each of these another tensor, or None, whose derivative is added.
+        retain_graph: as torch has it.
+        options: likewise.
+    """
     depends = any(x.requires_grad for x in ([of] if isinstance(of, Tensor) else of))
-    if not reached or not depends:
-        return [torch.zeros_like(x) for x in by]
-    found = iter(torch.autograd.grad(of, reached, allow_unused=True, retain_graph=retain_graph, **options))
-    each = (next(found) if x.requires_grad else None for x in by)
-    return [torch.zeros_like(x) if g is None else g for x, g in zip(by, each, strict=True)]
+    each = [(place, x) for place, x in [*enumerate(by), *enumerate(also)] if x is not None and x.requires_grad]
+    sums: list[Tensor | None] = [None] * len(by)
+    if each and depends:
+        tensors = [x for _, x in each]
+        found = torch.autograd.grad(of, tensors, allow_unused=True, retain_graph=retain_graph, **options)
+        for (place, _), g in zip(each, found, strict=True):
+            if g is not None:
+                known = sums[place]
+                sums[place] = g if known is None else known + g
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(by, sums, strict=True)]
+
+
+class OnlyOthers(Interceptor):
+    """Refuses a network that uses weights of its own although it was to hold others."""
+
+    def __init__(self, own: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._own = {id(p) for p in own}
+
+    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function that takes none of them."""
+        for given in (*args, *kwargs.values()):
+            parts = given if isinstance(given, list | tuple) else (given,)
+            for part in parts:
+                if isinstance(part, Tensor) and (id(part) in self._own or id(part._base) in self._own):
+                    raise InputError(
+                        f"the network keeps a weight {tuple(part.shape)} where it cannot be replaced by another, such "
+                        "as in a tuple or a closure: expected it in an attribute, a list or a dictionary"
+                    )
+        return func(*args, **kwargs)
 
 
 class _Record(Watch):

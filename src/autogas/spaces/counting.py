@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from autogas.errors import InputError
+
 aten = torch.ops.aten
 CONVOLUTION_TRANSPOSED = 6
 """Place among the arguments of ``aten.convolution``."""
@@ -25,6 +27,10 @@ def count_macs(run: Callable[[], Any]) -> float:
     try:
         with _Counter() as counter:
             run()
+    except NotImplementedError as error:
+        if "HigherOrderOperator" not in str(error):
+            raise
+        raise InputError(f"the network calls what cannot be counted: {error}") from None
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.macs)

@@ -92,8 +92,7 @@ def build(
     """
     given: dict[str, Any] = {**settings}
     if resume is not None:
-        model = type(read(Run.open(resume, "build").settings).settings)
-        given = resumed_settings("build", model, given, resume)
+        given = resumed_settings("build", given, resume)
     s = read(from_anywhere(given)).settings
     settings_json = s.model_dump_json()
     training = shared_training(settings_json)

@@ -16,13 +16,14 @@ from pydantic import BaseModel
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
 from autogas.code import digest_of
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
+from autogas.datasets.pictures import IMAGE_SUFFIXES, files_of
 from autogas.errors import InputError
 from autogas.files import checksum
 from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run
-from autogas.settings import described, usual, validated
+from autogas.settings import described, validated
 from autogas.spaces import Space
 
 S = TypeVar("S", bound=BaseModel)
@@ -39,9 +40,12 @@ PATHS = frozenset(
         "segmentation",
         "segmentation_weights",
         "segmentation_map",
+        "vgg",
     )
 )
 """Settings that may name a file or folder."""
+OF_PICTURES = frozenset(("images", "held_out", "data", "reference"))
+"""Those of them whose folders hold pictures."""
 
 
 class Stopwatch:
@@ -71,16 +75,15 @@ def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resum
     """The settings as given, or those of the run that is resumed, which no given one may contradict."""
     if resume is None:
         return validated(model, from_anywhere(given))
-    return validated(model, resumed_settings(workflow, model, given, resume))
+    return validated(model, resumed_settings(workflow, given, resume))
 
 
-def resumed_settings(workflow: str, model: type[BaseModel], given: Mapping[str, Any], resume: str) -> dict[str, Any]:
+def resumed_settings(workflow: str, given: Mapping[str, Any], resume: str) -> dict[str, Any]:
     """The settings of a run; raises ``InputError`` for one that is given otherwise beside it."""
     saved = Run.open(resume, workflow).settings
     for name, value in from_anywhere(given).items():
-        field = model.model_fields.get(name)
-        default = None if field is None else usual(field, saved)
-        if value is not None and value not in (default, saved.get(name), {}):
+        unsaid = name == "benchmark" and value == DEFAULT_BENCHMARK  # the default of Python's functions
+        if value is not None and not unsaid and value not in (saved.get(name), {}):
             raise InputError(
                 f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
                 "leave it out, or start another run"
@@ -90,7 +93,11 @@ def resumed_settings(workflow: str, model: type[BaseModel], given: Mapping[str, 
 
 def from_anywhere(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings whose paths hold whatever the working folder is; names of data sets stay names."""
-    return {name: _absolute(value) if name in PATHS else value for name, value in given.items()}
+    found = {name: _absolute(value) if name in PATHS else value for name, value in given.items()}
+    recipe = found.get("recipe")
+    if isinstance(recipe, Mapping):
+        found["recipe"] = {name: _absolute(value) if name in PATHS else value for name, value in recipe.items()}
+    return found
 
 
 def _absolute(value: Any) -> Any:
@@ -119,7 +126,8 @@ def open_run(
         code: functions and classes on which the result depends; what is a user's own may not change before a resume.
     """
     saved = settings.model_dump(mode="json")
-    files = {name: digest for name in sorted(PATHS & saved.keys()) if (digest := _digest(saved[name]))}
+    named = {**saved, **{name: value for name, value in (saved.get("recipe") or {}).items() if name in PATHS}}
+    files = {name: digest for name in sorted(PATHS & named.keys()) if (digest := _digest(named[name], name))}
     own = digest_of(code)
     digests = {**(inputs or {}), **files, **({"your code": own} if own else {})}
     if resume is not None and out is not None:
@@ -131,7 +139,7 @@ def open_run(
     return Run.start(workflow, saved, out, digests, described(type(settings), saved))
 
 
-def _digest(source: object) -> str:
+def _digest(source: object, name: str) -> str:
     """Digest of a file's content, or of a folder's names and sizes; empty for what is neither."""
     if not isinstance(source, str) or not Path(source).is_absolute():
         return ""
@@ -139,8 +147,10 @@ def _digest(source: object) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return checksum(iter(lambda: file.read(1 << 20), b""))
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in files) if path.is_dir() else ""
+    files = list(files_of(path))
+    if name in OF_PICTURES:  # nothing else in there is read
+        files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES] or files
+    return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in sorted(files)) if files else ""
 
 
 def check_metric(bench: Benchmark, names: Iterable[str]) -> None:

@@ -83,8 +83,7 @@ def train(
         found = winner(Path(arch))
         given |= {**found, "space_settings": over(found["space_settings"], given)}
     if resume is not None:
-        model = type(read(Run.open(resume, "train").settings).settings)
-        given = resumed_settings("train", model, given, resume)
+        given = resumed_settings("train", given, resume)
     training = read(from_anywhere(given))
     s = how(training)
     check_loggers(tensorboard=s.tensorboard)

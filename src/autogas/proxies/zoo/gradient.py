@@ -162,12 +162,30 @@ def synflow(probe: Probe) -> float:
     no flow from the input, and the saturating ends of generators (tanh, sigmoid), without which R would be constant.
     The logarithm keeps the order.
 
-    R is linear in the input, so input and output are scaled by 1e-20, and float32 serves flows from 1e16 to 1e58; those
-    of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408.
+    Where R is linear in the input, input and output are scaled by 1e-20, and float32 serves flows from 1e16 to 1e58;
+    those of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408. Where it is not
+    (learned constants and positions, tokens, products of inputs), nothing is scaled, and float64 serves up to 1e308.
     """
     _ = probe.weights  # which must be real
+    try:
+        return _log_flow(probe, SCALED)
+    except _NotLinearError:
+        return _log_flow(probe, UNSCALED)
+
+
+SCALED = ((torch.float32, 1e-20), (torch.float64, 1e-100))
+UNSCALED = ((torch.float64, 1.0),)
+LINEAR = 1e-3
+"""Relative difference from twice the output, below which it is rounding."""
+
+
+class _NotLinearError(Exception):
+    """The output of a network of absolute weights does not double with its input."""
+
+
+def _log_flow(probe: Probe, ways: Sequence[tuple[torch.dtype, float]]) -> float:
     flow = math.nan
-    for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100)):
+    for dtype, scale in ways:
         try:
             flow = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
         except RuntimeError as error:
@@ -190,12 +208,22 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...
     parameters = {name: absolute(name, p) for name, p in probe.parameters.items()}
     weights = [p for p in parameters.values() if p.requires_grad]
     buffers = {name: b.to(dtype, copy=True) for name, b in probe.model.named_buffers() if b.is_floating_point()}
-    source = tuple(torch.full_like(x, scale, dtype=dtype) if x.is_floating_point() else x for x in one)
+
+    def summed(scale: float, parameters: Mapping[str, Tensor], flow: _Linear) -> Tensor:
+        source = tuple(torch.full_like(x, scale, dtype=dtype) if x.is_floating_point() else x for x in one)
+        output = probe.run(source, {**buffers, **parameters}, flow)
+        return torch.stack([x.sum() for x in differentiable(output)]).sum()
+
     flow = _Linear(weights)
     with torch.enable_grad():
-        output = probe.run(source, {**buffers, **parameters}, flow)
-        total = torch.stack([x.sum() for x in differentiable(output)]).sum()
-    carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used)]
+        total = summed(scale, parameters, flow)
+    if scale != 1:
+        with torch.no_grad():
+            others = {name: p.clone() for name, p in parameters.items()}  # a network may write them
+            doubled = float(summed(2 * scale, others, _Linear(())))
+        if abs(doubled / 2 - float(total)) > LINEAR * abs(float(total)):
+            raise _NotLinearError
+    carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used or id(w) in flow.elsewhere)]
     found = probe.derivatives(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
     return _absolute_dot(carriers, found) / len(one[0])
 
@@ -243,16 +271,26 @@ class _Linear(Interceptor):
         super().__init__()
         self.outputs: list[Tensor] = []
         self.used: set[int] = set()
+        self.elsewhere: set[int] = set()
         self._known = {id(w) for w in weights}
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = known(func)
         if kind in self.SKIPPED:
             return input_of(args, kwargs)
-        after = func(*args, **kwargs)
         weight = (args[1] if len(args) > 1 else kwargs["weight"]) if kind in CONVOLUTIONS else None
-        if id(weight) not in self._known:  # also what a network makes of a weight before it uses it
-            return after
+        if id(weight) not in self._known or not torch.is_grad_enabled():
+            # Also what a network makes of a weight before it uses it, and layers whose derivative is the network's own.
+            given = (part for x in (*args, *kwargs.values()) for part in (x if isinstance(x, list | tuple) else (x,)))
+            self.elsewhere |= self._known & set(map(id, given))
+            return func(*args, **kwargs)
+        assert isinstance(weight, Tensor)
         self.used.add(id(weight))
+        apart = weight.detach().requires_grad_()  # so that only other uses are in the derivative by the weight
+        if len(args) > 1:
+            args = (args[0], apart, *args[2:])
+        else:
+            kwargs = {**kwargs, "weight": apart}
+        after: Tensor = func(*args, **kwargs)
         self.outputs.append(after)
         return after.clone()  # an activation in place may follow

@@ -15,6 +15,13 @@ from autogas.proxies.scorer import scorer
 PACKED = 20
 
 
+def _real(features: list[Tensor]) -> list[Tensor]:
+    """The features; raises ``InputError`` for complex ones, which have no sign and no order."""
+    if any(feature.is_complex() for feature in features):
+        raise InputError("the network has complex features: expected real ones")
+    return features
+
+
 @scorer(undefined="its kernel is singular, since some samples switch the same rectifiers")
 def nwot(probe: Probe) -> float:
     """NASWOT: how differently rectifiers switch for different samples.
@@ -27,7 +34,7 @@ def nwot(probe: Probe) -> float:
     if n < 2:
         raise InputError("1 sample has none to differ from: expected batches of at least 2 samples")
     kernel = torch.zeros(n, n, dtype=torch.float64, device=probe.inputs[0].device)
-    for feature in probe.recorded.activations:
+    for feature in _real(probe.recorded.activations):
         sides = (feature.detach().flatten(1) > 0).float().mul_(2).sub_(1)
         kernel += (sides @ sides.T + sides.shape[1]) / 2  # agreements minus disagreements, and their number
     return float(torch.linalg.slogdet(kernel).logabsdet)
@@ -43,7 +50,7 @@ def meco(probe: Probe) -> float:
     code reads the output of every module, also of normalisations and activations; here layers are convolutions.
     """
     total = 0.0
-    for feature in probe.recorded.convolutions:
+    for feature in _real(probe.recorded.convolutions):
         if feature.dim() < 3:
             continue
         channels = feature[0].detach().flatten(1)
@@ -70,7 +77,7 @@ def swap(probe: Probe) -> float:
     without the regularisation by size). Bigger is better; at most 2^N.
     """
     n = len(probe.inputs[0])
-    bits = [(feature.detach().flatten(1) > 0) for feature in probe.recorded.activations]
+    bits = [(feature.detach().flatten(1) > 0) for feature in _real(probe.recorded.activations)]
     if n > PACKED and bits:
         packed = np.concatenate([np.packbits(b.cpu().numpy(), axis=0) for b in bits], axis=1)
         return float(np.unique(packed, axis=1).shape[1])

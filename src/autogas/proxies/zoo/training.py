@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from autogas.errors import InputError
 from autogas.proxies.isolation import unchanged
-from autogas.proxies.probe import Probe, gradients
+from autogas.proxies.probe import OnlyOthers, Probe, gradients
 from autogas.proxies.scorer import scorer
 from autogas.seeding import seed_everything
 
@@ -34,7 +34,7 @@ def short_training(probe: Probe) -> float:
 
     twins = {id(p): nn.Parameter(p.detach().clone()) for p in probe.model.parameters() if p.is_floating_point()}
     trained = list(twins.values())
-    with unchanged(probe.model, probe.inputs) as network:
+    with unchanged(probe.model, probe.inputs) as network, OnlyOthers(probe.model.parameters()):
         network.replace(twins)
         seed_everything(probe.seed, probe.inputs)
         optimizer = torch.optim.Adam(trained or [torch.zeros(1)], lr=LEARNING_RATE)
