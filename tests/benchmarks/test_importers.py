@@ -99,6 +99,15 @@ def test_pth_gives_a_benchmark_for_each_space(tmp_path):
     assert quality_of("transnas-micro") == {arch: 0.4 + i for i, arch in enumerate(MICRO)}
 
 
+def test_what_is_of_another_space_than_the_one_asked_for_is_said(tmp_path):
+    path = tmp_path / "both.csv"
+    path.write_text("arch,ssim\n" + "".join(f"{arch},0.{i + 1}\n" for i, arch in enumerate([MACRO[0], *MICRO[:2]])))
+    (part,) = import_benchmark(path, space="transnas-macro")
+    assert (part.name, len(part.rows)) == ("transnas-macro", 1)
+    assert {reason: len(entries) for reason, entries in part.skipped.items()} == {"of space transnas-micro": 2}
+    assert "skipped 2 (of space transnas-micro)" in part.describe()
+
+
 def test_pth_takes_the_epoch_in_which_the_metric_was_best(tmp_path):
     entry = curves([0.1, 0.9, 0.5], valid_ssim=[0.2, 0.3, 0.8], train_loss=[3, 2, 1], short=[7])
     import_benchmark(write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry)))
@@ -586,7 +595,10 @@ def test_one_space_of_a_csv_of_both(tmp_path, space, archs):
     path = write_csv(tmp_path / "t.csv", [*MICRO, *MACRO, "64-5-basic"], ssim=[5, 4, 3, 2, 1, 0])
     (part,) = import_benchmark(path, space=space)
     assert [row["arch"] for row in part.rows] == archs
-    assert part.skipped == {f"not an architecture of {space}": ["64-5-basic"]}
+    (other,) = {"transnas-macro", "transnas-micro"} - {space}
+    assert part.skipped.pop(f"not an architecture of {space}") == ["64-5-basic"]
+    assert list(map(len, part.skipped.values())) == [5 - len(archs)]
+    assert list(part.skipped) == [f"of space {other}"]
     assert list_benchmarks() == [space]
 
 

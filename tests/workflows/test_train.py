@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from toys import python
 
@@ -18,6 +19,7 @@ from autogas.training.gan import GANRecipe, GANTask, gan_task
 from autogas.training.loop import train as run_loop
 from autogas.training.machine import launch
 from autogas.workflows.evaluate import evaluate
+from autogas.workflows.search import search
 from autogas.workflows.train import profile, train
 
 
@@ -261,6 +263,27 @@ def test_tensorboard_is_asked_for_at_once(image_folder, tmp_path, monkeypatch):
 def test_training_on_cuda(image_folder, tmp_path):
     run = train("eagan-best", out=str(tmp_path / "run"), images=str(image_folder), device="cuda", **TRAIN)
     assert np.isfinite(run.results["metrics"]["fid-cifarnet"])
+
+
+@pytest.mark.parametrize("asked", [{"graphs": "on"}, {"compile": True}])
+def test_what_this_machine_cannot_do_leaves_no_folder(image_folder, tmp_path, monkeypatch, asked):
+    def no_compiler(*_, **__):
+        raise RuntimeError("no C++ compiler\nand a hundred lines more")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(InputError, match=r"graphs on with 1 of 'cpu'|no kernels can be made here: no C\+\+ compiler$"):
+        train("eagan-best", images=str(image_folder), out=str(tmp_path / "run"), **asked)
+    with pytest.raises(InputError, match=r"graphs on with 1 of 'cpu'|no kernels can be made here"):
+        profile("eagan-best", images=str(image_folder), **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_winner_of_a_search_is_profiled(image_folder, tmp_path):
+    found = search(
+        "eagan-generator", "params", population=2, iterations=1, sample=3, agreement=0, out=str(tmp_path / "s")
+    )
+    settings = {name: value for name, value in TRAIN.items() if name in ("width", "recipe")}
+    assert "ms a step" in profile(str(found.path), steps=1, images=str(image_folder), **settings)
 
 
 def test_a_profile_names_operations_and_keeps_nothing(image_folder, tmp_path, monkeypatch):

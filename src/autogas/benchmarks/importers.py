@@ -9,7 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def import_benchmark(
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"benchmark file {str(path)!r}: accepted endings are {', '.join(readers)}")
-    found = [part for part in reader() if space is None or part.name == space]
+    everything = reader()
+    found = [part for part in everything if space is None or part.name == space]
     read, total = sum(len(part.rows) for part in found), sum(part.total for part in found)
     if not total:
         raise InputError(
@@ -80,6 +81,7 @@ def import_benchmark(
         raise InputError(
             f"{str(path)!r}: most of it ({total - read} of {total}) is not usable; another space? ({reasons})"
         )
+    _say_others(found[0], [part for part in everything if part not in found])
     stored = [part for part in found if part.rows]
     for part in stored:
         member = part.name
@@ -99,6 +101,13 @@ def import_benchmark(
             },
         )
     return stored
+
+
+def _say_others(part: Imported, others: Iterable[Imported]) -> None:
+    """What was good and is of other spaces than the one that was asked for is left out too."""
+    for other in others:
+        for row in other.rows:
+            part.skip(row["arch"], f"of space {other.name}")
 
 
 def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Imported]:

@@ -25,7 +25,7 @@ def score(
         str | None,
         typer.Option(help="FILE.py:NAME (or package.module:NAME), a function or class that makes your own network."),
     ] = None,
-    shape: Annotated[str, typer.Option(help="Shape of one noise sample for --module.")] = "3,32,32",
+    shape: Annotated[str | None, typer.Option(help="Shape of one noise sample for --module; else 3,32,32.")] = None,
     batch_size: parsing.BatchSize = 16,
     set_: parsing.SpaceSettings = None,
     explain: Annotated[bool, typer.Option("--explain", help="List the layers that the first proxy sees.")] = False,
@@ -50,8 +50,10 @@ def score(
     failures: dict[str, str] = {}
     device = parsing.checked_device(device)
     if arch is not None:
+        if shape is not None:
+            raise InputError(f"--shape {shape!r} is of the noise for a module: accepted with --module")
         here = get_space(space, **parsing.parse_settings(set_))
-        entries = batch_size * sum(math.prod(shape) for shape in here.input_shapes)
+        entries = batch_size * sum(math.prod(each) for each in here.input_shapes)
         parsing.must_fit(entries, f"--batch-size {batch_size}")
         if not explain:
             with guarded(f"{arch!r} has no score"):
@@ -65,6 +67,7 @@ def score(
         assert module is not None
         if set_:
             raise InputError(f"--set {set_[0]!r} is a setting of a space: accepted with --arch")
+        shape = "3,32,32" if shape is None else shape
         sample = _shape(shape)
         parsing.must_fit(batch_size * math.prod(sample), f"--shape {shape} with --batch-size {batch_size}")
         model = load_network(module, seed)

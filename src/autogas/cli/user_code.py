@@ -56,7 +56,7 @@ def load_network(reference: str, seed: int) -> nn.Module:
 def _import(where: str, reference: str) -> ModuleType:
     file = Path(where).expanduser()
     if not file.is_file():
-        if all(part.isidentifier() for part in where.split(".")):
+        if all(part.isidentifier() for part in where.split(".")) and file.suffix != ".py":
             with _importable(Path.cwd()):
                 return importlib.import_module(where)
         raise InputError(f"--module {reference!r}: expected FILE.py:NAME of a file that exists, or MODULE:NAME")

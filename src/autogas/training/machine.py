@@ -112,6 +112,23 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
+def check_machine(device: str, devices: int = 1, graphs: Graphs = "auto", *, compile: bool = False) -> None:
+    """Raise ``InputError`` for what ``launch`` cannot do here; ``compile`` makes a kernel to see whether it can."""
+    kind = torch.device(device)
+    if devices > 1 and kind.index is not None:
+        raise InputError(f"--devices {devices} of {device!r}: accepted for {kind.type!r}")
+    if kind.type == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: expected up to {torch.cuda.device_count()} here")
+    if graphs == "on" and (kind.type != "cuda" or devices > 1):
+        raise InputError(f"--graphs on with {devices} of {device!r}: expected one CUDA device")
+    if compile:
+        try:
+            torch.compile(torch.nn.Hardtanh(), dynamic=False)(torch.ones(1, device=kind))
+        except Exception as error:  # noqa: BLE001 - the compiler's own
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise InputError(f"--compile: no kernels can be made here: {reason}") from None
+
+
 def launch(
     function: Callable[..., R],
     *args: Any,
@@ -138,13 +155,8 @@ def launch(
     """
     from lightning_fabric import Fabric  # takes a second, which whoever reads a report need not wait
 
+    check_machine(device, devices, graphs)
     kind = torch.device(device)
-    if devices > 1 and kind.index is not None:
-        raise InputError(f"--devices {devices} of {device!r}: accepted for {kind.type!r}")
-    if kind.type == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"--devices {devices}: expected up to {torch.cuda.device_count()} here")
-    if graphs == "on" and (kind.type != "cuda" or devices > 1):
-        raise InputError(f"--graphs on with {devices} of {device!r}: expected one CUDA device")
     wanted: int | list[int] = devices if kind.index is None else [kind.index]
     strategy = "ddp_spawn" if devices > 1 else "auto"
     fabric = Fabric(

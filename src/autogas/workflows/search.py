@@ -193,7 +193,7 @@ def spearman(first: Any, second: Any) -> Row | None:
 def control_rows(candidates: Candidates, winner: Any, sample: Sequence[Any], seen: Sequence[Any]) -> list[Row]:
     """What the winner is held against: the largest inside the budget, a random one, and the uncompressed original.
 
-    The largest is that of the whole space where it can be enumerated, else of all that were seen.
+    The largest is that of the whole space where it was enumerated for a budget, else of all that were seen.
     """
     s, members = candidates.s, candidates.within.members
     size = "params" if s.max_params is not None and s.max_macs is None else "macs"

@@ -21,7 +21,7 @@ from autogas.training.kinds import TRAINED, Training, all_settings, read_trainin
 from autogas.training.logs import check_loggers, loggers
 from autogas.training.loop import Row
 from autogas.training.loop import train as run_loop
-from autogas.training.machine import Graphs, Machine, Precision, launch
+from autogas.training.machine import Graphs, Machine, Precision, check_machine, launch
 from autogas.training.pictures import loss_curves
 from autogas.training.profiling import profiled
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
@@ -78,19 +78,14 @@ def train(
     """
     if recipe is not None and not isinstance(recipe, Mapping):
         raise SettingError("recipe", recipe, "expected settings by name")
-    given: dict[str, Any] = {"arch": arch, "recipe": dict(recipe or {}), **settings}
-    if isinstance(arch, str | Path) and Path(arch).is_dir():
-        found = winner(Path(arch))
-        given |= {**found, "space_settings": over(found["space_settings"], given)}
+    given = of_a_search({"arch": arch, "recipe": dict(recipe or {}), **settings})
     if resume is not None:
         given = resumed_settings("train", given, resume)
     training = read(from_anywhere(given))
     s = how(training)
     check_loggers(tensorboard=s.tensorboard)
     arch_of_space = training.space.parse(s.arch)
-    training.check_devices(s.devices)
-    if s.compile:
-        training.check_compile()
+    check(training, s)
     training.folder = None if resume is None else Path(resume)
     training.prepare()
     device = training.settings.device
@@ -129,20 +124,13 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[Tra
     Raises:
         InputError: as ``train``.
     """
-    training = read(from_anywhere({"arch": arch, "recipe": {}, **settings}))
-    training.space.parse(arch)
-    training.prepare()
+    training = read(from_anywhere(of_a_search({"arch": arch, "recipe": {}, **settings})))
     s, settings_json = how(training), training.settings.model_dump_json()
-    return launch(
-        _profiled,
-        settings_json,
-        steps,
-        rows,
-        device=training.settings.device,
-        precision=s.precision,
-        graphs="off",
-        compile=s.compile,
-    )
+    training.space.parse(s.arch)
+    check(training, s)
+    training.prepare()
+    where = {"device": training.settings.device, "devices": s.devices, "precision": s.precision}
+    return launch(_profiled, settings_json, steps, rows, **where, compile=s.compile, graphs="off")
 
 
 def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> str:
@@ -159,6 +147,23 @@ def read(given: Mapping[str, Any]) -> Training[Any, Any]:
 def how(training: Training[Any, Any]) -> TrainSettings:
     """Its settings, as those of this workflow."""
     return cast("TrainSettings", training.settings)
+
+
+def check(training: Training[Any, Any], s: TrainSettings) -> None:
+    """Raise ``InputError`` for what cannot be trained here or so."""
+    training.check_devices(s.devices)
+    if s.compile:
+        training.check_compile()
+    check_machine(training.settings.device, s.devices, s.graphs, compile=s.compile)
+
+
+def of_a_search(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with a search's winner and its space where the architecture is the folder of one."""
+    arch = given["arch"]
+    if not isinstance(arch, str | Path) or not Path(arch).is_dir():
+        return dict(given)
+    found = winner(Path(arch))
+    return {**given, **found, "space_settings": over(found["space_settings"], given)}
 
 
 def winner(path: Path) -> dict[str, Any]:
