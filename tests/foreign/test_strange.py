@@ -756,3 +756,24 @@ def test_inputs_of_an_inference_mode(proxy):
     with torch.inference_mode():
         x = images()
     assert score(net, x, proxy) == score(net, images(), proxy)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_synflow_of_attention_is_what_its_values_carry(fused):
+    """R = S (x + p) V' O' with shares S of one: |V| and |O| carry R each, |p| its part."""
+
+    def forward(s, x):
+        x = x + s.p
+        q, k, v = s.q(x), s.k(x), s.v(x)
+        if fused:
+            return s.o(F.scaled_dot_product_attention(q, k, v))
+        return s.o((q @ k.transpose(-1, -2) / math.sqrt(4)).softmax(-1) @ v)
+
+    torch.manual_seed(0)
+    parts = {name: nn.Linear(4, 4, bias=False) for name in "qkvo"}
+    net = Net(forward, p=nn.Parameter(torch.randn(1, 5, 4)), **parts)
+    q, k, v, o = (parts[name].weight.detach().abs().double().T for name in "qkvo")
+    p = net.p.detach().abs().double()[0]
+    shares = ((1 + p) @ q @ (k.T @ (1 + p).T) / 2).softmax(-1)
+    whole, of_p = (float((shares @ x @ v @ o).sum()) for x in (1 + p, p))
+    assert score(net, noise(3, 5, 4), "synflow") == pytest.approx(math.log(2 * whole + of_p), rel=1e-5)

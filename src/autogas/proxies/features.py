@@ -36,6 +36,8 @@ LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)
 NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch)
 SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch.special)
 """The usual ends of generators."""
+SHARES = _named("softmax", F, torch, Tensor)
+"""What gives shares of one."""
 
 
 @functools.cache

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, known
+from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, SHARES, known
 from autogas.proxies.liveness import differentiable
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
@@ -165,6 +166,7 @@ def synflow(probe: Probe) -> float:
     Where R is linear in the input, input and output are scaled by 1e-20, and float32 serves flows from 1e16 to 1e58;
     those of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408. Where it is not
     (learned constants and positions, tokens, products of inputs), nothing is scaled, and float64 serves up to 1e308.
+    Shares that a softmax makes, such as those of attention, pass what they weigh on and carry no flow of their own.
     """
     _ = probe.weights  # which must be real
     try:
@@ -174,7 +176,7 @@ def synflow(probe: Probe) -> float:
 
 
 SCALED = ((torch.float32, 1e-20), (torch.float64, 1e-100))
-UNSCALED = ((torch.float64, 1.0),)
+UNSCALED = ((torch.float32, 1.0), (torch.float64, 1.0))
 LINEAR = 1e-3
 """Relative difference from twice the output, below which it is rounding."""
 
@@ -259,6 +261,11 @@ def _determinants(x: Tensor) -> Tensor:
     return determinants
 
 
+def _with_fixed_shares(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Attention whose weights carry no flow."""
+    return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *args, **kwargs)
+
+
 class _Linear(Interceptor):
     """Normalisation and saturating activations pass their input on; layers are kept with their outputs.
 
@@ -278,6 +285,11 @@ class _Linear(Interceptor):
         kind = known(func)
         if kind in self.SKIPPED:
             return input_of(args, kwargs)
+        if kind in SHARES:
+            shares: Tensor = func(*args, **kwargs)
+            return shares.detach()
+        if kind is F.scaled_dot_product_attention:
+            return _with_fixed_shares(*args, **kwargs)
         weight = (args[1] if len(args) > 1 else kwargs["weight"]) if kind in CONVOLUTIONS else None
         if id(weight) not in self._known or not torch.is_grad_enabled():
             # Also what a network makes of a weight before it uses it, and layers whose derivative is the network's own.
