@@ -108,7 +108,7 @@ def drawn(
     max_macs: float,
     name: str = "random",
     count: int = len(SEEDS),
-    allowed: Callable[[Any], bool] = bool,
+    allowed: Callable[[Any], bool] = lambda _: True,
 ) -> list[str]:
     """Uniform architectures inside the budget."""
     rng = numpy_generator("payoff", name, space.name)
@@ -147,6 +147,11 @@ def search(options: argparse.Namespace) -> None:
         own = autogas.get_space(space, **settings.get("space_settings", {}))
         winners[space] = {**arms, "random": drawn(own, settings["max_macs"])}
         (options.out / "winners.json").write_text(json.dumps(winners, indent=1))
+
+
+def write_controls(options: argparse.Namespace) -> None:
+    """Write controls.json, which adds the trivial arms to the trainings of GANs."""
+    (options.out / "controls.json").write_text(json.dumps(controls(), indent=1))
 
 
 def worker(task: str, images: str, device: str) -> None:
@@ -216,9 +221,7 @@ def arms_of(out: Path, task: str) -> dict[str, list[str]]:
     if task not in GAN_TRAININGS:
         return winners
     file = out / "controls.json"
-    if not file.exists():
-        file.write_text(json.dumps(controls(), indent=1))
-    return winners | json.loads(file.read_text())
+    return winners | (json.loads(file.read_text()) if file.exists() else {})
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -304,7 +307,7 @@ def report(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("search", "train", "report"))
+    parser.add_argument("stage", choices=("search", "controls", "train", "report"))
     parser.add_argument("task", nargs="?", choices=TASKS | LATER)
     parser.add_argument("--images", help="of gan: as of `autogas train`; of the others: the folder of their data")
     parser.add_argument("--device", default="cpu", help="of gan")
@@ -313,7 +316,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    {"search": search, "train": train, "report": report}[options.stage](options)
+    stages = {"search": search, "controls": write_controls, "train": train, "report": report}
+    stages[options.stage](options)
 
 
 if __name__ == "__main__":

@@ -138,8 +138,8 @@ def process(way: Way, asked: Asked, barrier: Barrier, lock: Lock | None, tell: C
         how = {"precision": way.precision, "graphs": way.graphs, "compile": way.compile}
         tell((way, launch(measured, way, asked, barrier, alone, device=asked.device, **how)))  # type: ignore[arg-type]
     except BaseException as error:
+        tell((way, RuntimeError(repr(error))))
         barrier.abort()
-        tell((way, error))
         raise
 
 

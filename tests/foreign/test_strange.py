@@ -568,10 +568,22 @@ def test_a_weight_under_a_name_that_is_not_looked_into_has_its_gradient(where, p
 
 
 @pytest.mark.parametrize("where", ["closure", "tuple", "view"])
-@pytest.mark.parametrize("proxy", ["zen", "synflow", "short_training"])
+@pytest.mark.parametrize("proxy", ["zen", "synflow", "short_training", "frozen"])
 def test_a_weight_that_cannot_be_replaced_is_said(where, proxy):
+    net = Reached(KEPT[where]).requires_grad_(proxy != "frozen")
     with pytest.raises(InputError, match=r"the network keeps a weight \(8, .*\) where it cannot be replaced"):
-        score(Reached(KEPT[where]), images(), proxy)
+        score(net, images(), "snip" if proxy == "frozen" else proxy)
+
+
+@pytest.mark.parametrize("proxy", ["zen", "synflow", "short_training", "snip"])
+def test_a_weight_that_is_only_asked_what_it_is_like_may_be_anywhere(proxy):
+    def forward(s, x):
+        return s.b(s.a(x.to(kept.dtype)).relu())
+
+    net = Net(forward, counts=nn.Parameter(torch.arange(3), requires_grad=False), **layers())
+    kept = net.a.weight
+    plainly = Net(lambda s, x: s.b(s.a(x).relu()), **layers())
+    assert score(net, images(), proxy) == pytest.approx(score(plainly, images(), proxy), rel=1e-6)
 
 
 class Again(torch.autograd.Function):
@@ -777,3 +789,53 @@ def test_synflow_of_attention_is_what_its_values_carry(fused):
     shares = ((1 + p) @ q @ (k.T @ (1 + p).T) / 2).softmax(-1)
     whole, of_p = (float((shares @ x @ v @ o).sum()) for x in (1 + p, p))
     assert score(net, noise(3, 5, 4), "synflow") == pytest.approx(math.log(2 * whole + of_p), rel=1e-5)
+
+
+@pytest.mark.parametrize("proxy", ["snip", "grad_norm", "grasp", "hessian_trace", "plain"])
+def test_a_network_made_in_an_inference_mode_has_the_same_gradients(proxy):
+    with torch.inference_mode():
+        made = Net(lambda s, x: s.b(s.a(x).relu()), **layers())
+    usual = Net(lambda s, x: s.b(s.a(x).relu()), **layers())
+    assert score(made, images(), proxy) == pytest.approx(score(usual, images(), proxy), rel=1e-6)
+
+
+def test_synflow_of_a_network_that_writes_a_buffer():
+    def forward(s, x):
+        s.mask.fill_(0.5)
+        return s.b((s.a(x) * s.mask).relu())
+
+    net = Net(forward, **layers())
+    net.register_buffer("mask", torch.zeros(8, 1, 1))
+    halved = Net(lambda s, x: s.b((s.a(x) * 0.5).relu()), **layers())
+    assert score(net, images(), "synflow") == pytest.approx(score(halved, images(), "synflow"))
+
+
+def test_synflow_of_gates_in_a_row():
+    """Products of inputs alone: R = sum (a x) (b x), then the same of it."""
+    gates = nn.Sequential(*(Net(lambda s, x: s.a(x) * s.b(x), a=nn.Linear(1, 1), b=nn.Linear(1, 1)) for _ in range(2)))
+    for p in gates.parameters():
+        nn.init.constant_(p, 2.0)
+    # R = 2 y 2 y with y = 2 x 2 x = 4: 64, by each of the first two twice 64, by each of the last two 64
+    assert score(gates, torch.ones(2, 1), "synflow") == pytest.approx(math.log(6 * 64))
+
+
+def test_synflow_leaves_recurrent_biases_out():
+    torch.manual_seed(0)
+    net = nn.LSTM(4, 4, batch_first=True)
+    bare = nn.LSTM(4, 4, batch_first=True, bias=False)
+    bare.load_state_dict({name: w for name, w in net.state_dict().items() if not name.startswith("bias")})
+    x = noise(2, 3, 4)
+    assert score(net, x, "synflow") == pytest.approx(score(bare, x, "synflow"), rel=1e-5)
+
+
+def test_masked_logits_vary():
+    net = Net(lambda s, x: s.l(x).relu().masked_fill(torch.arange(6) > 3, -1e9), l=nn.Linear(6, 6))
+    assert score(net, noise(8, 6), "autogas") > 0
+
+
+def test_a_mask_or_a_context_after_the_samples_stays_there():
+    torch.manual_seed(0)
+    net = Net(lambda s, x, mask: s.b((s.a(x) * mask[0, 0, 0, 0]).relu()), a=nn.Linear(6, 64), b=nn.Linear(64, 6))
+    plainly = Net(lambda s, x: s.b(s.a(x).relu()), a=net.a, b=net.b)
+    for proxy in ("nwot", "zico", "separation"):
+        assert score(net, (noise(8, 6), torch.ones(1, 1, 6, 6)), proxy) == score(plainly, noise(8, 6), proxy)

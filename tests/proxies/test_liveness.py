@@ -98,8 +98,11 @@ STILL, VARIES = torch.ones(8, 3), torch.arange(24.0).view(8, 3)
         (SimpleNamespace(image=BAD), "not finite"),
         (1 + 5e-8 * VARIES, "ignores its input"),  # rounding
         (1 + 1e-4 * VARIES, ""),
-        (1 + 5e-8 * VARIES.double(), "ignores its input"),
+        (1 + 5e-8 * VARIES.double(), ""),
         (1e-9 * VARIES, ""),
+        (torch.cat([VARIES, torch.full((8, 2), -1e9)], dim=1), ""),  # a mask
+        (torch.ones(8, 0), "ignores its input"),
+        (SimpleNamespace(inner=SimpleNamespace(image=STILL)), "ignores its input"),
     ],
 )
 def test_first_batch_of_an_output_must_vary_and_all_of_it_be_finite(output, reason):

@@ -45,7 +45,7 @@ class Bound(nn.Module):
 
 
 def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A network and the tensors that it takes, those of more dimensions first, so images before labels.
+    """A network and the tensors that it takes: those of two or more dimensions, then vectors, then single numbers.
 
     A network that is wrapped for several devices is unwrapped.
 
@@ -59,7 +59,7 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     found = {name: value for name, value in given.items() if isinstance(value, Tensor)}
     if not found:
         raise InputError(f"inputs without a tensor: {ACCEPTED}")
-    tensors = dict(sorted(found.items(), key=lambda item: _richness(item[1]), reverse=True))
+    tensors = dict(sorted(found.items(), key=lambda item: -_dimensions(item[1])))
     first = next(iter(tensors.values()))
     if not first.dim() or not len(first):
         raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
@@ -69,9 +69,9 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return Bound(model, list(tensors), others), tuple(tensors.values())
 
 
-def _richness(x: Tensor) -> tuple[int, int]:
-    """Dimensions of a sample, without those of one entry; what is the same by that is a matrix, vector or number."""
-    return sum(size > 1 for size in x.shape[1:]), min(x.dim(), 2)
+def _dimensions(x: Tensor) -> int:
+    """2 for whatever has two or more; a column of one number a sample is a vector."""
+    return min(x.dim(), 2) if not x.dim() or x.numel() > len(x) else 1
 
 
 def _tuple_of(inputs: Tensor | Sequence[Any]) -> Sequence[Any]:

@@ -6,13 +6,11 @@ import array
 import contextlib
 import functools
 import operator
-import queue
 import random
 import sys
 import threading
 import types
-import weakref
-from collections import ChainMap, UserDict, UserList, deque
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -30,20 +28,12 @@ ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
 CONTAINERS = (dict, list, set, deque)
 FIXED = (tuple, frozenset)
-WRAPPERS = (
-    UserDict,
-    UserList,
-    ChainMap,
-    queue.Queue,
-    weakref.WeakKeyDictionary,
-    weakref.WeakValueDictionary,
-    types.SimpleNamespace,
-)
+WRAPPERS = (UserDict, UserList, types.SimpleNamespace)
 """Classes of the standard library whose objects are their attributes."""
 GENERATORS = (torch.Generator, np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
-BYTES = (bytearray, array.array, memoryview)
+BYTES = (bytearray, array.array)
 VALUES = (np.ndarray, *BYTES, *GENERATORS)
-REFERENCES = (functools.partial, types.MethodType, types.MappingProxyType, weakref.ReferenceType)
+REFERENCES = (functools.partial, types.MethodType, types.MappingProxyType)
 HELD = (Tensor, nn.Module, *CONTAINERS, *FIXED, *WRAPPERS, *VALUES, *REFERENCES)
 """What is looked into."""
 PLAIN = frozenset((type(None), bool, int, float, str))
@@ -200,9 +190,7 @@ def _behind(value: Any) -> Iterable[Any]:
         return (value.func, value.args, value.keywords)
     if isinstance(value, types.MethodType):
         return (value.__self__,)
-    if isinstance(value, types.MappingProxyType):
-        return tuple(value.values())
-    return (value(),)
+    return tuple(value.values())
 
 
 def _fill_slots(value: Any, slots: Sequence[Any], kept: Sequence[Any]) -> None:
@@ -237,9 +225,6 @@ def _restorer(value: Any) -> Callable[[], object]:
                 value[...] = kept
 
         return fill
-    if isinstance(value, memoryview):
-        before = value.tobytes()
-        return lambda: None if value.readonly else value.cast("B").__setitem__(slice(None), before)
     if isinstance(value, BYTES):
         return functools.partial(value.__setitem__, slice(None), value[:])
     if isinstance(value, random.Random):

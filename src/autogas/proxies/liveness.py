@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from autogas.errors import InputError
 
 IGNORES = "the output of the network ignores its input"
 WITHOUT = "the output of the network is a {} without tensors"
-ROUNDING = 16 * torch.finfo(torch.float32).eps
-"""Of the largest entry."""
+ROUNDING = 16
+"""Steps between numbers near the largest entry that is not the same for all."""
 
 
 def varies(feature: Tensor) -> bool:
@@ -30,15 +31,18 @@ def varies(feature: Tensor) -> bool:
 
 
 def varies_beyond_rounding(feature: Tensor) -> bool:
-    """Whether any sample differs from the first by more than arithmetic in single precision leaves to chance.
+    """Whether any sample differs from the first by more than arithmetic leaves to chance.
 
     What is rounding is another number on another processor, and none of the network.
     """
     if not (feature.is_floating_point() or feature.is_complex()):
         return varies(feature)
     wide = feature if feature.dtype.itemsize >= 4 else feature.float()
-    least = ROUNDING * wide.abs().max()
-    return any(bool(((sample - wide[0]).abs() > least).any()) for sample in wide[1:])
+    wide = wide[:, (wide != wide[0]).any(0)] if wide.dim() > 1 else wide  # the same large mask may be in all
+    if not wide.numel():
+        return False
+    least = ROUNDING * torch.finfo(wide.dtype).eps * wide.abs().max()
+    return bool(((wide - wide[0]).abs() > least).any())
 
 
 class Finiteness:
@@ -115,17 +119,18 @@ def differentiable(output: object) -> list[Tensor]:
     return floating
 
 
-CARRIERS = (Tensor, list, tuple, deque, Mapping)
-"""What is looked into among the attributes of an output of a class of its own."""
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
+def _tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+    parts: Iterable[object] = ()
     if isinstance(output, Tensor):
         yield output if output.layout is torch.strided else output.to_dense()
-    elif isinstance(output, list | tuple | deque | Mapping):
-        for part in output.values() if isinstance(output, Mapping) else output:
-            yield from _tensors(part)
+    elif isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, list | tuple | deque):
+        parts = output
     elif dataclasses.is_dataclass(output):
-        yield from _tensors([getattr(output, field.name) for field in dataclasses.fields(output)])
-    elif hasattr(output, "__dict__") and not isinstance(output, type | torch.nn.Module):
-        yield from _tensors([part for part in vars(output).values() if isinstance(part, CARRIERS)])
+        parts = [getattr(output, field.name) for field in dataclasses.fields(output)]
+    elif hasattr(output, "__dict__") and not isinstance(output, type | torch.nn.Module | ModuleType):
+        parts = vars(output).values()
+    for part in parts:
+        if id(part) not in above:
+            yield from _tensors(part, above | {id(output)})

@@ -17,7 +17,7 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
 from autogas.proxies.features import ACTIVATIONS, Fold, as_feature
-from autogas.proxies.isolation import unchanged
+from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
 from autogas.proxies.liveness import differentiable, tensors
 from autogas.seeding import seed_everything, torch_generator
 
@@ -117,10 +117,11 @@ class Probe:
         self.seed = seed
         self._own = dict(model.named_parameters())
         self.parameters = {
-            name: (p.clone() if p.is_inference() else p.detach()).requires_grad_(p.is_floating_point())
+            name: (p.detach().clone() if p.is_inference() else p.detach()).requires_grad_(p.is_floating_point())
             for name, p in self._own.items()
         }
         self._originals = {id(p): self._own[name] for name, p in self.parameters.items()}
+        self._frozen = any(p.is_floating_point() and not p.requires_grad for p in self._own.values())
         self._complex = any(p.is_complex() for p in self.parameters.values())
         self._weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
         self.seconds: dict[str, float] = {}
@@ -209,12 +210,12 @@ class Probe:
         with contextlib.ExitStack() as stack:
             others = stack.enter_context(self._holding(inputs, parameters))
             seed_everything(self.seed, inputs)
+            if parameters is not None or self._frozen:
+                stack.enter_context(OnlyOthers(self._own.values()))
             for mode in modes:
                 if isinstance(mode, Watch):
                     mode.constants.start(others)
                 stack.enter_context(mode)
-            if parameters is not None:
-                stack.enter_context(OnlyOthers(self._own.values()))
             # A network whose first layer works in place writes its input.
             return self.model(*(x.clone() for x in inputs))
 
@@ -307,7 +308,7 @@ class Probe:
     @shared
     def _gradient_of_plain_attention(self) -> list[Tensor]:
         """``differentiable_gradient`` of a network whose attention is made of products, which have two derivatives."""
-        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        with ONE_AT_A_TIME, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
             loss = self.loss_of(self.run(self.inputs), self.inputs)
             return self.derivatives(loss, self.weights, create_graph=True)
 
@@ -317,15 +318,28 @@ class Probe:
             return [torch.zeros_like(w) for w in self.weights]
         return self.derivatives([g for g, _ in pairs], self.weights, grad_outputs=[v for _, v in pairs])
 
-    def derivatives(self, of: Tensor | Sequence[Tensor], by: Sequence[Tensor], **options: Any) -> list[Tensor]:
+    def derivatives(
+        self,
+        of: Tensor | Sequence[Tensor],
+        by: Sequence[Tensor],
+        *,
+        parameters: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> list[Tensor]:
         """``gradients``, by weights also where the network has them under names that nobody looks into.
 
-        The network holds what it held in the forward pass, since it may run layers again, and is put back.
+        The network, which may run layers again, holds what it held in the forward pass, and is put back.
+
+        Args:
+            of: what is differentiated.
+            by: by what.
+            parameters: as ``run`` had them.
+            options: of ``gradients``.
 
         Raises:
             InputError: the backward pass of the network fails.
         """
-        with self._holding(self.inputs):
+        with self._holding(self.inputs, parameters):
             try:
                 return gradients(of, by, also=[self._originals.get(id(x)) for x in by], **options)
             except (RuntimeError, AttributeError, TypeError) as error:
@@ -394,7 +408,9 @@ class OnlyOthers(Interceptor):
         self._own = {id(p) for p in own}
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call a function that takes none of them."""
+        """Call a function that takes none of them, or only asks what they are like."""
+        if getattr(func, "__name__", "") == "__get__":
+            return func(*args, **kwargs)
         for given in (*args, *kwargs.values()):
             parts = given if isinstance(given, list | tuple) else (given,)
             for part in parts:

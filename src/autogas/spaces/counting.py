@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,20 +26,27 @@ def count_macs(run: Callable[[], Any]) -> float:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Counter() as counter:
+        with _countable(), _Counter() as counter:
             run()
-    except NotImplementedError as error:
-        if "HigherOrderOperator" not in str(error):
-            raise
-        raise InputError(f"the network calls what cannot be counted: {error}") from None
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.macs)
 
 
+@contextlib.contextmanager
+def _countable() -> Iterator[None]:
+    """Say it where a network calls what a counter does not see into."""
+    try:
+        yield
+    except NotImplementedError as error:
+        if "HigherOrderOperator" not in str(error):
+            raise
+        raise InputError(f"the network calls what cannot be counted: {error}") from None
+
+
 def count_transposed(run: Callable[[], Any]) -> int:
     """Transposed convolutions that ``run`` does."""
-    with _Transposed() as counter:
+    with _countable(), _Transposed() as counter:
         run()
     return int(counter.calls)
 

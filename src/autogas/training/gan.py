@@ -97,11 +97,14 @@ PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {
 @contextlib.contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """Gradients go through the network meanwhile and not to its weights, which a compiler cannot know by itself."""
-    network.requires_grad_(False)
+    learned = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in learned:
+        weight.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for weight in learned:
+            weight.requires_grad_(True)
 
 
 def outputs_of(loss: str) -> int:

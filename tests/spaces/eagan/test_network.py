@@ -6,11 +6,13 @@ import torch
 from scipy import stats
 from scipy.signal import correlate2d
 from torch import nn
+from torch.nn import functional as F
 
 import autogas
 from autogas.spaces import get_space
 from autogas.spaces.eagan import EAGANArch
 from autogas.spaces.eagan.network import DiscriminatorCell, GeneratorCell, down_sampling
+from autogas.spaces.layers import twice
 
 SPACES = ("eagan-generator", "eagan-discriminator")
 DATASETS = {"cifar10": 32, "stl10": 48}
@@ -502,3 +504,12 @@ def test_cuda_gives_the_same(name):
     expected = space.build(arch)(x)
     got = space.build(arch).cuda()(x.cuda())
     torch.testing.assert_close(got.cpu(), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 4), (3, 7)])
+def test_twice_is_bilinear_resizing_with_its_gradient(size):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    usual = F.interpolate(x, scale_factor=2, mode="bilinear")
+    slopes = torch.randn(usual.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert torch.allclose(twice(x), usual)
+    assert torch.allclose(*(torch.autograd.grad(made, x, slopes)[0] for made in (twice(x), usual)))

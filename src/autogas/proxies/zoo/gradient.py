@@ -163,71 +163,65 @@ def synflow(probe: Probe) -> float:
     no flow from the input, and the saturating ends of generators (tanh, sigmoid), without which R would be constant.
     The logarithm keeps the order.
 
-    Where R is linear in the input, input and output are scaled by 1e-20, and float32 serves flows from 1e16 to 1e58;
-    those of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408. Where it is not
-    (learned constants and positions, tokens, products of inputs), nothing is scaled, and float64 serves up to 1e308.
+    Where R is linear for small inputs, input and output are scaled by 1e-20, and float32 serves flows from 1e16 to
+    1e58; those of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408. What is of
+    higher order in the input, such as a gate beside an identity, vanishes then. Where R is not linear (learned
+    constants and positions, tokens, products of inputs alone), nothing is scaled, and float64 serves up to 1e308.
     Shares that a softmax makes, such as those of attention, pass what they weigh on and carry no flow of their own.
     """
     _ = probe.weights  # which must be real
-    try:
-        return _log_flow(probe, SCALED)
-    except _NotLinearError:
-        return _log_flow(probe, UNSCALED)
-
-
-SCALED = ((torch.float32, 1e-20), (torch.float64, 1e-100))
-UNSCALED = ((torch.float32, 1.0), (torch.float64, 1.0))
-LINEAR = 1e-3
-"""Relative difference from twice the output, below which it is rounding."""
-
-
-class _NotLinearError(Exception):
-    """The output of a network of absolute weights does not double with its input."""
-
-
-def _log_flow(probe: Probe, ways: Sequence[tuple[torch.dtype, float]]) -> float:
-    flow = math.nan
-    for dtype, scale in ways:
+    flow, failed = math.nan, None
+    for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100), (torch.float32, 1.0), (torch.float64, 1.0)):
         try:
-            flow = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
-        except RuntimeError as error:
-            if dtype is torch.float32:  # some numbers of its own are of another type, perhaps of the next
-                continue
-            _ = probe.recorded  # whose error it is, where the network does not run at all
-            raise InputError(f"the network has no flow in float32 and does not run in float64: {error}") from None
+            flow, linear = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
+        except RuntimeError as error:  # some numbers of its own are of another type, perhaps of the next
+            failed = error
+            continue
         # The flow of one weight is a small part of it, which must not be subnormal.
-        if math.isfinite(flow) and flow > torch.finfo(dtype).tiny / torch.finfo(dtype).eps ** 2:
+        enough = math.isfinite(flow) and flow > torch.finfo(dtype).tiny / torch.finfo(dtype).eps ** 2
+        if enough and (linear or scale == 1):
             return math.log(flow) - 2 * math.log(scale)
+    if failed is not None and math.isnan(flow):
+        _ = probe.recorded  # whose error it is, where the network does not run at all
+        raise InputError(f"the network has no flow in float32 and does not run in float64: {failed}") from None
     return -math.inf if flow == 0 else math.nan
 
 
-def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...]) -> float:
+LINEAR = 1e-3
+"""Relative difference of an output from what its derivative by the input says, below which it is rounding."""
+
+
+def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...]) -> tuple[float, bool]:
+    """The flow times the square of the scale, and whether the output is linear in the input: x dR/dx = R (Euler)."""
+
     def absolute(name: str, p: Tensor) -> Tensor:
-        if name.endswith("bias"):
+        last = name.rpartition(".")[2]
+        if last.endswith("bias") or last.startswith("bias_"):
             return torch.zeros_like(p, dtype=dtype)
         return p.detach().abs().to(dtype).requires_grad_(p.dim() > 1)
 
     parameters = {name: absolute(name, p) for name, p in probe.parameters.items()}
     weights = [p for p in parameters.values() if p.requires_grad]
     buffers = {name: b.to(dtype, copy=True) for name, b in probe.model.named_buffers() if b.is_floating_point()}
-
-    def summed(scale: float, parameters: Mapping[str, Tensor], flow: _Linear) -> Tensor:
-        source = tuple(torch.full_like(x, scale, dtype=dtype) if x.is_floating_point() else x for x in one)
-        output = probe.run(source, {**buffers, **parameters}, flow)
-        return torch.stack([x.sum() for x in differentiable(output)]).sum()
-
+    held = {**buffers, **parameters}
+    source = tuple(torch.full_like(x, scale, dtype=dtype).requires_grad_() if x.is_floating_point() else x for x in one)
     flow = _Linear(weights)
     with torch.enable_grad():
-        total = summed(scale, parameters, flow)
-    if scale != 1:
-        with torch.no_grad():
-            others = {name: p.clone() for name, p in parameters.items()}  # a network may write them
-            doubled = float(summed(2 * scale, others, _Linear(())))
-        if abs(doubled / 2 - float(total)) > LINEAR * abs(float(total)):
-            raise _NotLinearError
+        output = probe.run(source, held, flow)
+        total = torch.stack([x.sum() for x in differentiable(output)]).sum()
+    inputs = [x for x in source if x.requires_grad]
     carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used or id(w) in flow.elsewhere)]
-    found = probe.derivatives(total, carriers, grad_outputs=torch.full_like(total, scale), retain_graph=False)
-    return _absolute_dot(carriers, found) / len(one[0])
+    found = probe.derivatives(
+        total,
+        [*inputs, *carriers],
+        parameters=held,
+        grad_outputs=torch.full_like(total, scale),
+        retain_graph=False,
+    )
+    by_inputs, by_carriers = found[: len(inputs)], found[len(inputs) :]
+    whole = scale * float(total)
+    linear = abs(_dot(inputs, by_inputs) - whole) <= LINEAR * abs(whole)
+    return _absolute_dot(carriers, by_carriers) / len(one[0]), linear
 
 
 @scorer(undefined="the network has no square kernels of convolutions with a gradient")

@@ -82,4 +82,4 @@ def num_transposed(probe: Probe) -> float:
     Minus, so that bigger is better: they leave checkerboards (Odena, Dumoulin & Olah, Distill 2016), and generators
     with many of them train worse.
     """
-    return -float(probe.on_few((1, 2), lambda inputs: count_transposed(functools.partial(probe.run, inputs))))
+    return 0.0 - float(probe.on_few((1, 2), lambda inputs: count_transposed(functools.partial(probe.run, inputs))))

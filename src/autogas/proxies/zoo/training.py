@@ -34,7 +34,10 @@ def short_training(probe: Probe) -> float:
 
     twins = {id(p): nn.Parameter(p.detach().clone()) for p in probe.model.parameters() if p.is_floating_point()}
     trained = list(twins.values())
-    with unchanged(probe.model, probe.inputs) as network, OnlyOthers(probe.model.parameters()):
+    with (
+        unchanged(probe.model, probe.inputs) as network,
+        OnlyOthers(p for p in probe.model.parameters() if id(p) in twins),
+    ):
         network.replace(twins)
         seed_everything(probe.seed, probe.inputs)
         optimizer = torch.optim.Adam(trained or [torch.zeros(1)], lr=LEARNING_RATE)
