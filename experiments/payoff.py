@@ -305,9 +305,25 @@ def report(options: argparse.Namespace) -> None:
         print(f"{task}: {verdict} (p {p:.4f}, corrected {corrected:.4f})")
 
 
+def picture(options: argparse.Namespace) -> None:
+    """Draw what every trained generator of images from latents reached, by arm."""
+    import matplotlib.pyplot as plt
+
+    arms = qualities(options.out, "gan")
+    figure, axes = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
+    for row, (arm, values) in enumerate(reversed(arms.items())):
+        distances = -np.array(values)
+        axes.plot(distances, np.full(len(values), row), "o", alpha=0.6, color="C3" if arm == PROXIES[0] else "C0")
+        axes.plot([distances.mean()], [row], "|", markersize=22, markeredgewidth=2, color="black")
+    axes.set_yticks(range(len(arms)), reversed(arms.keys()))
+    axes.set_ylim(-0.6, len(arms) - 0.4)
+    axes.set_xlabel("fid-cifarnet after training, lower is better; the bar is the mean of eight")
+    figure.savefig(options.out / "gan.png", dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("search", "controls", "train", "report"))
+    parser.add_argument("stage", choices=("search", "controls", "train", "report", "picture"))
     parser.add_argument("task", nargs="?", choices=TASKS | LATER)
     parser.add_argument("--images", help="of gan: as of `autogas train`; of the others: the folder of their data")
     parser.add_argument("--device", default="cpu", help="of gan")
@@ -316,7 +332,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    stages = {"search": search, "controls": write_controls, "train": train, "report": report}
+    stages = {"search": search, "controls": write_controls, "train": train, "report": report, "picture": picture}
     stages[options.stage](options)
 
 
