@@ -317,7 +317,7 @@ def refused(source):
     return str(error.value)
 
 
-@pytest.mark.parametrize("source", ["nowhere", "cifar11", "CIFAR10", "nowhere.parquet"])
+@pytest.mark.parametrize("source", ["", "nowhere", "cifar11", "CIFAR10", "nowhere.parquet"])
 def test_a_missing_source(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     assert "expected cifar10, stl10, stl10-unlabeled, dead-leaves, a folder of images or a Parquet file" in refused(

@@ -127,7 +127,7 @@ def _arrays(
         arrays = dead_leaves(size=size or 32, seed=0 if train else 1)
     elif str(source) in TORCHVISION:
         arrays = _from_torchvision(str(source), Path(root), train, size)
-    elif path.is_dir():
+    elif path.is_dir() and str(source):  # nothing is no name of the working folder
         arrays = _from_folder(path, size)
     elif path.is_file():
         arrays = _from_parquet(path, size)
