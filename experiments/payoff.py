@@ -209,9 +209,8 @@ def train_translators(options: argparse.Namespace, archs: Iterable[str]) -> None
 def train(options: argparse.Namespace) -> None:
     """Train every distinct architecture of a task, so that no arm is far ahead of the others."""
     arms = arms_of(options.out, options.task).values()
-    archs = list(
-        dict.fromkeys(itertools.chain.from_iterable(zip(*arms, strict=True)))
-    )  # one of each arm, then the next
+    in_turns = itertools.chain.from_iterable(zip(*arms, strict=True))
+    archs = list(dict.fromkeys(in_turns))
     (train_gans if options.task in GAN_TRAININGS else train_translators)(options, archs)
 
 

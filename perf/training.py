@@ -135,8 +135,18 @@ def process(way: Way, asked: Asked, barrier: Barrier, lock: Lock | None, tell: C
         torch.set_num_threads(1)
     alone = contextlib.nullcontext() if lock is None else lock
     try:
-        how = {"precision": way.precision, "graphs": way.graphs, "compile": way.compile}
-        tell((way, launch(measured, way, asked, barrier, alone, device=asked.device, **how)))  # type: ignore[arg-type]
+        found = launch(
+            measured,
+            way,
+            asked,
+            barrier,
+            alone,
+            device=asked.device,
+            precision=way.precision,
+            graphs=way.graphs,
+            compile=way.compile,
+        )
+        tell((way, found))
     except BaseException as error:
         tell((way, RuntimeError(repr(error))))
         barrier.abort()

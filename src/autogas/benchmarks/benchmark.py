@@ -130,7 +130,7 @@ class Benchmark:
         wide = (
             rows.astype({self.metric: float}).pivot(index="arch", columns="seed", values=self.metric).dropna(thresh=2)
         )
-        pairs = [wide[[a, b]].dropna().to_numpy(float).T for a, b in itertools.combinations(wide.columns, 2)]
+        pairs = [wide[[a, b]].dropna().to_numpy().T for a, b in itertools.combinations(wide.columns, 2)]
         taus = [float(kendall_many(first, second)[0]) for first, second in pairs if len(first) >= 3]
         defined = [tau for tau in taus if math.isfinite(tau)]  # of a seed that reached one quality there is none
         return (sum(defined) / len(defined), len(wide)) if defined else None

@@ -29,6 +29,7 @@ ACTIVATIONS = _named(
 """Rectifiers."""
 CONVOLUTIONS = _named("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch)
 """Layers whose second argument is a weight."""
+TRANSPOSED = _named("conv_transpose1d conv_transpose2d conv_transpose3d", F, torch)
 RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", torch)
 """Where they give a tuple, its first is the feature."""
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import functools
-import operator
 import random
 import sys
 import threading
-import types
-from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -20,24 +16,27 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from autogas.code import NO_VALUE, slot_value, slots_of
+from autogas.code import slot_value, slots_of
+from autogas.errors import InputError
 from autogas.interception import Interceptor
+from autogas.proxies.holders import (
+    CONTAINERS,
+    FIXED,
+    PLAIN,
+    REFERENCES,
+    VALUES,
+    behind,
+    fill_class,
+    fill_slots,
+    looked_into,
+    of_library,
+    refill,
+    restorer,
+)
 from autogas.proxies.writes import memory_of, written
 
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
-CONTAINERS = (dict, list, set, deque)
-FIXED = (tuple, frozenset)
-WRAPPERS = (UserDict, UserList, types.SimpleNamespace)
-"""Classes of the standard library whose objects are their attributes."""
-GENERATORS = (torch.Generator, np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
-BYTES = (bytearray, array.array)
-VALUES = (np.ndarray, *BYTES, *GENERATORS)
-REFERENCES = (functools.partial, types.MethodType, types.MappingProxyType)
-HELD = (Tensor, nn.Module, *CONTAINERS, *FIXED, *WRAPPERS, *VALUES, *REFERENCES)
-"""What is looked into."""
-PLAIN = frozenset((type(None), bool, int, float, str))
-"""Types of most attributes, which are passed over at once."""
 
 
 class Snapshot(Interceptor):
@@ -76,11 +75,11 @@ class Snapshot(Interceptor):
         if isinstance(value, Tensor):
             self._add(_Saved(value))
         elif isinstance(value, VALUES):
-            self._others.append(_restorer(value))
+            self._others.append(restorer(value))
             if isinstance(value, np.ndarray) and value.dtype == object:
-                yield from filter(_looked_into, value.flat)
+                yield from filter(looked_into, value.flat)
         elif isinstance(value, REFERENCES):
-            yield from filter(_looked_into, _behind(value))
+            yield from filter(looked_into, behind(value))
         elif isinstance(value, nn.Module):
             yield from self._beside_attributes(value)
         elif isinstance(value, (*CONTAINERS, *FIXED)):
@@ -92,11 +91,11 @@ class Snapshot(Interceptor):
 
     def _slots(self, value: Any) -> Iterator[Any]:
         """Hold the attributes that have slots of their own; gives those that are looked into."""
-        slots = () if _of_library(type(value).__module__) else slots_of(type(value))
+        slots = () if of_library(type(value).__module__) else slots_of(type(value))
         if slots:
             kept = [slot_value(slot, value) for slot in slots]
-            self._others.append(functools.partial(_fill_slots, value, slots, kept))
-            yield from (inside for inside in kept if _looked_into(inside))
+            self._others.append(functools.partial(fill_slots, value, slots, kept))
+            yield from (inside for inside in kept if looked_into(inside))
 
     def _beside_attributes(self, module: nn.Module) -> Iterator[Any]:
         """Hold what a module's classes have; gives what is looked into there, and the tensors of a scripted module."""
@@ -112,7 +111,7 @@ class Snapshot(Interceptor):
             return
         self._classes.add(cls)
         kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-        self._others.append(functools.partial(_fill_class, cls, kept))
+        self._others.append(functools.partial(fill_class, cls, kept))
         yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
 
     def _inside(self, entries: Any) -> Iterator[Any]:
@@ -124,7 +123,7 @@ class Snapshot(Interceptor):
                 continue
             if isinstance(inside, CONTAINERS) and not inside and not getattr(inside, "__dict__", None):  # unset hooks
                 self._containers.append((inside, ()))
-            elif _looked_into(inside):
+            elif looked_into(inside):
                 yield inside
 
     def _add(self, saved: _Saved) -> None:
@@ -157,104 +156,33 @@ class Snapshot(Interceptor):
     def restore(self) -> None:
         """Put everything back."""
         for container, entries in self._containers:
-            _refill(container, entries)
+            refill(container, entries)
         for saved in self._tensors:
             saved.restore()
         for restore in self._others:
             restore()
 
 
-LIBRARIES = frozenset(("builtins", "torch", "numpy", "torchvision", "pydantic", "pandas", "scipy"))
+class OnlyReplaced(Interceptor):
+    """Refuses a network that uses weights of its own after ``Snapshot.replace`` gave it others."""
 
+    def __init__(self, own: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._own = {id(p) for p in own}
 
-def _own(kind: type) -> bool:
-    """Whether objects of a class are looked into: those of the network's authors, not those of libraries."""
-    return not _of_library(kind.__module__) and (kind.__dictoffset__ != 0 or bool(slots_of(kind)))
-
-
-@functools.cache
-def _of_library(module: str) -> bool:
-    where = module.partition(".")[0]
-    return where in sys.stdlib_module_names or where in LIBRARIES
-
-
-def _looked_into(value: Any) -> bool:
-    if isinstance(value, type):
-        return not _of_library(value.__module__)
-    return isinstance(value, HELD) or _own(type(value))
-
-
-def _behind(value: Any) -> Iterable[Any]:
-    """What a reference leads to."""
-    if isinstance(value, functools.partial):
-        return (value.func, value.args, value.keywords)
-    if isinstance(value, types.MethodType):
-        return (value.__self__,)
-    return tuple(value.values())
-
-
-def _fill_slots(value: Any, slots: Sequence[Any], kept: Sequence[Any]) -> None:
-    """Let an object hold in its slots what it held, whatever its class makes of attributes."""
-    for slot, before in zip(slots, kept, strict=True):
-        now = slot_value(slot, value)
-        if now is before:
-            continue
-        if before is NO_VALUE:
-            slot.__delete__(value)
-        else:
-            slot.__set__(value, before)
-
-
-def _fill_class(cls: type, kept: Mapping[str, Any]) -> None:
-    """Let a class have the attributes that it had."""
-    now = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-    for name in now.keys() - kept.keys():
-        delattr(cls, name)
-    for name, value in kept.items():
-        if now.get(name, now) is not value:
-            setattr(cls, name, value)
-
-
-def _restorer(value: Any) -> Callable[[], object]:
-    """What puts the values of an array, or the state of a generator, back."""
-    if isinstance(value, np.ndarray):
-        kept = value.copy()
-
-        def fill() -> None:
-            if value.flags.writeable and value.tobytes() != kept.tobytes():
-                value[...] = kept
-
-        return fill
-    if isinstance(value, BYTES):
-        return functools.partial(value.__setitem__, slice(None), value[:])
-    if isinstance(value, random.Random):
-        return functools.partial(value.setstate, value.getstate())
-    if isinstance(value, np.random.BitGenerator):
-        return functools.partial(setattr, value, "state", value.state)
-    if isinstance(value, np.random.Generator):
-        states = value.bit_generator.state
-        return functools.partial(setattr, value.bit_generator, "state", states)
-    return functools.partial(value.set_state, value.get_state())
-
-
-def _refill(container: Any, entries: Any) -> None:
-    """Let a container hold the entries that it had, without touching one that still has them."""
-    if _holds(container, entries):
-        return
-    container.clear()
-    if entries:
-        (container.update if isinstance(entries, dict | set) else container.extend)(entries)
-
-
-def _holds(container: Any, entries: Any) -> bool:
-    if not entries or len(container) != len(entries):
-        return not entries and not container
-    if isinstance(entries, set):
-        return bool(container == entries)
-    if isinstance(entries, dict):
-        same = all(map(operator.is_, container.values(), entries.values()))
-        return same and list(container) == list(entries)
-    return all(map(operator.is_, container, entries))
+    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function that takes none of them, or only asks what they are like."""
+        if getattr(func, "__name__", "") == "__get__":
+            return func(*args, **kwargs)
+        for given in (*args, *kwargs.values()):
+            parts = given if isinstance(given, list | tuple) else (given,)
+            for part in parts:
+                if isinstance(part, Tensor) and (id(part) in self._own or id(part._base) in self._own):
+                    raise InputError(
+                        f"the network keeps a weight {tuple(part.shape)} where it cannot be replaced by another, such "
+                        "as in a tuple or a closure: expected it in an attribute, a list or a dictionary"
+                    )
+        return func(*args, **kwargs)
 
 
 class _Saved:

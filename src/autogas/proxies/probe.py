@@ -17,7 +17,7 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
 from autogas.proxies.features import ACTIVATIONS, Fold, as_feature
-from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
+from autogas.proxies.isolation import ONE_AT_A_TIME, OnlyReplaced, unchanged
 from autogas.proxies.liveness import differentiable, tensors
 from autogas.seeding import seed_everything, torch_generator
 
@@ -211,7 +211,7 @@ class Probe:
             others = stack.enter_context(self._holding(inputs, parameters))
             seed_everything(self.seed, inputs)
             if parameters is not None or self._frozen:
-                stack.enter_context(OnlyOthers(self._own.values()))
+                stack.enter_context(OnlyReplaced(self._own.values()))
             for mode in modes:
                 if isinstance(mode, Watch):
                     mode.constants.start(others)
@@ -226,8 +226,8 @@ class Probe:
         """Let the network hold other tensors meanwhile, which are given, and put it back; see ``run``."""
         own = {**self._own, **dict(self.model.named_buffers())}
         # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back afterwards.
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        others = {**buffers, **(parameters or self.parameters)}
+        given = parameters or self.parameters
+        others = {**{name: b.clone() for name, b in self.model.named_buffers() if name not in given}, **given}
         with unchanged(self.model, inputs) as network:
             network.replace({id(own[name]): tensor for name, tensor in others.items()})
             yield others.values()
@@ -398,28 +398,6 @@ def gradients(
                 known = sums[place]
                 sums[place] = g if known is None else known + g
     return [torch.zeros_like(x) if g is None else g for x, g in zip(by, sums, strict=True)]
-
-
-class OnlyOthers(Interceptor):
-    """Refuses a network that uses weights of its own although it was to hold others."""
-
-    def __init__(self, own: Iterable[Tensor]) -> None:
-        super().__init__()
-        self._own = {id(p) for p in own}
-
-    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call a function that takes none of them, or only asks what they are like."""
-        if getattr(func, "__name__", "") == "__get__":
-            return func(*args, **kwargs)
-        for given in (*args, *kwargs.values()):
-            parts = given if isinstance(given, list | tuple) else (given,)
-            for part in parts:
-                if isinstance(part, Tensor) and (id(part) in self._own or id(part._base) in self._own):
-                    raise InputError(
-                        f"the network keeps a weight {tuple(part.shape)} where it cannot be replaced by another, such "
-                        "as in a tuple or a closure: expected it in an attribute, a list or a dictionary"
-                    )
-        return func(*args, **kwargs)
 
 
 class _Record(Watch):

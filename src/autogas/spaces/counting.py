@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +13,6 @@ from torch.utils.flop_counter import flop_registry
 from autogas.errors import InputError
 
 aten = torch.ops.aten
-CONVOLUTION_TRANSPOSED = 6
-"""Place among the arguments of ``aten.convolution``."""
 
 
 def count_macs(run: Callable[[], Any]) -> float:
@@ -26,29 +23,15 @@ def count_macs(run: Callable[[], Any]) -> float:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _countable(), _Counter() as counter:
+        with _Counter() as counter:
             run()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return float(counter.macs)
-
-
-@contextlib.contextmanager
-def _countable() -> Iterator[None]:
-    """Say it where a network calls what a counter does not see into."""
-    try:
-        yield
     except NotImplementedError as error:
         if "HigherOrderOperator" not in str(error):
             raise
         raise InputError(f"the network calls what cannot be counted: {error}") from None
-
-
-def count_transposed(run: Callable[[], Any]) -> int:
-    """Transposed convolutions that ``run`` does."""
-    with _countable(), _Transposed() as counter:
-        run()
-    return int(counter.calls)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return float(counter.macs)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
@@ -153,16 +136,3 @@ class _Counter(TorchDispatchMode):
         elif operator in flop_registry:
             self.macs += flop_registry[operator](*args, **kwargs, out_val=out) / 2
         return out
-
-
-class _Transposed(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func._overloadpacket is aten.convolution:
-            self.calls += bool(args[CONVOLUTION_TRANSPOSED])
-        return func(*args, **(kwargs or {}))

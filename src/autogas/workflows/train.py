@@ -95,14 +95,8 @@ def train(
         training.folder = run.path
         training.keep()
         start = time.perf_counter()
-        where = {
-            "device": device,
-            "devices": s.devices,
-            "precision": s.precision,
-            "graphs": s.graphs,
-            "compile": s.compile,
-        }
-        launch(_train, training.settings.model_dump_json(), str(run.path), **where)
+        where = {"device": device, "devices": s.devices, "precision": s.precision, "compile": s.compile}
+        launch(_train, training.settings.model_dump_json(), str(run.path), **where, graphs=s.graphs)
         trained = time.perf_counter()
         results = training.evaluate(run.path / GENERATOR_FILE)
         cost = training.space.cost(arch_of_space)
@@ -129,8 +123,9 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[Tra
     training.space.parse(s.arch)
     check(training, s)
     training.prepare()
-    where = {"device": training.settings.device, "devices": s.devices, "precision": s.precision}
-    return launch(_profiled, settings_json, steps, rows, **where, compile=s.compile, graphs="off")
+    device = training.settings.device
+    where = {"device": device, "devices": s.devices, "precision": s.precision, "compile": s.compile}
+    return launch(_profiled, settings_json, steps, rows, **where, graphs="off")
 
 
 def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from autogas.errors import InputError
+from autogas.interception import Interceptor
+from autogas.proxies.features import TRANSPOSED, known
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space
-from autogas.spaces.counting import count_macs, count_transposed
+from autogas.spaces.counting import count_macs
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -82,4 +87,20 @@ def num_transposed(probe: Probe) -> float:
     Minus, so that bigger is better: they leave checkerboards (Odena, Dumoulin & Olah, Distill 2016), and generators
     with many of them train worse.
     """
-    return 0.0 - float(probe.on_few((1, 2), lambda inputs: count_transposed(functools.partial(probe.run, inputs))))
+
+    def calls(inputs: tuple[Tensor, ...]) -> int:
+        counter = _Transposed()
+        probe.run(inputs, None, counter)
+        return counter.calls
+
+    return 0.0 - probe.on_few((1, 2), calls)
+
+
+class _Transposed(Interceptor):
+    """How many transposed convolutions are called."""
+
+    calls = 0
+
+    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        self.calls += known(func) in TRANSPOSED
+        return func(*args, **kwargs)

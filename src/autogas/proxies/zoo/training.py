@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.proxies.isolation import unchanged
-from autogas.proxies.probe import OnlyOthers, Probe, gradients
+from autogas.proxies.isolation import OnlyReplaced, unchanged
+from autogas.proxies.probe import Probe, gradients
 from autogas.proxies.scorer import scorer
 from autogas.seeding import seed_everything
 
@@ -36,7 +36,7 @@ def short_training(probe: Probe) -> float:
     trained = list(twins.values())
     with (
         unchanged(probe.model, probe.inputs) as network,
-        OnlyOthers(p for p in probe.model.parameters() if id(p) in twins),
+        OnlyReplaced(p for p in probe.model.parameters() if id(p) in twins),
     ):
         network.replace(twins)
         seed_everything(probe.seed, probe.inputs)
