@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from autogas import files
 from autogas.benchmarks import list_benchmarks, load_benchmark, save_benchmark, store
@@ -91,6 +92,28 @@ def test_quality_is_the_mean_over_seeds(table):
     assert bench.quality == pytest.approx(table["ssim"] + 1)
     assert len(bench.repeats) == 12
     assert bench.noise_ceiling() == (1.0, 4)
+    assert bench.learning_curve() == {}
+
+
+def test_fewer_steps_are_worth_what_they_say_about_another_seed(table):
+    rng = np.random.default_rng(0)
+    rows = [
+        table.assign(seed=seed, ssim=rng.random(4), ssim_at_9=rng.random(4), ssim_at_30=rng.random(4))
+        for seed in range(3)
+    ]
+    save_benchmark("toy", pd.concat(rows), **ABOUT)
+    expected = {
+        step: np.mean(
+            [
+                stats.kendalltau(rows[early][f"ssim_at_{step}"], rows[late]["ssim"]).statistic
+                for early in range(3)
+                for late in range(3)
+                if early != late
+            ]
+        )
+        for step in (9, 30)
+    }
+    assert load_benchmark("toy").learning_curve() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

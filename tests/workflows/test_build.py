@@ -88,6 +88,31 @@ def test_a_row_is_a_training_by_hand(undisturbed, image_folder):
         assert (row["ssim"], row["l1"]) == pytest.approx(evaluate_autoencoder(model, held_out), rel=1e-5)
 
 
+def test_quality_is_measured_meanwhile_and_nothing_else_changes(undisturbed, image_folder, tmp_path):
+    parts = {"recipe": {**BUILD["recipe"], "steps": 5}, "measurements": 3}
+    often = trained(build(out=str(tmp_path / "often"), images=str(image_folder), **BUILD | parts).path)
+    once = trained(
+        build(out=str(tmp_path / "once"), images=str(image_folder), **BUILD | parts | {"measurements": 1}).path
+    )
+    early = ["ssim_at_2", "ssim_at_4"]
+    assert set(often.columns) - set(once.columns) == set(early)
+    pd.testing.assert_frame_equal(often.drop(columns=early), once)
+
+    pixels = load_images(image_folder, size=16, limit=100).pixels
+    shown, held_out = Images(pixels[:8], ""), Images(pixels[8:], "")
+    row = often.iloc[0]
+    space = get_space("transnas-macro", **SMALL)
+    model = space.build(space.parse(row["arch"]), seed=0)
+    task = AutoencoderTask(model, shown, AutoencoderRecipe(steps=5, batch_size=2), seed=0)
+    found = []
+
+    def observe(rows):
+        found.append(evaluate_autoencoder(model, held_out)[0])
+
+    launch(lambda machine: train(task, machine, steps=5, log_every=2, equal_until=5, observe=observe))
+    assert found == pytest.approx([*row[early], row["ssim"]], rel=1e-5)
+
+
 def test_no_image_is_both_trained_on_and_measured(image_folder):
     training = module.read({**BUILD, "images": str(image_folder)})
     shown, held_out = (part.pixels for part in training.images)

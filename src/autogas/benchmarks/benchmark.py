@@ -121,16 +121,46 @@ class Benchmark:
         the first; one that knew the expected quality has no noise of its own and would reach more, above all where
         quality is a mean over seeds.
         """
-        if self.repeats is None:
-            return None
-        from autogas.benchmarks.correlation import kendall_many
+        wide = self._by_seed(self.metric)
+        pairs = itertools.combinations(wide.columns, 2)
+        tau = _mean_tau([wide[[a, b]].dropna().to_numpy().T for a, b in pairs])
+        return None if tau is None else (tau, len(wide))
 
+    def learning_curve(self) -> dict[int, float]:
+        """How well quality after fewer steps ranks: what a short training is worth as a scorer.
+
+        Returns:
+            From steps to the mean tau-b between quality then with one seed and at the end with another, over
+            all ordered pairs of seeds; empty where it was measured only at the end or nothing has two seeds.
+        """
+        if self.repeats is None:
+            return {}
+        end = self._by_seed(self.metric)
+        found = {}
+        for column in self.repeats.columns:
+            _, at, step = str(column).partition(f"{self.metric}_at_")
+            if not (at and step.isdigit()):
+                continue
+            early = self._by_seed(column)
+            pairs = itertools.permutations(early.columns.intersection(end.columns), 2)
+            tau = _mean_tau([pd.concat([early[a], end[b]], axis=1).dropna().to_numpy().T for a, b in pairs])
+            if tau is not None:
+                found[int(step)] = tau
+        return dict(sorted(found.items()))
+
+    def _by_seed(self, column: str) -> pd.DataFrame:
+        """A column of the repeated trainings: a row for each architecture of two seeds or more, a column a seed."""
+        if self.repeats is None:
+            return pd.DataFrame()
         names = {str(arch) for arch in self.archs}
         rows = self.repeats[self.repeats["arch"].isin(names)]
-        wide = (
-            rows.astype({self.metric: float}).pivot(index="arch", columns="seed", values=self.metric).dropna(thresh=2)
-        )
-        pairs = [wide[[a, b]].dropna().to_numpy().T for a, b in itertools.combinations(wide.columns, 2)]
-        taus = [float(kendall_many(first, second)[0]) for first, second in pairs if len(first) >= 3]
-        defined = [tau for tau in taus if math.isfinite(tau)]  # of a seed that reached one quality there is none
-        return (sum(defined) / len(defined), len(wide)) if defined else None
+        return rows.astype({column: float}).pivot(index="arch", columns="seed", values=column).dropna(thresh=2)
+
+
+def _mean_tau(pairs: list[NDArray[np.float64]]) -> float | None:
+    """Mean tau-b over pairs of qualities ``[2, n]``; None if none has any: of one value, or of two architectures."""
+    from autogas.benchmarks.correlation import kendall_many
+
+    taus = [float(kendall_many(first, second)[0]) for first, second in pairs if len(first) >= 3]
+    defined = [tau for tau in taus if math.isfinite(tau)]  # of a seed that reached one quality there is none
+    return sum(defined) / len(defined) if defined else None

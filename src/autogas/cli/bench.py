@@ -77,7 +77,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json
     bench = load_benchmark(name)
     direction = "higher" if bench.higher_is_better else "lower"
     low, high = float(bench.quality.min()), float(bench.quality.max())
-    ceiling = bench.noise_ceiling()
+    ceiling, curve = bench.noise_ceiling(), bench.learning_curve()
     document = {
         "name": bench.name,
         "space": bench.space.name,
@@ -87,6 +87,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json
         "higher_is_better": bench.higher_is_better,
         "range": [low, high],
         "noise_ceiling": ceiling,
+        "learning_curve": curve,
         "provenance": bench.provenance,
     }
     lines = [
@@ -95,5 +96,8 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark.")], json
     ]
     if ceiling:
         lines.append(f"noise ceiling: tau-b {ceiling[0]:.3f} between training seeds of {ceiling[1]} architectures")
+    if curve:
+        worth = ", ".join(f"{tau:.3f} after {step} steps" for step, tau in curve.items())
+        lines.append(f"fewer steps with another seed: tau-b {worth}")
     lines.append(f"provenance: {dict(bench.provenance)}")
     emit(document, as_json=json, text="\n".join(lines))

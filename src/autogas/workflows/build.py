@@ -25,6 +25,7 @@ from autogas.seeding import numpy_generator
 from autogas.settings import takes
 from autogas.spaces import SPACES, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
+from autogas.training.machine import Precision
 from autogas.versions import versions
 from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 from autogas.workflows.keywords import BuildKeywords
@@ -40,6 +41,10 @@ class BuildSettings(BaseModel):
         default_factory=list, description="draw equally many architectures within 5 % of each of these MACs instead"
     )
     seeds: int = Field(3, ge=2, description="seeds that repeated architectures are trained with")
+    measurements: int = Field(
+        1, ge=1, description="how often each is measured, evenly over its training, last at the end"
+    )
+    precision: Precision = Field("32-true", description="32-true or bf16-mixed")
 
 
 def shared_training(settings_json: str) -> Training[Any, Any]:
@@ -57,7 +62,9 @@ def _prepared(settings_json: str, _space: object) -> Training[Any, Any]:
 
 def train_one(item: tuple[str, int], settings_json: str) -> dict[str, Any]:
     """Train one architecture with one seed; the unit of work that the record keeps."""
-    return shared_training(settings_json).row(*item)
+    training = shared_training(settings_json)
+    s = which(training)
+    return training.row(*item, precision=s.precision, measurements=s.measurements)
 
 
 def read(given: Mapping[str, Any]) -> Training[Any, Any]:

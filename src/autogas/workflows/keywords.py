@@ -165,6 +165,8 @@ class BuildKeywords(TypedDict, total=False):
     repeat_space: str | None
     macs_band: Sequence[float]
     seeds: int
+    measurements: int
+    precision: Literal["32-true", "bf16-mixed"]
     space: str | Space[Any]
     space_settings: Mapping[str, object]
     seed: int

@@ -6,7 +6,7 @@ import copy
 import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,8 @@ from autogas.metrics.evaluation import Evaluation, reference_statistics
 from autogas.metrics.features import known_extractor
 from autogas.settings import Device, on_command_line, validated
 from autogas.spaces import Space, get_space
-from autogas.training.loop import CollapseError, Task, train
-from autogas.training.machine import launch
+from autogas.training.loop import CollapseError, Row, Task, train
+from autogas.training.machine import Precision, launch
 
 REFERENCE_FILE = "reference.npz"
 
@@ -239,37 +239,68 @@ class Training(ABC, Generic[S, T]):
     def check_compile(self) -> None:
         """Raise ``InputError`` where compiled networks would not train as others do."""
 
-    def row(self, text: str, seed: int) -> dict[str, Any]:
+    def row(self, text: str, seed: int, *, precision: Precision = "32-true", measurements: int = 1) -> dict[str, Any]:
         """Train an architecture for a benchmark and measure it; nothing is kept on disk.
 
         One that collapses is measured as it is then, with the reason; one that diverges raises ``DivergenceError``.
 
+        Args:
+            text: the architecture.
+            seed: of weights, batches and latents.
+            precision: see ``autogas.training.machine.launch``.
+            measurements: how often quality is measured, evenly over the steps, the last time at the end.
+
         Returns:
-            Metrics (``-`` in their names is ``_``), mean losses over the last tenth of the steps (none
-            after a collapse), ``params``, ``macs``, ``train_seconds``, ``evaluate_seconds``, ``reason``.
+            Metrics (``-`` in their names is ``_``), quality after fewer steps as ``METRIC_at_STEP``, mean losses over
+            the last tenth of the steps (none after a collapse), ``params``, ``macs``, ``train_seconds``,
+            ``evaluate_seconds``, ``reason``.
         """
         this = self.of(seed=seed)
         arch = this.space.parse(text)
         task = this.task(arch)
-        every = max(1, this.steps // 10)
+        metric = this.quality.metric
+        part = -(-this.steps // measurements)
+        early: dict[str, float] = {}
+        evaluate_seconds = 0.0
+
+        def measured() -> dict[str, Any]:
+            nonlocal evaluate_seconds
+            begun = time.perf_counter()
+            metrics = {column_of(name): value for name, value in this.measure(task).metrics.items()}
+            evaluate_seconds += time.perf_counter() - begun
+            return metrics
+
+        def observe(rows: Sequence[Row]) -> None:
+            done = int(rows[-1]["step"])
+            if done % part == 0 and done < this.steps:
+                early[f"{metric}_at_{done}"] = measured()[metric]
+
         losses: Mapping[str, float] = {}
         reason = None
         start = time.perf_counter()
         try:
             rows = launch(
                 lambda machine: train(
-                    task, machine, steps=this.steps, seed=seed, log_every=every, equal_until=this.equal_until
+                    task,
+                    machine,
+                    steps=this.steps,
+                    seed=seed,
+                    log_every=max(1, this.steps // 10),
+                    checkpoint_every=part,
+                    equal_until=this.equal_until,
+                    observe=observe,
                 ),
                 device=this.settings.device,
+                precision=precision,
             )
             losses = {name: value for name, value in rows[-1].items() if name != "step"}
         except CollapseError as error:
             reason = str(error)
-        trained = time.perf_counter()
-        metrics = {column_of(name): value for name, value in this.measure(task).metrics.items()}
+        train_seconds = time.perf_counter() - start - evaluate_seconds
+        metrics = measured()
         cost = this.space.cost(arch)
-        seconds = {"train_seconds": trained - start, "evaluate_seconds": time.perf_counter() - trained}
-        return {**metrics, "params": cost.params, "macs": cost.macs, **losses, **seconds, "reason": reason}
+        seconds = {"train_seconds": train_seconds, "evaluate_seconds": evaluate_seconds}
+        return {**metrics, **early, "params": cost.params, "macs": cost.macs, **losses, **seconds, "reason": reason}
 
 
 C = TypeVar("C", bound=ComparedSettings)
