@@ -101,8 +101,9 @@ def evaluate_autoencoder(
     """SSIM and mean absolute error, both on [0, 1].
 
     SSIM is that of Wang et al. (2004) with an 11x11 Gaussian window, mirrored at the border as torchmetrics 1.9 does,
-    and averaged over all pixels and images.
+    and averaged over all pixels and images. The model is measured in evaluation mode and left in its own.
     """
+    was_training = model.training
     model.eval().to(device)
     similarity, l1 = 0.0, 0.0
     for index in torch.arange(len(images)).split(batch_size):
@@ -110,4 +111,5 @@ def evaluate_autoencoder(
         target, output = (batch + 1) / 2, (model(batch) + 1) / 2
         similarity += ssim(output, target) * len(index)
         l1 += float(F.l1_loss(output, target)) * len(index)
+    model.train(was_training)
     return similarity / len(images), l1 / len(images)

@@ -79,7 +79,6 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
     def measure(self, task: AutoencoderTask, *, final: bool = True) -> Evaluation:  # noqa: ARG002 - all held-out images
         """SSIM and mean absolute error of held-out images."""
         result = self._evaluation(task.model)
-        task.model.train()
         return result
 
     def evaluate(self, path: Path) -> Evaluation:
