@@ -78,8 +78,7 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
 
     def measure(self, task: AutoencoderTask, *, final: bool = True) -> Evaluation:  # noqa: ARG002 - all held-out images
         """SSIM and mean absolute error of held-out images."""
-        result = self._evaluation(task.model)
-        return result
+        return self._evaluation(task.model)
 
     def evaluate(self, path: Path) -> Evaluation:
         """See ``Training.evaluate``."""
