@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import autogas.proxies.named  # noqa: F401 - fills the registries
 from autogas.cli.main import app, global_first
@@ -110,3 +111,28 @@ def test_commands_that_are_shown_are_accepted(page):
             assert left[0] in command.commands, f"{page}: autogas {shlex.join(words)}"
             command = command.commands[left[0]]
             context = command.make_context(left[0], list(left[1:]), parent=context)
+
+
+SMALLER = {
+    "rank": ["--test", "4"],
+    "search": ["--population", "2", "--iterations", "1", "--sample", "2", "--agreement", "0"],
+    "train": [
+        *("--images", "dead-leaves", "--train-images", "8", "--samples", "12", "--checkpoint-samples", "12"),
+        *("--recipe", "steps=1", "--recipe", "generator_batch=2", "--recipe", "discriminator_batch=2"),
+        *("--recipe", "critic_steps=1", "--recipe", "discriminator_width=2"),
+    ],
+}
+"""Options, appended to those that are shown, with which the same command takes seconds."""
+
+
+@pytest.mark.parametrize("page", ["docs/start.md", "docs/tutorial.md"])
+def test_the_commands_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOGAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AUTOGAS_JOBS", "1")
+    commands = list(commands_of_ours(page))
+    assert len(commands) == 4
+    for words in commands:
+        done = CliRunner().invoke(app, global_first([*words, *SMALLER.get(words[0], [])]))
+        assert done.exit_code == 0, f"autogas {shlex.join(words)}: {done.output}"
+        assert done.output.strip()

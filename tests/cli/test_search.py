@@ -95,7 +95,15 @@ def test_full_size_needs_no_agreement(autogas, here):
         (["eagan-generator", "--max-macs", "0"], "--max-macs 0.0"),
         (["eagan-generator", "--max-params", "inf"], "--max-params inf"),
         (["eagan-generator", "--width", "0"], "width=0"),
-        (["resnet-translation", "--max-macs", "1e6"], "no architecture of resnet-translation is inside the budget"),
+        (
+            ["resnet-translation", "--max-macs", "1e6"],
+            "no architecture of resnet-translation is inside the budget (at most 1e+06 MACs): the smallest seen has 1.",
+        ),
+        (
+            ["eagan-generator", "--population", "2", "--max-macs", "1e9", "--max-params", "1000"],
+            "no architecture of eagan-generator is inside the budget (at most 1000 parameters, at most 1e+09 MACs): "
+            "the smallest seen has ",
+        ),
         (["eagan-generator", "--dataset", "mnist"], "mnist"),
         (["eagan-discriminator", "--images", "nowhere"], "nowhere"),
         (["resnet-translation", "--width", "8"], "width"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 
 from autogas.errors import InputError
 from autogas.proxies.named import get_proxy
+from autogas.seeding import numpy_generator
 from autogas.spaces import Cost, Space
 from autogas.workflows.scoring import scoring_inputs, space_key
 from autogas.workflows.search_settings import SearchSettings, spaces_of
 
 ENUMERABLE = 100_000
 """Architectures whose costs are listed before a search."""
+REDRAWS = 200
+"""Draws of an architecture outside the budget before a place in a population stays empty."""
 
 
 def check(s: SearchSettings) -> Budget:
@@ -25,8 +29,8 @@ def check(s: SearchSettings) -> Budget:
     for space in spaces_of(s):
         scoring_inputs(space_key(space), s.images, s.batch_size, s.seed)
     within = Budget(spaces_of(s)[0], s)
-    if within.members == []:
-        raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget})")
+    if not within.holds_any(draws=REDRAWS * s.population):
+        raise within.nothing_inside()
     return within
 
 
@@ -34,11 +38,14 @@ class Budget:
     """A space under a budget of parameters and MACs: the operators of a search, with costs.
 
     Attributes:
+        least: the fewest parameters and the fewest MACs of those that were asked for.
         members: all architectures inside the budget, where costs are formulas and the space can be enumerated, or None.
     """
 
     def __init__(self, space: Space[Any], s: SearchSettings) -> None:
         self.space = space
+        self.s = s
+        self.least = Cost(sys.maxsize, sys.maxsize)
         self.max_params = math.inf if s.max_params is None else s.max_params
         self.max_macs = math.inf if s.max_macs is None else s.max_macs
         self.limited = s.max_params is not None or s.max_macs is not None
@@ -51,7 +58,30 @@ class Budget:
         if not self.limited:
             return True
         cost = self.cost(arch)
+        self.least = Cost(min(self.least.params, cost.params), min(self.least.macs, cost.macs))
         return cost.params <= self.max_params and cost.macs <= self.max_macs
+
+    def holds_any(self, draws: int) -> bool:
+        """Whether any architecture is inside; where they cannot be listed, any of so many random ones."""
+        if not self.limited or self.members is not None:
+            return self.members != []
+        rng = numpy_generator("budget", self.s.seed)
+        return any(self.admits(self.space.sample(rng)) for _ in range(draws))
+
+    def nothing_inside(self) -> InputError:
+        """What to raise when no architecture was found inside, with the smallest that were looked at."""
+        seen = [
+            f"{least:.4g} {name}"
+            for name, limit, least in (
+                ("parameters", self.s.max_params, self.least.params),
+                ("MACs", self.s.max_macs, self.least.macs),
+            )
+            if limit is not None
+        ]
+        return InputError(
+            f"no architecture of {self.s.space} is inside the budget ({self.s.budget}): "
+            f"the smallest seen has {', another '.join(seen)}"
+        )
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform over ``members`` where they are known, else a draw of the space, which may be outside."""

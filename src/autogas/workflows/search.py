@@ -19,7 +19,7 @@ from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import over, takes
 from autogas.spaces import Space, by_name
-from autogas.workflows.budget import check
+from autogas.workflows.budget import REDRAWS, check
 from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
 from autogas.workflows.keywords import SearchKeywords
@@ -27,8 +27,6 @@ from autogas.workflows.scoring import functions_of
 from autogas.workflows.search_settings import SearchSettings, spaces_of
 
 Row: TypeAlias = dict[str, Any]
-REDRAWS = 200
-"""Draws that may lie outside the budget before a place among the candidates stays empty."""
 BEST = 10
 
 
@@ -127,7 +125,7 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
         if strategy.best is None:
             raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
     if not rows:
-        raise InputError(f"no architecture of {s.space} is inside the budget ({s.budget}) among {REDRAWS} draws")
+        raise candidates.within.nothing_inside()
     return strategy, rows
 
 
