@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import autogas
 from autogas import load_benchmark
 from autogas.cli.printing import shown_across
 from autogas.errors import InputError
@@ -275,6 +276,24 @@ def test_networks_without_a_score_rank_last():
     ground = Ground(Evaluates({}), np.array([1.0, 2.0, 3.0, 4.0]))
     assert ground.tau(np.array([np.nan, 1.0, 2.0, 3.0])) == pytest.approx(1.0)
     assert ground.tau(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx(0.0)
+
+
+def test_every_seed_counts_as_another_network(benches, tmp_path):
+    found = discover_across(benches, out=str(tmp_path / "run"), **SETTINGS | {"iterations": 1}, scoring_seeds=2)
+    row = found.read_table("candidates").dropna(subset=["fitness"]).iloc[0]
+    for bench in benches:
+        chosen = bench.split(validation=None, test=None, seed=0).validation
+        scores = [
+            autogas.score_architecture(bench.space, bench.archs[i], [row["proxy"]], batch_size=4, seed=seed)[
+                row["proxy"]
+            ]
+            for seed in range(2)
+            for i in chosen
+        ]
+        quality = np.tile(bench.goodness[chosen], 2)
+        pairs = itertools.combinations(range(len(scores)), 2)
+        signs = [np.sign(scores[i] - scores[j]) * np.sign(quality[i] - quality[j]) for i, j in pairs]
+        assert row[bench.name] == pytest.approx(np.mean(signs))
 
 
 def test_the_folder_is_of_its_own_workflow(run):

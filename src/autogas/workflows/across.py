@@ -57,6 +57,11 @@ class AcrossSettings(BaseModel):
     test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
     batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
     seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
+    scoring_seeds: int = Field(
+        1,
+        ge=1,
+        description="validation architectures are scored with so many seeds of weights and noise, each as if another",
+    )
     device: Device = Field("cpu", description="where networks run")
 
     @model_validator(mode="after")
@@ -68,7 +73,7 @@ class AcrossSettings(BaseModel):
 
 @dataclass
 class Ground:
-    """Validation architectures of one benchmark.
+    """Validation architectures of one benchmark, with one seed of weights and noise after another.
 
     Attributes:
         evaluator: of their statistics.

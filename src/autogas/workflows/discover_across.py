@@ -85,17 +85,22 @@ def discover_across(
 
         grounds, banks = {}, {}
         for name, bench in benches.items():
+            chosen = splits[name].validation
+            archs = [bench.archs[i] for i in chosen]
             with seconds(f"validation_features {name}"):
-                banks[name] = FeatureBank(
-                    bench.space,
-                    prefixes=[*grammar.prefixes, *measured_prefixes(known_expressions().values())],
-                    batch_size=s.batch_size,
-                    seed=s.seed,
-                    device=s.device,
-                )
-                chosen = splits[name].validation
-                statistics = banks[name].load_all([bench.archs[i] for i in chosen], jobs=jobs)
-                grounds[name] = Ground(Evaluator(statistics), bench.goodness[chosen])
+                each = [
+                    FeatureBank(
+                        bench.space,
+                        prefixes=[*grammar.prefixes, *measured_prefixes(known_expressions().values())],
+                        batch_size=s.batch_size,
+                        seed=s.seed + number,
+                        device=s.device,
+                    )
+                    for number in range(s.scoring_seeds)
+                ]
+                statistics = [network for bank in each for network in bank.load_all(archs, jobs=jobs)]
+            banks[name] = each[0]
+            grounds[name] = Ground(Evaluator(statistics), np.tile(bench.goodness[chosen], s.scoring_seeds))
         judge = AcrossFitness(grounds, s)
         with seconds("enumeration"):
             singles, scores = best_terms(grammar, judge, s)

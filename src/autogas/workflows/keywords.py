@@ -41,6 +41,7 @@ class DiscoverAcrossKeywords(TypedDict, total=False):
     test: int | None
     batch_size: int
     seed: int
+    scoring_seeds: int
     device: str
 
 
