@@ -127,7 +127,7 @@ def test_scripted_parts_are_told_of(net):
     x = noise(4, 3, 8, 8)
     net.body = torch.jit.script(net.body)
     for proxy in ("convolutions > gram > trace", "snip"):
-        with pytest.warns(UserWarning, match="scripted modules, whose layers are not seen"):
+        with pytest.warns(UserWarning, match="4 scripted modules or functions, whose layers are not seen"):
             score(net, x, proxy)
     assert score(net, x, "macs") > 0
     with pytest.raises(InputError, match="the network is a scripted module, whose layers are not seen"):

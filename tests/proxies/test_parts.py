@@ -188,6 +188,7 @@ def _double(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.filterwarnings("ignore:the network has 1 scripted")
 def test_a_held_feature_that_a_script_writes_is_measured_before():
     net, x = WritesUnseen(), torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     text = "convolutions@late > gram > trace > mean"

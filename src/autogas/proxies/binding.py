@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader
 
 from autogas.errors import InputError
@@ -18,36 +21,58 @@ from autogas.errors import InputError
 Inputs: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 """What ``model`` takes: a tensor, its arguments in order, or its arguments by name."""
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+SHARDED = frozenset(("DTensor", "FlatParameter"))
+"""Classes of the weights of networks that are spread over processes."""
 ACCEPTED = "expected a tensor [N, …], a tuple of a network's arguments, or a mapping of them by name"
 
 
 class Bound(nn.Module):
-    """A network whose arguments are put where they belong: some by name, some that are no tensors.
+    """A network whose arguments are put where they belong: some by name, some that are no tensors, some nested.
 
     Args:
         model: the network.
-        names: of each tensor, a position or a keyword.
-        others: arguments that are no tensors, likewise.
+        given: its arguments as they were given, all parts of them in a row.
+        spec: how these parts make the arguments, by position or keyword.
+        places: of each tensor that it takes, among the parts.
+        by_name: whether the arguments were given by name.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[int | str], others: Mapping[int | str, Any]) -> None:
+    def __init__(
+        self, model: nn.Module, given: Sequence[Any], spec: TreeSpec, places: Sequence[int], *, by_name: bool
+    ) -> None:
         super().__init__()
         self.model = model
-        self.names = tuple(names)
-        self.others = dict(others)
+        self.spec = spec
+        self.places = tuple(places)
+        self.others = [None if isinstance(part, Tensor) else part for part in given]
+        self.by_name = by_name
         self.training = model.training
 
     def forward(self, *tensors: Tensor) -> Any:
         """What the network gives."""
-        given = {**self.others, **dict(zip(self.names, tensors, strict=True))}
-        args = [given[place] for place in sorted(name for name in given if isinstance(name, int))]
+        given = self._arguments(tensors)
+        args = [value for place, value in given.items() if isinstance(place, int)]
         return self.model(*args, **{name: value for name, value in given.items() if isinstance(name, str)})
+
+    def as_given(self, tensors: Sequence[Tensor]) -> Any:
+        """Its arguments, as whoever gives a network and inputs arranged them: a tuple, or a mapping by name."""
+        given = self._arguments(tensors)
+        return given if self.by_name else tuple(given.values())
+
+    def _arguments(self, tensors: Sequence[Tensor]) -> dict[int | str, Any]:
+        parts = list(self.others)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            parts[place] = tensor
+        found: dict[int | str, Any] = tree_unflatten(parts, self.spec)
+        return found
 
 
 def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A network and the tensors that it takes: those of two or more dimensions, then vectors, then single numbers.
+    """A network and the tensors that it takes, also those inside lists, tuples and dictionaries.
 
-    A network that is wrapped for several devices is unwrapped.
+    The first of two or more dimensions says how many samples there are. It comes first, after tensors of floating-point
+    numbers of three or more dimensions with as many samples, which are rather images than labels or tokens; then others
+    of two or more dimensions, vectors, single numbers. A network that is wrapped for several devices is unwrapped.
 
     Raises:
         InputError: something else was given, which the line names.
@@ -56,22 +81,26 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
         model = model.module
     _check(model, inputs)
     given: dict[int | str, Any] = dict(inputs) if isinstance(inputs, Mapping) else dict(enumerate(_tuple_of(inputs)))
-    found = {name: value for name, value in given.items() if isinstance(value, Tensor)}
-    if not found:
+    parts, spec = tree_flatten(given)
+    places = [place for place, part in enumerate(parts) if isinstance(part, Tensor)]
+    if not places:
         raise InputError(f"inputs without a tensor: {ACCEPTED}")
-    tensors = dict(sorted(found.items(), key=lambda item: -_dimensions(item[1])))
-    first = next(iter(tensors.values()))
+    first = parts[max(places, key=lambda place: _dimensions(parts[place]))]
     if not first.dim() or not len(first):
         raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
-    if list(tensors) == list(range(len(given))):
-        return model, tuple(tensors.values())
-    others = {name: value for name, value in given.items() if name not in tensors}
-    return Bound(model, list(tensors), others), tuple(tensors.values())
+    places.sort(key=lambda place: -_dimensions(parts[place], len(first)))
+    tensors = tuple(parts[place] for place in places)
+    if [id(value) for value in given.values()] == list(map(id, tensors)) and not isinstance(inputs, Mapping):
+        return model, tensors
+    return Bound(model, parts, spec, places, by_name=isinstance(inputs, Mapping)), tensors
 
 
-def _dimensions(x: Tensor) -> int:
-    """2 for whatever has two or more; a column of one number a sample is a vector."""
-    return min(x.dim(), 2) if not x.dim() or x.numel() > len(x) else 1
+def _dimensions(x: Tensor, samples: int | None = None) -> int:
+    """2 for whatever has two or more, 3 for images of so many samples; a column of one number a sample is a vector."""
+    if not x.dim() or x.numel() <= len(x):
+        return min(x.dim(), 1)
+    images = x.dim() > 2 and x.is_floating_point() and len(x) == samples
+    return 3 if images else min(x.dim(), 2)
 
 
 def _tuple_of(inputs: Tensor | Sequence[Any]) -> Sequence[Any]:
@@ -79,28 +108,45 @@ def _tuple_of(inputs: Tensor | Sequence[Any]) -> Sequence[Any]:
 
 
 def _check(model: Any, inputs: Any) -> None:
-    if isinstance(model, type) and issubclass(model, nn.Module):
-        raise InputError(f"the class {model.__name__} in place of a network: expected an instance, {model.__name__}(…)")
     if isinstance(inputs, nn.Module):
         raise InputError("a network in place of inputs: expected score(network, inputs), in this order")
+    _check_network(model)
+    for kind, named, expected in IN_PLACE_OF_INPUTS:
+        if isinstance(inputs, kind):
+            raise InputError(f"{named} in place of inputs: expected {expected}")
+    if not isinstance(inputs, Tensor | Mapping | list | tuple):
+        raise InputError(f"{_a(inputs)} in place of inputs: {ACCEPTED}")
+    if isinstance(inputs, list | tuple):
+        _check_arguments(model, inputs)
+
+
+IN_PLACE_OF_INPUTS = (
+    (np.ndarray, "a numpy array", "a tensor, torch.from_numpy(…)"),
+    (DataLoader, "a DataLoader", "one batch, next(iter(loader))[0]"),
+    (PackedSequence, "a PackedSequence", "a padded tensor, pad_packed_sequence(…)[0]"),
+)
+
+
+def _check_network(model: Any) -> None:
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise InputError(f"the class {model.__name__} in place of a network: expected an instance, {model.__name__}(…)")
     if not isinstance(model, nn.Module):
         raise InputError(f"{_a(model)} in place of a network: expected a torch.nn.Module")
+    if getattr(getattr(model, "forward", None), "__name__", "") == "_forward_unimplemented":
+        raise InputError(f"{_a(model)} in place of a network: it has no forward pass")
     packed = [module for module in model.modules() if type(module).__module__.startswith(QUANTIZED)]
     if packed:
         raise InputError(
             f"the network is quantized: the weights of its {type(packed[0]).__name__} are packed and not seen"
         )
-    lazy = any(isinstance(module, LazyModuleMixin) for module in model.modules())
-    if lazy or any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+    held = [tensor for _, tensor in (*model.named_parameters(), *model.named_buffers())]
+    sharded = {type(tensor).__name__ for tensor in held} & SHARDED
+    if sharded:
+        raise InputError(
+            f"the weights of the network are sharded ({sharded.pop()}): expected the network before it was sharded"
+        )
+    if any(isinstance(module, LazyModuleMixin) for module in model.modules()) or any(map(is_lazy, held)):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
-    if isinstance(inputs, np.ndarray):
-        raise InputError("a numpy array in place of inputs: expected a tensor, torch.from_numpy(…)")
-    if isinstance(inputs, DataLoader):
-        raise InputError("a DataLoader in place of inputs: expected one batch, next(iter(loader))[0]")
-    if not isinstance(inputs, Tensor | Mapping | list | tuple):
-        raise InputError(f"{_a(inputs)} in place of inputs: {ACCEPTED}")
-    if isinstance(inputs, list | tuple):
-        _check_arguments(model, inputs)
 
 
 def _check_arguments(model: nn.Module, inputs: Sequence[Any]) -> None:
@@ -130,5 +176,16 @@ def _a(value: object) -> str:
 
 
 def hidden(model: nn.Module) -> int:
-    """How many scripted modules a network has, whose layers nobody sees."""
-    return sum(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+    """How many modules a network has that are scripted or call a scripted function, whose layers nobody sees."""
+    return sum(isinstance(module, torch.jit.ScriptModule) or _calls_scripted(module) for module in model.modules())
+
+
+def _calls_scripted(module: nn.Module) -> bool:
+    """Whether a forward pass names a scripted function: an attribute, a global, or one that it closes over."""
+    forward = getattr(module, "forward", None)
+    forward = getattr(forward, "__func__", forward)
+    if not isinstance(forward, types.FunctionType):
+        return False
+    cells = (cell.cell_contents for cell in forward.__closure__ or () if cell != types.CellType())
+    named = (forward.__globals__.get(name) for name in forward.__code__.co_names)
+    return any(type(one) is torch.jit.ScriptFunction for one in (*vars(module).values(), *named, *cells))

@@ -34,7 +34,7 @@ from autogas.proxies.features import (
     without_bias,
 )
 from autogas.proxies.isolation import unchanged
-from autogas.proxies.liveness import IGNORES, Finiteness, failure
+from autogas.proxies.liveness import IGNORES, Finiteness, failure, must_have_values
 from autogas.proxies.primitives.registry import Stage, primitive
 from autogas.proxies.writes import memory_of, written
 from autogas.seeding import seed_everything, torch_generator
@@ -239,6 +239,7 @@ def run(
     Returns:
         The network's output, and why the network cannot be scored, or empty.
     """
+    must_have_values(model, inputs)
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
     watch = _Offer(consumers, len(inputs[0]), folds)
     with contextlib.ExitStack() as stack:
@@ -247,7 +248,7 @@ def run(
         empty = {id(buffer): buffer.clone() for buffer in model.buffers() if not buffer.numel()}
         if empty:  # which it may resize, what could not be put back
             network.replace(empty)
-        watch.constants.start([*model.parameters(), *model.buffers()])
+        watch.constants.start([p for _, p in (*model.named_parameters(), *model.named_buffers())])
         watch.tell = [network.expect, *on_write]
         watch.on_miss = on_miss
         stack.enter_context(watch)

@@ -96,7 +96,7 @@ class Evaluator:
         for rows in (slice(first, first + step) for first in range(0, len(G), step)):
             matrix: torch.Tensor = kernels[kernel].function(G[rows], s[rows], D[rows])
             finite = torch.isfinite(matrix).all(dim=2).all(dim=1)
-            spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64)
+            spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64, device=matrix.device)
             spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
             for name, word in words.items():
                 found[name][rows] = word.function(spectrum if word.needs == "eigenvalues" else matrix)

@@ -98,7 +98,7 @@ class Explanation:
         lines = [f"{self.proxy}: {found}", f"{len(self.layers)} layers, {out} of them left out"]
         lines += [f"term {i + 1}: {term}" for i, term in enumerate(self.terms)] if len(self.terms) > 1 else []
         if self.hidden:
-            lines.append(f"{self.hidden} scripted modules, whose layers are not seen")
+            lines.append(f"{self.hidden} scripted modules or functions, whose layers are not seen")
         return lines
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.nn import functional as F
 
@@ -35,6 +35,8 @@ RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell 
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)
 """Layers whose output is a feature."""
 NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch)
+NORMALISING = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+"""Modules that do so; their weights are scales, of however many dimensions."""
 SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch.special)
 """The usual ends of generators."""
 SHARES = _named("softmax", F, torch, Tensor)
@@ -142,6 +144,12 @@ def why_not(tensor: Tensor, samples: int) -> str:
     return f"shape {tuple(tensor.shape)} has no dimension of {samples} samples"
 
 
+def is_bias(name: str) -> bool:
+    """Whether a parameter of this name is a bias, also of a recurrent layer."""
+    last = name.rpartition(".")[2]
+    return last.endswith("bias") or last.startswith("bias_")
+
+
 def without_bias(named: Iterable[tuple[str, Tensor]]) -> list[Tensor]:
     """Parameters but biases."""
-    return [p for name, p in named if not name.endswith("bias")]
+    return [p for name, p in named if not is_bias(name)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import array
 import functools
 import operator
+import queue
 import random
 import sys
+import threading
 import types
-from collections import UserDict, UserList, deque
+import weakref
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,15 +24,18 @@ from autogas.code import NO_VALUE, slot_value, slots_of
 
 CONTAINERS = (dict, list, set, deque)
 FIXED = (tuple, frozenset)
-WRAPPERS = (UserDict, UserList, types.SimpleNamespace)
-"""Classes of the standard library whose objects are their attributes."""
+WRAPPERS = (
+    *(UserDict, UserList, ChainMap, types.SimpleNamespace, argparse.Namespace),
+    *(threading.local, queue.Queue, torch.quasirandom.SobolEngine),
+)
+"""Classes of libraries whose objects are their attributes."""
 GENERATORS = (torch.Generator, np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 BYTES = (bytearray, array.array)
 VALUES = (np.ndarray, *BYTES, *GENERATORS)
 REFERENCES = (functools.partial, types.MethodType, types.MappingProxyType)
 HELD = (Tensor, nn.Module, *CONTAINERS, *FIXED, *WRAPPERS, *VALUES, *REFERENCES)
 """What is looked into."""
-PLAIN = frozenset((type(None), bool, int, float, str))
+PLAIN = frozenset((type(None), bool, int, float, str, *weakref.ProxyTypes))
 """Types of most attributes, which are passed over at once."""
 
 LIBRARIES = frozenset(("builtins", "torch", "numpy", "torchvision", "pydantic", "pandas", "scipy"))
@@ -48,6 +55,8 @@ def of_library(module: str) -> bool:
 
 def looked_into(value: Any) -> bool:
     """Whether something may hold what a pass changes."""
+    if type(value) in weakref.ProxyTypes:  # it answers for another, which may be gone
+        return False
     if isinstance(value, type):
         return not of_library(value.__module__)
     return isinstance(value, HELD) or _own(type(value))
@@ -96,6 +105,8 @@ def restorer(value: Any) -> Callable[[], object]:
         return fill
     if isinstance(value, BYTES):
         return functools.partial(value.__setitem__, slice(None), value[:])
+    if isinstance(value, random.SystemRandom):  # which has no state
+        return lambda: None
     if isinstance(value, random.Random):
         return functools.partial(value.setstate, value.getstate())
     if isinstance(value, np.random.BitGenerator):

@@ -14,6 +14,7 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils import checkpoint
 
 from autogas.code import slot_value, slots_of
@@ -111,6 +112,10 @@ class Snapshot(Interceptor):
             return
         self._classes.add(cls)
         kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+        for value in kept.values():
+            if isinstance(value, functools._lru_cache_wrapper):  # which may keep what was made of other weights
+                value.cache_clear()
+                self._others.append(value.cache_clear)
         self._others.append(functools.partial(fill_class, cls, kept))
         yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
 
@@ -144,6 +149,26 @@ class Snapshot(Interceptor):
             for saved in self._not_copied.pop(memory, ()):
                 saved.copy()
 
+    def copies(self, tensors: Iterable[Tensor]) -> dict[int, Tensor]:
+        """Copies of tensors, and of whatever else shares their memory and goes on to do so, by identity."""
+        wanted = list(tensors)
+        memories = {memory_of(tensor) for tensor in wanted} - {0}
+        sharing = {id(s.tensor): s.tensor for s in self._tensors if s.plain and memory_of(s.tensor) in memories}
+        alone = {memory: sum(memory_of(t) == memory for t in sharing.values()) < 2 for memory in memories}
+        found: dict[int, Tensor] = {}
+        storages: dict[int, torch.UntypedStorage] = {}
+        for tensor in (*wanted, *sharing.values()):
+            memory = memory_of(tensor)
+            if id(tensor) in found or isinstance(tensor, nn.Parameter):
+                continue
+            if alone.get(memory, True):
+                found[id(tensor)] = tensor.clone()
+                continue
+            storage = storages.setdefault(memory, tensor.untyped_storage().clone())
+            empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            found[id(tensor)] = empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+        return found
+
     def replace(self, tensors: Mapping[int, Tensor]) -> None:
         """Let the network hold other tensors, by the identity of its own, under every name that those have."""
         for container, entries in self._containers:
@@ -154,13 +179,22 @@ class Snapshot(Interceptor):
                     container[key] = tensors[id(value)]
 
     def restore(self) -> None:
-        """Put everything back."""
-        for container, entries in self._containers:
-            refill(container, entries)
-        for saved in self._tensors:
-            saved.restore()
-        for restore in self._others:
-            restore()
+        """Put everything back; what cannot be does not keep the rest from it."""
+        with contextlib.ExitStack() as stack:
+            for restore in reversed(self._others):
+                stack.callback(restore)
+            for saved in reversed(self._tensors):
+                stack.callback(saved.restore)
+            for container, entries in self._containers:
+                refill(container, entries)
+
+
+def stand_in(p: Tensor, values: Tensor, *, requires_grad: bool) -> Tensor:
+    """A leaf with other values that is what a parameter is to code that asks: of its class, with its attributes."""
+    kind = type(p) if isinstance(p, nn.Parameter) and issubclass(type(p), nn.Parameter) else nn.Parameter
+    other: Tensor = torch.Tensor._make_subclass(kind, values, requires_grad)
+    other.__dict__.update(vars(p))
+    return other
 
 
 class OnlyReplaced(Interceptor):
@@ -194,14 +228,15 @@ class _Saved:
         self.slopes = None if self.grad is None else self.grad.clone()
         self.slopes_version = 0 if self.grad is None else self.grad._version
         self.requires_grad = tensor.requires_grad
-        self.plain = tensor.layout is torch.strided and not tensor.is_meta
+        self.plain = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_nested
         # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
         self.memory = tensor.data
         self.values: Tensor | None = None
 
     def copy(self) -> None:
         """Keep the values."""
-        self.values = self.memory.clone() if self.plain else None
+        keeps = self.plain or self.tensor.layout in SPARSE
+        self.values = self.memory.clone() if keeps else None
 
     def restore(self) -> None:
         """Put everything back; memory may be read-only, so nothing is written without need."""
@@ -217,9 +252,24 @@ class _Saved:
                 tensor.grad = self.grad
             if self.grad is not None and self.slopes is not None and self.grad._version != self.slopes_version:
                 self.grad.data.copy_(self.slopes)
-        if self.values is not None and not torch.equal(memory, self.values):
+        if self.values is None:
+            return
+        if not self.plain:
+            with torch.no_grad():
+                tensor.copy_(self.values)
+        elif not torch.equal(memory, self.values):
+            once = _each_once(memory)
             with torch.inference_mode():
-                memory.copy_(self.values)
+                memory[once].copy_(self.values[once])
+
+
+SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
+"""Layouts whose values are kept too."""
+
+
+def _each_once(tensor: Tensor) -> tuple[slice, ...]:
+    """Where the entries of an expanded tensor are without their repetitions."""
+    return tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())
 
 
 @contextlib.contextmanager
@@ -251,6 +301,7 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = Fals
             with (
                 same_randomness(inputs),
                 _without_checkpoints(),
+                mock.patch.object(parametrize, "_cache_enabled", 0),
                 _uncompiled(),
                 contextlib.nullcontext() if told else snapshot,
             ):

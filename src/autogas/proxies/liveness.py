@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from autogas.code import slot_value, slots_of
 from autogas.errors import InputError
 
 IGNORES = "the output of the network ignores its input"
@@ -43,6 +44,12 @@ def varies_beyond_rounding(feature: Tensor) -> bool:
         return False
     least = ROUNDING * torch.finfo(wide.dtype).eps * wide.abs().max()
     return bool(((wide - wide[0]).abs() > least).any())
+
+
+def must_have_values(model: torch.nn.Module, inputs: Iterable[Tensor]) -> None:
+    """Raise ``InputError`` for a network or inputs on the meta device."""
+    if any(x.is_meta for x in inputs) or any(p.is_meta for _, p in model.named_parameters()):
+        raise InputError("the network or its inputs are on the meta device, which has no values to score")
 
 
 class Finiteness:
@@ -122,15 +129,30 @@ def differentiable(output: object) -> list[Tensor]:
 def _tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:
     parts: Iterable[object] = ()
     if isinstance(output, Tensor):
-        yield output if output.layout is torch.strided else output.to_dense()
+        yield _plain(output)
     elif isinstance(output, Mapping):
         parts = output.values()
-    elif isinstance(output, list | tuple | deque):
+    elif isinstance(output, list | tuple | deque | set | frozenset):
         parts = output
     elif dataclasses.is_dataclass(output):
         parts = [getattr(output, field.name) for field in dataclasses.fields(output)]
     elif hasattr(output, "__dict__") and not isinstance(output, type | torch.nn.Module | ModuleType):
         parts = vars(output).values()
+    elif slots := slots_of(type(output)):
+        parts = [slot_value(slot, output) for slot in slots]
+    inside = above | {id(output)}
     for part in parts:
-        if id(part) not in above:
-            yield from _tensors(part, above | {id(output)})
+        if id(part) not in inside:
+            yield from _tensors(part, inside)
+
+
+def _plain(output: Tensor) -> Tensor:
+    """Numbers that one can compute with, whatever they are stored as."""
+    if output.is_nested:
+        padded: Tensor = torch.nested.to_padded_tensor(output, 0.0)
+        return padded
+    if output.is_quantized:
+        return output.dequantize()
+    if output.layout is not torch.strided:
+        return output.to_dense()
+    return output.float() if output.is_floating_point() and output.dtype.itemsize < 2 else output

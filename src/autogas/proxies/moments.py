@@ -73,7 +73,7 @@ class _Stack:
         """What entries of each feature must be above after a transform: ``[K]``, or ``[1]`` if all have the same."""
         if binariser == "above_median":
             return _medians(block[row] for block in self.blocks())
-        return self.means[row] if binariser == "above_mean" else torch.zeros(1)
+        return self.means[row] if binariser == "above_mean" else torch.zeros(1, device="cpu")
 
 
 def _stacks(features: Tensor, groups: Iterable[tuple[Transforms, Wanted]]) -> Iterator[_Stack]:

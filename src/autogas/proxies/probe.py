@@ -16,15 +16,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
-from autogas.proxies.features import ACTIVATIONS, Fold, as_feature
-from autogas.proxies.isolation import ONE_AT_A_TIME, OnlyReplaced, unchanged
-from autogas.proxies.liveness import differentiable, tensors
+from autogas.proxies.features import ACTIVATIONS, NORMALISING, Fold, as_feature, is_bias
+from autogas.proxies.isolation import ONE_AT_A_TIME, OnlyReplaced, stand_in, unchanged
+from autogas.proxies.liveness import differentiable, must_have_values, tensors
 from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
 UNDIFFERENTIABLE = "is not implemented"
 """What torch says of a function without a second derivative."""
-Loss = Callable[[Any, tuple[Tensor, ...]], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 
 
 def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -34,7 +34,8 @@ def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
     grey image when images are scaled to [-1, 1]. Of several outputs the first of floating-point numbers counts.
     """
     image = differentiable(output)[0]
-    target = inputs[0].detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
+    like = inputs[0].to(image.dtype) if inputs[0].dtype is torch.bool else inputs[0]
+    target = like.detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
     return F.l1_loss(image, target)
 
 
@@ -105,6 +106,7 @@ class Probe:
 
     Attributes:
         parameters: detached views by name.
+        weight_names: of those that are weights of convolutions and linear layers.
         seconds: what each pass took, without the passes it needed.
     """
 
@@ -116,19 +118,33 @@ class Probe:
         self.loss = loss
         self.seed = seed
         self._own = dict(model.named_parameters())
+        # One that is written in the forward pass must be no leaf with a gradient, and a vector needs none.
         self.parameters = {
-            name: (p.detach().clone() if p.is_inference() else p.detach()).requires_grad_(p.is_floating_point())
+            name: stand_in(
+                p,
+                p.detach().clone() if p.is_inference() else p.detach(),
+                requires_grad=p.is_floating_point() and (p.requires_grad or p.dim() > 1),
+            )
             for name, p in self._own.items()
         }
         self._originals = {id(p): self._own[name] for name, p in self.parameters.items()}
         self._frozen = any(p.is_floating_point() and not p.requires_grad for p in self._own.values())
         self._complex = any(p.is_complex() for p in self.parameters.values())
-        self._weights = [p for p in self.parameters.values() if p.dim() > 1 and p.requires_grad]
+        scales = {
+            id(p) for module in model.modules() if isinstance(module, NORMALISING) for p in module._parameters.values()
+        }
+        self.weight_names = frozenset(
+            name
+            for name, p in self._own.items()
+            if p.dim() > 1 and p.is_floating_point() and not is_bias(name) and id(p) not in scales
+        )
+        self._weights = [p for name, p in self.parameters.items() if name in self.weight_names]
         self.seconds: dict[str, float] = {}
         self._results: dict[str, object] = {}
         self._needs: dict[str, set[str]] = {}
         self._used: set[str] = set()
         self._inner = 0.0
+        self._last_output = self.inputs[0]
 
     @property
     def weights(self) -> list[Tensor]:
@@ -176,17 +192,29 @@ class Probe:
         """Random numbers of a scorer: the same for every network, on the CPU so that every device gets the same."""
         return torch_generator("scorer", self.seed)
 
+    def must_have_values(self) -> None:
+        """Raise ``InputError`` for a network without values."""
+        must_have_values(self.model, self.inputs)
+
+    def is_batch(self, x: Tensor) -> bool:
+        """Whether an input has a row for each sample; one such as a time step or a mask has none."""
+        return x.dim() > 0 and len(x) == len(self.inputs[0])
+
     def samples(self, part: slice) -> tuple[Tensor, ...]:
-        """The inputs for some samples of the batch; an input that is not a batch, such as a time step, stays whole."""
-        n = len(self.inputs[0])
-        return tuple(x[part] if x.dim() and len(x) == n else x for x in self.inputs)
+        """The inputs for some samples of the batch; an input that is not a batch stays whole."""
+        return tuple(x[part] if self.is_batch(x) else x for x in self.inputs)
 
     def on_few(self, counts: Iterable[int], function: Callable[[tuple[Tensor, ...]], T]) -> T:
-        """A function of the inputs for the first of these numbers of samples that the network takes, else for all."""
+        """A function of the inputs for the first of these numbers of samples that the network takes, else for all.
+
+        A network that makes as many of few samples as of all, by something that it keeps, does not take them.
+        """
         for count in counts:
             if count < len(self.inputs[0]):
                 with contextlib.suppress(Exception):  # the network's own: a batch norm wants two, a graph all of them
-                    return function(self.samples(slice(count)))
+                    result = function(self.samples(slice(count)))
+                    if not self.is_batch(self._last_output):
+                        return result
         return function(self.inputs)
 
     def loss_of(self, output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -217,7 +245,9 @@ class Probe:
                     mode.constants.start(others)
                 stack.enter_context(mode)
             # A network whose first layer works in place writes its input.
-            return self.model(*(x.clone() for x in inputs))
+            output = self.model(*(x.clone() for x in inputs))
+        self._last_output = next((x for x in tensors(output) if x.dim()), self.inputs[0].new_zeros(()))
+        return output
 
     @contextlib.contextmanager
     def _holding(
@@ -225,12 +255,13 @@ class Probe:
     ) -> Iterator[Iterable[Tensor]]:
         """Let the network hold other tensors meanwhile, which are given, and put it back; see ``run``."""
         own = {**self._own, **dict(self.model.named_buffers())}
-        # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back afterwards.
         given = parameters or self.parameters
-        others = {**{name: b.clone() for name, b in self.model.named_buffers() if name not in given}, **given}
+        held = {id(own[name]): tensor for name, tensor in given.items()}
         with unchanged(self.model, inputs) as network:
-            network.replace({id(own[name]): tensor for name, tensor in others.items()})
-            yield others.values()
+            # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back then.
+            others = network.copies([b for b in self.model.buffers() if id(b) not in held])
+            network.replace({**others, **held})
+            yield (*others.values(), *held.values())
 
     @shared
     def recorded(self) -> Recorded:
@@ -241,12 +272,27 @@ class Probe:
         Raises:
             InputError: the output or a feature is not finite.
         """
+        return self._record(graph=True)
+
+    @shared
+    def observed(self) -> Recorded:
+        """``recorded``, or without a graph where the network does not run with one."""
+        try:
+            return self.recorded
+        except (RuntimeError, TypeError) as error:  # as of features that it reads as numpy arrays
+            try:
+                return self._record(graph=False)
+            except Exception:  # noqa: BLE001 - the network's own, which it raises in either way
+                raise error from None
+
+    def _record(self, *, graph: bool) -> Recorded:
+        self.must_have_values()
         inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in self.inputs)
         copies, folds = False, dict[int, Fold]()
         while True:
             record = Recorded(inputs)
             watch = _Record(record, copies=copies, folds=folds)
-            with torch.enable_grad():
+            with torch.set_grad_enabled(graph):
                 record.output = self.run(inputs, None, watch)
             if watch.overwritten and not copies:
                 copies = True
@@ -289,7 +335,7 @@ class Probe:
             total = differentiable(record.output)[0].sum()
         if total.is_complex():
             raise InputError("the output of the network is complex: expected real numbers")
-        return self.derivatives(total, [record.inputs[0]])[0].flatten(1)
+        return self.derivatives(total, [record.inputs[0]])[0].reshape(len(self.inputs[0]), -1)
 
     @shared
     def differentiable_gradient(self) -> list[Tensor]:
@@ -395,9 +441,31 @@ def gradients(
         found = torch.autograd.grad(of, tensors, allow_unused=True, retain_graph=retain_graph, **options)
         for (place, _), g in zip(each, found, strict=True):
             if g is not None:
+                if g.layout is not torch.strided and options.get("create_graph"):
+                    raise InputError("gradients are sparse, which have no derivatives: expected sparse=False")
+                g = g if g.layout is torch.strided else g.to_dense()
                 known = sums[place]
                 sums[place] = g if known is None else known + g
     return [torch.zeros_like(x) if g is None else g for x, g in zip(by, sums, strict=True)]
+
+
+def telling(probe: Probe, value: float) -> float:
+    """The value, unless it is the zero that every network gets whose gradients or weights are zero.
+
+    Raises:
+        InputError: it is, although there are parameters.
+    """
+    if value == 0 and probe.weights:
+        raise InputError(
+            "zero for every weight, which ranks nothing: the output starts at zero, no layer is alive, or the forward "
+            "pass runs without gradients"
+        )
+    if value == 0 and probe.parameters:
+        raise InputError(
+            "zero, which ranks nothing: the network has no weights of two or more dimensions, such as those of "
+            "convolutions and linear layers"
+        )
+    return value
 
 
 class _Record(Watch):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError
-from autogas.proxies.binding import Inputs, bind, hidden
+from autogas.proxies.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
@@ -66,7 +66,8 @@ def score_many(
         model: any module; it is left as it was.
         inputs: as for ``score``.
         proxies: names, texts or proxies.
-        loss: objective of scorers that need one, ``loss(output, inputs)``; default: reconstruct the input.
+        loss: objective of scorers that need one, ``loss(output, inputs)`` with the inputs as a tuple, or as a mapping
+            where that was given; default: reconstruct the input.
         seed: of scorers and of layers that draw random numbers, such as dropout.
         failures: gets the reasons of proxies that have no score, which are left out; None: the first is an error.
 
@@ -78,8 +79,10 @@ def score_many(
         raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
     named = {str(p): _proxy(p) for p in proxies}
     _look_into(network, named)
+    rearranged = isinstance(network, Bound) and loss is not reconstruction
+    objective: Loss = functools.partial(_loss_of_given, loss, network) if rearranged else loss
     evaluator = _evaluator(network, tensors, [p for p in named.values() if isinstance(p, Expression)], seed)
-    probe = Probe(network, tensors, loss=loss, seed=seed)
+    probe = Probe(network, tensors, loss=objective, seed=seed)
 
     def value_of(name: str, proxy: Expression | Scorer) -> float | None:
         value = math.nan
@@ -95,6 +98,12 @@ def score_many(
 
     found = {name: value_of(name, proxy) for name, proxy in named.items()}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _loss_of_given(loss: Loss, network: nn.Module, output: Any, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """The objective of whoever gave arguments by name, nested or in another order."""
+    assert isinstance(network, Bound)
+    return loss(output, network.as_given(tensors))
 
 
 def _evaluator(
@@ -136,7 +145,8 @@ def _look_into(network: nn.Module, names: Iterable[str]) -> None:
     if isinstance(network, torch.jit.ScriptModule):
         raise InputError("the network is a scripted module, whose layers are not seen: score it unscripted")
     warnings.warn(
-        f"the network has {hidden(network)} scripted modules, whose layers are not seen: score it unscripted",
+        f"the network has {hidden(network)} scripted modules or functions, whose layers are not seen: "
+        "score it unscripted",
         stacklevel=4,
     )
 

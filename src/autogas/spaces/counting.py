@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from autogas.errors import InputError
 
 aten = torch.ops.aten
+ONE_AT_A_TIME = threading.RLock()
+"""What is switched off and patched meanwhile is one for the whole process."""
 
 
 def count_macs(run: Callable[[], Any]) -> float:
@@ -20,15 +28,22 @@ def count_macs(run: Callable[[], Any]) -> float:
 
     Attention and encoder layers run without torch's fused kernels for inference, whose insides cannot be counted.
     """
+    with ONE_AT_A_TIME:
+        return _count(run)
+
+
+def _count(run: Callable[[], Any]) -> float:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Counter() as counter:
+        with _Counter() as counter, _of_samples_alone(counter):
             run()
     except NotImplementedError as error:
+        called = re.search(r"HigherOrderOperator '?(\w+)", str(error))
         if "HigherOrderOperator" not in str(error):
             raise
-        raise InputError(f"the network calls what cannot be counted: {error}") from None
+        name = f" {called[1]}" if called else ""
+        raise InputError(f"the network calls a higher-order operator{name}, whose insides cannot be counted") from None
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.macs)
@@ -56,8 +71,8 @@ def _cudnn_rnn(x: Tensor, weights: Sequence[Tensor], *_: Any, **__: Any) -> int:
 
 
 def _first(x: Tensor, *_: Any, **__: Any) -> int:
-    """A matrix, or a stack of vectors, times vectors: one product an entry."""
-    return x.numel()
+    """A matrix, or a stack of vectors, times vectors: one product an entry that is kept."""
+    return x.numel() if x.layout is torch.strided else int(x._nnz())
 
 
 def _second(_: Tensor, x: Tensor, *__: Any, **___: Any) -> int:
@@ -103,10 +118,30 @@ OWN: Mapping[Any, Callable[..., int]] = {
     aten._cudnn_rnn: _cudnn_rnn,
 }
 """What torch's own counter does not know, or not everywhere."""
-PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten._sparse_addmm: 1}
+PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten._sparse_addmm: 1, aten.bmm: 0}
 """Where the matrices of products stand that may be sparse."""
 BY_NAME: Mapping[str, Callable[..., int]] = {"torchvision::deform_conv2d": _deformed}
 """Of libraries that need not be loaded."""
+
+
+@contextlib.contextmanager
+def _of_samples_alone(counter: _Counter) -> Iterator[None]:
+    """Leave out what torch's parametrisations compute of weights, such as singular vectors: no part of a sample."""
+
+    def uncounted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            before = counter.macs
+            try:
+                return function(*args, **kwargs)
+            finally:
+                counter.macs = before
+
+        return called
+
+    with contextlib.ExitStack() as stack:
+        for owner, name in ((ParametrizationList, "forward"), (SpectralNorm, "compute_weight")):
+            stack.enter_context(mock.patch.object(owner, name, uncounted(getattr(owner, name))))
+        yield
 
 
 class _Counter(TorchDispatchMode):
@@ -118,6 +153,8 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if any(isinstance(x, Tensor) and x.is_nested for x in args):
+            raise InputError("the network computes with nested tensors, whose products cannot be counted")
         operator = func._overloadpacket
         counted = operator in OWN or operator in PRODUCTS or operator in flop_registry
         if not counted and func is not torch.ops.prim.device.default:

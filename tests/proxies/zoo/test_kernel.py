@@ -63,7 +63,8 @@ def test_swap_counts_patterns(n):
 
 @pytest.mark.parametrize("n", [4, 30])
 def test_swap_of_the_extremes(n):
-    assert score(nn.Tanh(), noise(n, 3), "swap") == 0
+    with pytest.raises(InputError, match="no rectifier and no layer of the network was seen"):
+        score(nn.Tanh(), noise(n, 3), "swap")
     assert score(nn.ReLU(), noise(n, 3).abs(), "swap") == 1
 
 
@@ -94,7 +95,8 @@ def test_meco_of_fewer_positions_than_channels_is_zero():
 
 def test_meco_of_one_channel_and_of_linear_layers():
     assert score(nn.Conv2d(3, 1, 3), noise(4, 3, 5, 5), "meco") == pytest.approx(1)
-    assert score(nn.Linear(4, 3), noise(4, 4), "meco") == 0
+    with pytest.raises(InputError, match="no layer with positions"):
+        score(nn.Linear(4, 3), noise(4, 4), "meco")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

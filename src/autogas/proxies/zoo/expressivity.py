@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.features import CONVOLUTIONS, known
+from autogas.proxies.features import CONVOLUTIONS, is_bias, known
+from autogas.proxies.isolation import stand_in
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
@@ -39,11 +41,18 @@ def zen(probe: Probe) -> float:
     entries). Bigger is better. The original reads f before the global pooling of a classifier; an image
     generator has none, and its tanh would saturate, so f is what enters the tanh.
     """
+    _ = probe.weights  # which must be real
+    probe.must_have_values()
     generator = probe.generator()
     slopes = {f"{name}.weight" for name, module in probe.model.named_modules() if isinstance(module, nn.PReLU)}
-    parameters = {name: p if name in slopes else _redrawn(name, p, generator) for name, p in probe.parameters.items()}
-    first = tuple(_noise(x, generator) for x in probe.inputs)
-    second = tuple(x + PERTURBATION * _noise(x, generator) if x.is_floating_point() else x for x in first)
+    parameters = {
+        name: p if name in slopes else stand_in(p, _redrawn(probe, name, generator), requires_grad=p.requires_grad)
+        for name, p in probe.parameters.items()
+    }
+    first = tuple(_noise(x, generator) if probe.is_batch(x) else x for x in probe.inputs)
+    second = tuple(
+        x + PERTURBATION * _noise(x, generator) if x.is_floating_point() and probe.is_batch(x) else x for x in first
+    )
     watch, other = _Watch(scales=True), _Watch(scales=False)
     with torch.no_grad():
         probe.run(first, parameters, watch)
@@ -59,14 +68,15 @@ def zen(probe: Probe) -> float:
 def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
     if not x.is_floating_point():
         return x
-    return torch.empty(x.shape, dtype=x.dtype).normal_(generator=generator).to(x.device)
+    return torch.empty(x.shape, dtype=x.dtype, device="cpu").normal_(generator=generator).to(x.device)
 
 
-def _redrawn(name: str, p: Tensor, generator: torch.Generator) -> Tensor:
+def _redrawn(probe: Probe, name: str, generator: torch.Generator) -> Tensor:
     """Standard normal for weights of layers, 1 for scales, 0 for biases."""
-    if p.dim() > 1:
+    p = probe.parameters[name].detach()
+    if name in probe.weight_names:
         return _noise(p, generator)
-    return torch.zeros_like(p) if name.endswith("bias") else torch.ones_like(p)
+    return torch.zeros_like(p) if is_bias(name) else torch.ones_like(p)
 
 
 class _Watch(Interceptor):
@@ -86,7 +96,7 @@ class _Watch(Interceptor):
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
             return out
         out = func(*args, **kwargs)
-        if kind in CONVOLUTIONS:
+        if kind in CONVOLUTIONS and not is_functorch_wrapped_tensor(out):
             self.last = out.clone()  # an activation in place may follow
         return out
 

@@ -18,27 +18,14 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, SHARES, known
+from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, SHARES, is_bias, known
+from autogas.proxies.isolation import stand_in
 from autogas.proxies.liveness import differentiable
-from autogas.proxies.probe import Probe
+from autogas.proxies.probe import Probe, telling
 from autogas.proxies.scorer import scorer
 
 BLOCK = 1 << 16
 """Weights that are worked on at a time: what comes between two steps stays in the cache."""
-
-
-def _telling(probe: Probe, value: float) -> float:
-    """The value, unless it is the zero that every network gets whose gradients or weights are zero.
-
-    Raises:
-        InputError: it is, although there are weights.
-    """
-    if value == 0 and probe.weights:
-        raise InputError(
-            "zero for every weight, which ranks nothing: the output starts at zero, no layer is alive, or the forward "
-            "pass runs without gradients"
-        )
-    return value
 
 
 def _blocks(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -64,7 +51,7 @@ def grad_norm(probe: Probe) -> float:
 
     sum_l ||g_l||_2 (Abdelfattah et al., 2021). Bigger is better.
     """
-    return _telling(probe, sum(float(g.norm()) for g in probe.gradient.weights))
+    return telling(probe, sum(float(g.norm()) for g in probe.gradient.weights))
 
 
 @scorer()
@@ -74,7 +61,7 @@ def snip(probe: Probe) -> float:
     sum |w g| (Lee et al., SNIP, ICLR 2019, summed instead of normalised, as Abdelfattah et al. do). Bigger is
     better.
     """
-    return _telling(probe, _absolute_dot(probe.weights, probe.gradient.weights))
+    return telling(probe, _absolute_dot(probe.weights, probe.gradient.weights))
 
 
 @scorer()
@@ -83,7 +70,7 @@ def plain(probe: Probe) -> float:
 
     sum w g (Mozer & Smolensky, Skeletonization, NeurIPS 1988; Abdelfattah et al., 2021). Bigger is better.
     """
-    return _telling(probe, _dot(probe.weights, probe.gradient.weights))
+    return telling(probe, _dot(probe.weights, probe.gradient.weights))
 
 
 @scorer()
@@ -98,7 +85,7 @@ def fisher(probe: Probe) -> float:
     for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
         per_channel = (feature.detach() * by_feature).flatten(2).sum(-1) if feature.dim() > 2 else feature * by_feature
         total += float(per_channel.square().sum(dtype=torch.float64)) / (2 * len(feature))
-    return _telling(probe, total)
+    return telling(probe, total)
 
 
 @scorer()
@@ -109,18 +96,18 @@ def grasp(probe: Probe) -> float:
     with temperature 1; exact, by a second backward pass). Bigger is better as zero-cost-nas uses it.
     """
     product = probe.hessian_vector([g.detach() for g in probe.differentiable_gradient])
-    return _telling(probe, -_dot(probe.weights, product))
+    return telling(probe, -_dot(probe.weights, product))
 
 
-@scorer(undefined="the output does not depend on every sample, or there is one sample")
+@scorer(undefined="the output does not depend on every sample, or samples are single, or single numbers")
 def jacov(probe: Probe) -> float:
     """Correlation of the input Jacobians of the samples.
 
     -sum_i log(v_i + k) + 1/(v_i + k), v the eigenvalues of the correlation matrix of the rows of
     J = d(sum of the output)/dx, k = 1e-5 (Mellor et al., first version of NASWOT, 2020). Bigger is better.
-    Not defined for one sample or when the output does not depend on one of them.
+    Not defined for one sample, for samples of one number, or when the output does not depend on one of them.
     """
-    if len(probe.inputs[0]) < 2:
+    if min(probe.jacobian.shape) < 2:
         return math.nan
     correlation = torch.corrcoef(probe.jacobian.double())
     if not bool(correlation.isfinite().all()):
@@ -145,7 +132,7 @@ def zico(probe: Probe) -> float:
         ratio = sum(_ratio(a.abs(), b.abs()) for a, b in _blocks(first, second))
         total += math.log(ratio) if ratio != 0 else 0.0
     alive = any(bool(g.any()) for half in probe.batch_gradients for g in half)
-    return total if alive else _telling(probe, 0.0)
+    return total if alive else telling(probe, 0.0)
 
 
 def _ratio(a: Tensor, b: Tensor) -> float:
@@ -170,6 +157,7 @@ def synflow(probe: Probe) -> float:
     Shares that a softmax makes, such as those of attention, pass what they weigh on and carry no flow of their own.
     """
     _ = probe.weights  # which must be real
+    probe.must_have_values()
     flow, failed = math.nan, None
     for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100), (torch.float32, 1.0), (torch.float64, 1.0)):
         try:
@@ -195,20 +183,28 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...
     """The flow times the square of the scale, and whether the output is linear in the input: x dR/dx = R (Euler)."""
 
     def absolute(name: str, p: Tensor) -> Tensor:
-        last = name.rpartition(".")[2]
-        if last.endswith("bias") or last.startswith("bias_"):
-            return torch.zeros_like(p, dtype=dtype)
-        return p.detach().abs().to(dtype).requires_grad_(p.dim() > 1)
+        bias = is_bias(name)
+        values = torch.zeros_like(p, dtype=dtype) if bias else p.detach().abs().to(dtype)
+        return stand_in(p, values, requires_grad=not bias and p.dim() > 1)
 
     parameters = {name: absolute(name, p) for name, p in probe.parameters.items()}
     weights = [p for p in parameters.values() if p.requires_grad]
     buffers = {name: b.to(dtype, copy=True) for name, b in probe.model.named_buffers() if b.is_floating_point()}
     held = {**buffers, **parameters}
-    source = tuple(torch.full_like(x, scale, dtype=dtype).requires_grad_() if x.is_floating_point() else x for x in one)
+    source = tuple(
+        x
+        if not x.is_floating_point()
+        else torch.full_like(x, scale, dtype=dtype).requires_grad_()
+        if probe.is_batch(whole)
+        else x.to(dtype)
+        for x, whole in zip(one, probe.inputs, strict=True)
+    )
     flow = _Linear(weights)
     with torch.enable_grad():
         output = probe.run(source, held, flow)
         total = torch.stack([x.sum() for x in differentiable(output)]).sum()
+    if total.is_complex():
+        raise InputError("the output of the network is complex: expected real numbers")
     inputs = [x for x in source if x.requires_grad]
     carriers = [*flow.outputs, *(w for w in weights if id(w) not in flow.used or id(w) in flow.elsewhere)]
     found = probe.derivatives(

@@ -16,7 +16,9 @@ PACKED = 20
 
 
 def _real(features: list[Tensor]) -> list[Tensor]:
-    """The features; raises ``InputError`` for complex ones, which have no sign and no order."""
+    """The features; raises ``InputError`` where there is none, and for complex ones, without sign and order."""
+    if not features:
+        raise InputError("no rectifier and no layer of the network was seen, whose features could be told apart")
     if any(feature.is_complex() for feature in features):
         raise InputError("the network has complex features: expected real ones")
     return features
@@ -34,7 +36,7 @@ def nwot(probe: Probe) -> float:
     if n < 2:
         raise InputError("1 sample has none to differ from: expected batches of at least 2 samples")
     kernel = torch.zeros(n, n, dtype=torch.float64, device=probe.inputs[0].device)
-    for feature in _real(probe.recorded.activations):
+    for feature in _real(probe.observed.activations):
         sides = (feature.detach().flatten(1) > 0).float().mul_(2).sub_(1)
         kernel += (sides @ sides.T + sides.shape[1]) / 2  # agreements minus disagreements, and their number
     return float(torch.linalg.slogdet(kernel).logabsdet)
@@ -50,9 +52,10 @@ def meco(probe: Probe) -> float:
     code reads the output of every module, also of normalisations and activations; here layers are convolutions.
     """
     total = 0.0
-    for feature in _real(probe.recorded.convolutions):
-        if feature.dim() < 3:
-            continue
+    maps = [feature for feature in _real(probe.observed.convolutions) if feature.dim() > 2]
+    if not maps:
+        raise InputError("the network has no layer with positions, over which channels could be correlated")
+    for feature in maps:
         channels = feature[0].detach().flatten(1)
         if channels.shape[1] > channels.shape[0]:
             total += _smallest_eigenvalue(channels)
@@ -77,7 +80,7 @@ def swap(probe: Probe) -> float:
     without the regularisation by size). Bigger is better; at most 2^N.
     """
     n = len(probe.inputs[0])
-    bits = [(feature.detach().flatten(1) > 0) for feature in _real(probe.recorded.activations)]
+    bits = [(feature.detach().flatten(1) > 0) for feature in _real(probe.observed.activations)]
     if n > PACKED and bits:
         packed = np.concatenate([np.packbits(b.cpu().numpy(), axis=0) for b in bits], axis=1)
         return float(np.unique(packed, axis=1).shape[1])

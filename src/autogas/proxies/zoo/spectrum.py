@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from autogas.proxies.probe import Probe
+from autogas.proxies.probe import Probe, telling
 from autogas.proxies.scorer import scorer
 
 DRAWS = 2
@@ -23,12 +23,12 @@ def hessian_trace(probe: Probe) -> float:
     total = 0.0
     for _ in range(DRAWS):
         signs = [
-            torch.empty(w.shape).bernoulli_(generator=generator).mul_(2).sub_(1).to(w.device, w.dtype)
+            torch.empty(w.shape, device="cpu").bernoulli_(generator=generator).mul_(2).sub_(1).to(w.device, w.dtype)
             for w in probe.weights
         ]
         product = probe.hessian_vector(signs)
         total += sum(float((v * h).sum(dtype=torch.float64)) for v, h in zip(signs, product, strict=True))
-    return total / DRAWS
+    return telling(probe, total / DRAWS)
 
 
 @scorer()
@@ -37,11 +37,12 @@ def l2_norm(probe: Probe) -> float:
 
     sum_l ||w_l||_2 (Abdelfattah et al., Zero-cost proxies for lightweight NAS, ICLR 2021). Bigger is better.
     """
-    return sum(float(w.norm()) for w in probe.weights)
+    probe.must_have_values()
+    return telling(probe, sum(float(w.norm()) for w in probe.weights))
 
 
 def _variances(probe: Probe) -> list[float]:
-    return [float(x.detach().var(unbiased=False)) for x in probe.recorded.convolutions]
+    return [float(x.detach().var(unbiased=False)) for x in probe.observed.convolutions]
 
 
 @scorer()

@@ -75,9 +75,9 @@ def num_activations(probe: Probe) -> float:
 
     The bound of what ``nwot`` and ``swap`` can count. Bigger is better.
     """
-    if not probe.recorded.rectified:
+    if not probe.observed.rectified:
         raise InputError("the network has no rectifier of a known kind (the ReLU family, SiLU, GELU, …) to count")
-    return float(sum(x[0].numel() for x in probe.recorded.activations))
+    return float(sum(x[0].numel() for x in probe.observed.activations))
 
 
 @scorer()
