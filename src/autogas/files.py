@@ -40,7 +40,7 @@ def checksum(parts: Iterable[bytes | memoryview | str]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        content = part.encode() if isinstance(part, str) else part
+        content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(f"{len(content) if isinstance(content, bytes) else content.nbytes}:".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -129,8 +129,7 @@ def record_batches(
         limit: bytes.
 
     Raises:
-        InputError: one row may hold a list that would take more than ``limit``.
-        pa.ArrowException, OSError: a damaged file.
+        InputError: one row may hold a list that would take more than ``limit``, or a damaged file.
     """
     largest = 1  # bytes of a value
     for group, index in itertools.product(range(file.metadata.num_row_groups), range(file.metadata.num_columns)):
@@ -141,7 +140,10 @@ def record_batches(
         if file.schema.column(index).max_repetition_level and column.num_values * value > limit:
             raise too_large(path, column.num_values * value, limit)
         largest = max(largest, value)
-    yield from file.iter_batches(batch_size=max(1, min(BATCH, limit // largest)), columns=columns)
+    try:
+        yield from file.iter_batches(batch_size=max(1, min(BATCH, limit // largest)), columns=columns)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{str(path)!r}: a damaged Parquet file ({' '.join(str(error).split())})") from None
 
 
 def write_table(path: Path, table: pd.DataFrame, about: Mapping[str, Any] | None = None) -> None:

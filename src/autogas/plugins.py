@@ -16,6 +16,7 @@ import importlib.util
 import os
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -50,8 +51,11 @@ def add(reference: str) -> None:
         InputError: no such file or module.
     """
     file = Path(reference).expanduser()
-    if file.suffix == ".py" and not file.is_file():
+    of_file = file.suffix == ".py" or file.exists() or os.sep in reference
+    if not reference or reference.startswith(".") or (of_file and not (file.suffix == ".py" and file.is_file())):
         raise InputError(f"--plugin {reference!r}: expected a Python file that exists, or a module")
+    if os.pathsep in str(file.resolve() if of_file else reference):
+        raise InputError(f"--plugin {reference!r}: expected a path without {os.pathsep!r}")
     given = str(file.resolve()) if file.is_file() else reference
     known = named()
     if given not in known:
@@ -168,6 +172,8 @@ def _import(reference: str) -> None:
             raise
         return
     name = PREFIX + file.stem
+    if name in sys.modules and sys.modules[name].__file__ != str(file):  # another one of this name
+        name += f"_{zlib.crc32(os.fsencode(file)):08x}"
     if name in sys.modules:
         return
     specification = importlib.util.spec_from_file_location(name, file)

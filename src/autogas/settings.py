@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -121,10 +121,22 @@ def validated(model: type[M], given: Mapping[str, Any]) -> M:
     Raises:
         InputError: the first thing that is wrong with them, in one line.
     """
+    _no_flags_for_numbers(model, given)
     try:
         return model.model_validate(given)
     except ValidationError as error:
         raise setting_error(error) from None
+
+
+def _no_flags_for_numbers(model: type[BaseModel], given: Mapping[str, Any], above: str = "") -> None:
+    """Raise ``SettingError`` for true or false where a number belongs, which would pass for 1 or 0."""
+    for name, value in given.items():
+        kind = getattr(model.model_fields.get(name), "annotation", None)
+        kinds = {kind, *get_args(kind)}
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise SettingError(above + name, value, "expected a number")
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            _no_flags_for_numbers(kind, value, f"{above}{name}.")
 
 
 def setting_error(error: ValidationError) -> InputError:

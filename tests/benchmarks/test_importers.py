@@ -10,7 +10,15 @@ import pytest
 import torch
 from scipy import stats
 
-from autogas.benchmarks import correlate, correlation, kendall_many, list_benchmarks, load_benchmark, store
+from autogas.benchmarks import (
+    correlate,
+    correlation,
+    kendall_many,
+    list_benchmarks,
+    load_benchmark,
+    save_benchmark,
+    store,
+)
 from autogas.benchmarks.importers import import_benchmark
 from autogas.errors import InputError
 from autogas.files import LARGEST
@@ -723,6 +731,36 @@ def test_importing_again_replaces(tmp_path):
     import_benchmark(write_csv(tmp_path / "b.csv", MACRO[:2], ssim=[8, 9]))
     assert quality_of("transnas-macro") == {MACRO[0]: 8, MACRO[1]: 9}
     assert load_benchmark("transnas-macro").provenance["imported_from"] == "b.csv"
+
+
+def test_what_was_built_is_replaced_only_when_asked(tmp_path):
+    table = pd.DataFrame({"arch": MACRO[:2], "ssim": [1.0, 2.0]})
+    save_benchmark("mine", table, space="transnas-macro", space_settings={}, metric="ssim", provenance={"commit": "a"})
+    file = write_csv(tmp_path / "a.csv", ssim=[1, 2, 3])
+    with pytest.raises(InputError, match="'mine' was built, not imported: expected another --name, or --replace"):
+        import_benchmark(file, name="mine")
+    assert len(load_benchmark("mine")) == 2
+    import_benchmark(file, name="mine", replace=True)
+    import_benchmark(file, name="mine")
+    assert len(load_benchmark("mine")) == 3
+
+
+def test_options_of_other_files_are_refused(tmp_path):
+    file = write_csv(tmp_path / "a.csv", ssim=[1, 2, 3])
+    with pytest.raises(InputError, match="--task 'jigsaw' of a CSV"):
+        import_benchmark(file, task="jigsaw")
+    with pytest.raises(InputError, match=r"--allow-pickle for 'a\.csv'"):
+        import_benchmark(file, allow_pickle=True)
+
+
+def test_an_architecture_that_is_there_twice_is_said(tmp_path):
+    file = tmp_path / "z.json"
+    entries = [f'"{MACRO[0]}": {{"val_accuracy": {value}}}' for value in (0.1, 0.9)]
+    entries.append(f'"{MACRO[1]}": {{"val_accuracy": 0.5}}')
+    file.write_text('{"autoencoder": {' + ", ".join(entries) + "}}")
+    (part,) = import_benchmark(file, space="transnas-macro")
+    assert part.architectures == 2
+    assert any("occurs again" in reason for reason in part.skipped)
 
 
 def test_the_published_table_is_read_whole(shared_data):

@@ -116,3 +116,39 @@ def test_half_precision_of_a_metric_changes_no_ceiling(fresh_home):
         for t in ("float16", "float64")
     ]
     assert ceilings[0] == ceilings[1] == (1.0, 5)
+
+
+def ten_times(width, **row):
+    return plain(10 * width)
+
+
+@pytest.mark.parametrize("names", [("own", "own"), ("a.b", "a-b")])
+def test_benchmarks_of_one_name_are_of_their_own_networks(fresh_home, tmp_path, names):
+    benches = [
+        autogas.make_benchmark(TABLE, "ssim", build=build, inputs=[(3, 8, 8)], name=name)
+        for build, name in zip((plain, ten_times), names, strict=True)
+    ]
+    for number, (bench, build) in enumerate(zip(benches, (plain, ten_times), strict=True)):
+        run = autogas.rank(bench, ["params"], everything=True, jobs=1, out=str(tmp_path / str(number)))
+        by_hand = [sum(p.numel() for p in build(width).parameters()) for width in TABLE["width"]]
+        assert run.read_table("scores")["params"].tolist() == by_hand
+
+
+def test_a_space_that_was_registered_again_does_not_change_a_benchmark(fresh_home, tmp_path):
+    rows = pd.DataFrame({"arch": [f"width={width}" for width in (2, 4, 8)], "ssim": [0.1, 0.2, 0.3]})
+    spaces = [autogas.ChoiceSpace("same", {"width": [2, 4, 8]}, build, [(3, 8, 8)]) for build in (plain, ten_times)]
+    benches = [autogas.make_benchmark(rows, "ssim", space=space, name=f"b{i}") for i, space in enumerate(spaces)]
+    run = autogas.rank(benches[0], ["params"], everything=True, jobs=1, out=str(tmp_path / "run"))
+    assert run.read_table("scores")["params"].tolist() == [113, 223, 443]
+    with pytest.raises(InputError, match="b0 and b1 have different spaces of the name 'same'"):
+        autogas.discover_across(benches, out=str(tmp_path / "across"))
+
+
+@pytest.mark.parametrize("kind", ["Float64", "Int64"])
+def test_a_missing_number_is_refused_whatever_its_type(fresh_home, kind):
+    rows = TABLE.assign(ssim=pd.array([1, None, 3, 4, 5, 6], dtype=kind))
+    with pytest.raises(InputError, match="column 'ssim' holds more than finite numbers"):
+        autogas.make_benchmark(rows, "ssim", build=plain, inputs=[(3, 8, 8)])
+    seeds = TABLE.assign(seed=pd.array([0, None, 0, 0, 0, 0], dtype="Int64"))
+    with pytest.raises(InputError, match="column 'seed' holds more than whole numbers"):
+        autogas.make_benchmark(seeds, "ssim", build=plain, inputs=[(3, 8, 8)])

@@ -3,11 +3,16 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from autogas.cli.parsing import parse_settings
 from autogas.cli.printing import printable
@@ -21,6 +26,15 @@ BLOCK = "def block():\n    from torch import nn\n    return nn.Sequential(nn.Con
 def folder(tmp_path):
     (tmp_path / "blocks.py").write_text(BLOCK)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def image_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:02}.png")
+    return folder
 
 
 @pytest.fixture
@@ -221,3 +235,90 @@ def test_names_beyond_what_a_file_system_takes_are_one_line(autogas, verb):
 
 def test_the_version_is_printed(autogas):
     assert autogas("--version")[1].startswith("autogas 0.")
+
+
+def test_a_space_beside_a_module_is_refused(score):
+    assert score(MAKES, "--space", "nowhere")[1:] == (
+        "",
+        "autogas: --space 'nowhere' is of --arch: a module has none\n",
+    )
+
+
+def test_a_flag_is_no_number(autogas, image_folder):
+    code, _, err = autogas("train", "eagan-best", "--images", image_folder, "--recipe", "steps=true")
+    assert code == 2
+    assert "steps" in err
+    assert "expected a number" in err
+
+
+def test_too_much_memory_is_one_line(autogas, toy):
+    code, out, err = autogas("rank", "snip", "--benchmark", "toy", "--batch-size", 10**10, "--all", "--jobs", 1)
+    assert (code, out) == (2, "")
+    assert err.startswith("autogas: not enough memory")
+    assert err.count("\n") == 1
+
+
+def test_sizes_have_ends(autogas, image_folder):
+    for words in (
+        ["evaluate", "--images", image_folder, "--reference", image_folder, "--size", 10**8],
+        ["evaluate", "--images", image_folder, "--reference", image_folder, "--batch-size", 10**23],
+        ["data", "make", "edges2photo", "e2p", "--images", image_folder, "--size", 10**7],
+        [
+            "train",
+            "64-1234-basic",
+            "--space",
+            "transnas-macro",
+            "--images",
+            image_folder,
+            "--set",
+            "image_size=6400000",
+        ],
+    ):
+        code, _, err = autogas(*words)
+        assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "café.png".encode()])
+def test_names_of_pictures_are_whatever_they_are(autogas, image_folder, here, name):
+    folder = here / "named"
+    shutil.copytree(image_folder, folder)
+    os.rename(folder / sorted(os.listdir(folder))[0], os.path.join(os.fsencode(folder), name))
+    words = ["--reference", image_folder, "--splits", 1, "--size", 16, "--out", "run"]
+    code, _, err = autogas("evaluate", "--images", folder, *words)
+    assert (code, err) == (0, "")
+
+
+def test_a_refused_evaluation_keeps_the_statistics_that_were_there(autogas, image_folder):
+    words = [
+        "evaluate",
+        "--images",
+        image_folder,
+        "--splits",
+        1,
+        "--size",
+        16,
+        "--save-reference",
+        "k.npz",
+        "--out",
+        "run",
+    ]
+    assert autogas(*words, "--reference", image_folder)[0] == 0
+    before = Path("k.npz").read_bytes()
+    assert autogas(*words, "--reference", "dead-leaves", "--reference-samples", 20)[0] == 2
+    assert Path("k.npz").read_bytes() == before
+
+
+def test_more_splits_than_samples_name_the_option(autogas, image_folder):
+    words = ["--reference", image_folder, "--size", 16, "--splits", 13, "--samples", 12]
+    assert "--splits 13" in autogas("evaluate", "--images", "dead-leaves", *words)[2]
+
+
+def test_a_damaged_table_of_pictures_is_named(autogas, image_folder, here):
+    rows = [{"bytes": file.read_bytes(), "path": file.name} for file in sorted(image_folder.iterdir())] * 20
+    pq.write_table(pa.table({"image": rows}), "good.parquet")
+    content = bytearray(Path("good.parquet").read_bytes())
+    content[100:300] = bytes(200)
+    Path("bad.parquet").write_bytes(content)
+    code, _, err = autogas("evaluate", "--images", "bad.parquet", "--reference", image_folder, "--size", 16)
+    assert code == 2
+    assert "bad.parquet" in err

@@ -115,3 +115,39 @@ def test_a_plugin_that_changed_is_noticed_when_a_run_is_resumed(plugin, tmp_path
         assert done.returncode == 2, file.name
         assert "your code" in done.stderr
     assert (out / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_two_plugins_of_one_file_name_are_two(tmp_path, order):
+    for name in order:
+        (tmp_path / name).mkdir()
+        code = PLUGIN.replace("from blocks import block\n", "block = nn.Identity\n").replace(
+            "plain-autoencoder", f"sp-{name}"
+        )
+        (tmp_path / name / "space.py").write_text(code.replace("relu_share", f"share_{name}"))
+    words = [word for name in order for word in ("--plugin", tmp_path / name / "space.py")]
+    done = command("list", "sp-*", *words, home=tmp_path)
+    assert {"sp-a", "sp-b"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("option", ["--plugin", "--backend", "--scheduler"])
+def test_an_option_without_its_value_is_said(tmp_path, option):
+    for words in (["list", "spaces", option], ["list", option, ""]):
+        done = command(*words, home=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"autogas: {option}: expected a value after it\n"
+
+
+@pytest.mark.parametrize("name", ["noext", ".", "./nowhere", "folder"])
+def test_what_is_no_plugin_is_one_line(tmp_path, monkeypatch, name):
+    (tmp_path / "noext").write_text("")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = command("list", "spaces", "--plugin", name, home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"autogas: --plugin {name!r}: expected a Python file that exists, or a module\n"
+
+
+def test_an_unknown_space_may_be_a_plugins(tmp_path):
+    done = command("search", "of-mine", home=tmp_path)
+    assert "one of your own needs --plugin" in done.stderr

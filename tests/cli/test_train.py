@@ -67,6 +67,7 @@ def test_bad_input_is_one_line(autogas, here, given, named):
         ),
         (["--space", "eagan-generator"], "a training, or a space and an architecture"),
         (["--arch", "eagan-best"], "a training, or a space and an architecture"),
+        (["run", "--set", "image_size=16"], "settings of a space beside 'run'"),
         (["run", "--arch", "eagan-best"], "a training, or a space and an architecture"),
     ],
 )

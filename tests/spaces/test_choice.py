@@ -201,3 +201,79 @@ def test_a_large_space_is_counted_and_sampled_at_once():
 @pytest.mark.parametrize("shape", [torch.Size([3, 8, 8]), np.array([3, 8, 8]), (np.int64(3), 8, 8), [3, 8, 8]])
 def test_shapes_of_every_kind(shape):
     assert ChoiceSpace("mine", CHOICES, build, [shape]).input_shapes == ((3, 8, 8),)
+
+
+@pytest.mark.parametrize("values", [[torch.relu, torch.tanh], [lambda: 1, lambda: 2], [object(), object()]])
+def test_values_that_no_other_process_knows_by_their_text_are_refused(values):
+    with pytest.raises(InputError, match="is another text in every process"):
+        ChoiceSpace("mine", {"act": values}, build, [(3, 8, 8)])
+
+
+@pytest.mark.parametrize("values", [[1, True], [1, 1.0], [np.zeros(2), np.ones(2)]], ids=str)
+def test_values_are_told_apart_by_their_texts(values):
+    space = ChoiceSpace("mine", {"a": values}, lambda a: nn.ReLU(), [(3, 8, 8)])
+    first, second = space.enumerate()
+    assert first != second
+    assert len({first, second}) == 2
+    assert space.mutate(first, np.random.default_rng(0)) == second
+
+
+def test_a_space_is_true_without_being_counted():
+    asked = []
+    space = ChoiceSpace(
+        "mine",
+        {f"c{i}": range(10) for i in range(20)},
+        build,
+        [(3, 8, 8)],
+        constraint=lambda **c: asked.append(c) or True,
+    )
+    asked.clear()
+    assert space
+    assert not asked
+
+
+def test_a_constraint_that_fails_is_one_line():
+    with pytest.raises(InputError, match=r"its constraint fails on a=\d: ZeroDivisionError"):
+        ChoiceSpace("mine", {"a": [1, 2]}, lambda a: nn.ReLU(), [(3, 8, 8)], constraint=lambda a: 1 / 0)
+
+
+@pytest.fixture
+def own_registries(monkeypatch):
+    monkeypatch.setattr("autogas.spaces.SPACES", dict(SPACES))
+    monkeypatch.setattr("autogas.plugins._noted", {})
+
+
+def fragile(width):
+    if width == 8:
+        raise RuntimeError("too wide")
+    return nn.Sequential(nn.Conv2d(3 if width < 12 else 4, width, 1), nn.ReLU(), nn.Conv2d(width, 3, 1))
+
+
+def test_networks_that_cannot_be_built_or_run_are_no_candidates(own_registries, tmp_path):
+    space = ChoiceSpace("fragile", {"width": [4, 6, 8, 12]}, fragile, [(3, 8, 8)])
+    options = {"population": 4, "iterations": 2, "sample": 2, "agreement": 0, "jobs": 1}
+    run = search(space, "snip", out=str(tmp_path / "run"), **options)
+    assert set(run.read_table("candidates")["arch"]) == {"width=4", "width=6"}
+    none = ChoiceSpace("none", {"width": [8]}, fragile, [(3, 8, 8)])
+    with pytest.raises(InputError, match="no architecture of none can be built and run: RuntimeError: too wide"):
+        search(none, "snip", out=str(tmp_path / "none"), **options)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"choices": {"width": [4, 8, 16, 32], "depth": range(1, 5), "norm": [True, False]}},
+        {"inputs": [(3, 16, 16)]},
+        {"constraint": lambda width, depth, norm: width * depth <= 16},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_search_does_not_go_on_in_another_space(own_registries, tmp_path, changed):
+    settings = {"choices": CHOICES, "inputs": [(3, 8, 8)], "constraint": small}
+    options = {"population": 3, "iterations": 1, "sample": 2, "agreement": 0, "jobs": 1}
+    run = search(ChoiceSpace("mine", build=build, **settings), "params", out=str(tmp_path / "run"), **options)
+    (run.path / "results.json").unlink()
+    with pytest.raises(InputError, match="your code"):
+        search(ChoiceSpace("mine", build=build, **settings | changed), resume=str(run.path))
+    assert search(ChoiceSpace("mine", build=build, **settings), resume=str(run.path)).results["winner"]

@@ -10,16 +10,17 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+from torch import nn
 from toys import DISCOVER, RANK, SMALL, recorded
 
-from autogas import Benchmark, get_space, list_proxies, load_benchmark, score, score_many
+from autogas import Benchmark, ChoiceSpace, get_space, list_proxies, load_benchmark, score, score_many
 from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.scorer import SCORERS, Scorer
 from autogas.spaces import TransNASMacro
 from autogas.workflows import rank as module
 from autogas.workflows import scoring
-from autogas.workflows.common import correlation_table, trivial_scores
+from autogas.workflows.common import correlation_table, strata, trivial_scores
 from autogas.workflows.discover import discover
 from autogas.workflows.rank import rank
 
@@ -472,7 +473,7 @@ def test_images_are_refused_where_networks_take_none(space, settings, image_fold
     here = get_space(space, **settings)
     archs = here.sample_distinct(4, np.random.default_rng(0))
     bench = Benchmark("other", here, tuple(archs), np.arange(4.0), "fid")
-    with pytest.raises(InputError, match=f"--images .*: networks of space {space} do not take an image"):
+    with pytest.raises(InputError, match=f"--images .*: networks of space {space} do not take an image of 3"):
         rank(bench, ["params"], out=str(tmp_path / "run"), images=str(image_folder))
     assert list(tmp_path.iterdir()) == []
 
@@ -481,3 +482,32 @@ def test_a_metric_that_a_scorer_has_is_refused(bench, tmp_path):
     with pytest.raises(InputError, match="its metric has the name 'params' of a scorer"):
         rank(replace(bench, metric="params"), ["macs", "params"], out=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_the_same_names_and_sizes_are_told_apart(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+
+    def draw():
+        for i in range(4):
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.bmp")
+
+    draw()
+    monkeypatch.setattr(module, "beyond_size", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        rank("toy", ["params"], out=str(tmp_path / "run"), batch_size=4, test=3, images=str(tmp_path / "pictures"))
+    draw()
+    with pytest.raises(InputError, match="images"):
+        rank(resume=str(tmp_path / "run"))
+
+
+def test_strata_are_of_equal_counts_however_large():
+    space = ChoiceSpace(
+        "counted",
+        {"width": range(1, 7)},
+        lambda width: nn.Linear(width, 1),
+        [(3,)],
+        traits=lambda width: {"size": 1_000_000.0 + width},
+    )
+    assert len(set(strata(space, list(space.enumerate())))) == 6

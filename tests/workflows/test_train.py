@@ -293,3 +293,12 @@ def test_a_profile_names_operations_and_keeps_nothing(image_folder, tmp_path, mo
     assert "ms a step" in table
     assert "convolution" in table
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_of_few_steps_looks_at_fewer(image_folder):
+    settings = {"space": "transnas-macro", "space_settings": {"base_width": 4, "image_size": 64, "decoder_divisor": 16}}
+    settings |= {"images": str(image_folder), "held_out_images": 2}
+    table = profile("64-1234-basic", **settings, recipe={"steps": 4, "batch_size": 2})
+    assert "ms a step" in table
+    with pytest.raises(InputError, match="2 steps to profile: expected 3 or more"):
+        profile("64-1234-basic", **settings, recipe={"steps": 2, "batch_size": 2})

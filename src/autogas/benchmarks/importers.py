@@ -24,6 +24,7 @@ from autogas.files import check_zip_size
 from autogas.spaces import get_space
 
 MEMBERS = ("transnas-macro", "transnas-micro")
+AUTOENCODER = "autoencoder"
 TNB_METRIC = "test_ssim"
 ZC_METRIC = "val_accuracy"
 
@@ -34,9 +35,10 @@ def import_benchmark(
     name: str | None = None,
     space: str | None = None,
     metric: str | None = None,
-    task: str = "autoencoder",
+    task: str = AUTOENCODER,
     higher_is_better: bool = True,
     allow_pickle: bool = False,
+    replace: bool = False,
 ) -> list[Imported]:
     """Read a file by its ending, check every architecture, and store what is valid.
 
@@ -50,9 +52,11 @@ def import_benchmark(
         higher_is_better: the metric's direction.
         allow_pickle: allow full unpickling of a ``.pth`` that safe loading refuses. A pickle can run any code: only for
             a file that you trust.
+        replace: whether a benchmark of the same name that was built gives way; one that was imported does.
 
     Raises:
-        InputError: a file that cannot be read, is of another space, or lacks the metric; nothing is stored then.
+        InputError: a file that cannot be read, is of another space, or lacks the metric, or a name that is taken;
+            nothing is stored then.
     """
     path = Path(path)
     if space is not None:
@@ -69,6 +73,7 @@ def import_benchmark(
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"benchmark file {str(path)!r}: accepted endings are {', '.join(readers)}")
+    _check_options(path, task, allow_pickle=allow_pickle)
     everything = reader()
     found = [part for part in everything if space is None or part.name == space]
     read, total = sum(len(part.rows) for part in found), sum(part.total for part in found)
@@ -94,6 +99,7 @@ def import_benchmark(
             space_settings={},
             metric=part.metric,
             higher_is_better=higher_is_better,
+            replace=replace,
             provenance={
                 "imported_from": path.name,
                 "task": task,
@@ -101,6 +107,14 @@ def import_benchmark(
             },
         )
     return stored
+
+
+def _check_options(path: Path, task: str, *, allow_pickle: bool) -> None:
+    """Raise ``InputError`` for options that mean nothing for a file of this kind."""
+    if path.suffix.lower() == ".csv" and task != AUTOENCODER:
+        raise InputError(f"--task {task!r} of a CSV, which holds one: leave it out")
+    if path.suffix.lower() != ".pth" and allow_pickle:
+        raise InputError(f"--allow-pickle for {path.name!r}: expected a .pth file")
 
 
 def _say_others(part: Imported, others: Iterable[Imported]) -> None:
@@ -161,21 +175,29 @@ def read_suite_zero(
 ) -> Imported:
     """NAS-Bench-Suite-Zero's JSON: quality, and each published score as ``<name>_score`` and ``<name>_seconds``."""
     try:
-        content = json.loads(path.read_bytes())
-        entries = dict(content[task].items())
+        content = json.loads(path.read_bytes(), object_pairs_hook=_Entries)
+        entries = list(content[task].pairs)
     except KeyError:
         raise InputError(f"{str(path)!r} has no task {some([task])!r}: it has {some(content)}") from None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not a NAS-Bench-Suite-Zero file ({_first_line(error)})") from None
 
     def read_as(member: str) -> Imported:
-        texts = [_from_digits(key, member) or key for key in entries]
-        readers = [functools.partial(_flatten, values) for values in entries.values()]
+        texts = [_from_digits(key, member) or key for key, _ in entries]
+        readers = [functools.partial(_flatten, values) for _, values in entries]
         return collect(member, metric, zip(texts, readers, strict=True))
 
     # Both spaces are written as six digits; the right one is that in which most of them mean something.
     members = [space] if space else MEMBERS
     return max(map(read_as, members), key=lambda part: len(part.rows))
+
+
+class _Entries(dict[str, Any]):
+    """What a JSON file has in braces, where a name may be there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
 
 
 def _from_digits(key: str, space: str) -> str | None:

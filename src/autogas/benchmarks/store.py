@@ -68,6 +68,7 @@ def save_benchmark(
     higher_is_better: bool = True,
     provenance: Mapping[str, Any],
     folder: Path | None = None,
+    replace: bool = True,
 ) -> Path:
     """Write a benchmark: one Parquet file that also says what it is. Returns its path.
 
@@ -80,9 +81,10 @@ def save_benchmark(
         higher_is_better: its direction.
         provenance: where the numbers come from.
         folder: where to; default the user's store.
+        replace: whether a benchmark of this name that was built gives way; one that was imported, or is damaged, does.
 
     Raises:
-        InputError: what ``load_benchmark`` would refuse; nothing is written then.
+        InputError: what ``load_benchmark`` would refuse, or a name that is taken; nothing is written then.
     """
     about = {
         "space": space,
@@ -98,8 +100,20 @@ def save_benchmark(
     folder = folder or store_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
+    if not replace:
+        _check_replaceable(name, path)
     write_table(path, table, about)
     return path
+
+
+def _check_replaceable(name: str, path: Path) -> None:
+    """Raise ``InputError`` where a file holds a benchmark that nobody could import again."""
+    try:
+        provenance = read_table(path)[1]["provenance"] if path.exists() else {"imported_from": ""}
+    except (InputError, LookupError, TypeError):
+        return
+    if "imported_from" not in provenance:
+        raise InputError(f"benchmark {name!r} was built, not imported: expected another --name, or --replace")
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -170,9 +184,9 @@ def _check_columns(table: pd.DataFrame, metric: str) -> None:
         raise ValueError("it has no rows")
     if not all(isinstance(text, str) for text in table["arch"]):
         raise ValueError("column 'arch' holds more than texts")
-    if table[metric].dtype.kind not in "iuf" or not np.isfinite(table[metric]).all():
+    if table[metric].dtype.kind not in "iuf" or table[metric].isna().any() or not np.isfinite(table[metric]).all():
         raise ValueError(f"column {metric!r} holds more than finite numbers")
-    if "seed" in key and table["seed"].dtype.kind not in "iu":
+    if "seed" in key and (table["seed"].dtype.kind not in "iu" or table["seed"].isna().any()):
         raise ValueError("column 'seed' holds more than whole numbers")
     if table.duplicated(key).any():
         raise ValueError(f"two rows have the same {' and '.join(key)}")

@@ -44,6 +44,9 @@ def import_(
         bool,
         typer.Option("--allow-pickle", help="Allow full unpickling of a .pth that you trust: it can run any code."),
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let a benchmark of the same name that was built give way.")
+    ] = False,
     json: parsing.Json = False,
 ) -> None:
     """Import a published table: every architecture is checked, and what is skipped is said."""
@@ -57,6 +60,7 @@ def import_(
         task=task,
         higher_is_better=not lower_is_better,
         allow_pickle=allow_pickle,
+        replace=replace,
     )
     document = [
         {"benchmark": p.name, "architectures": p.architectures, "metric": p.metric, "skipped": p.skipped} for p in parts

@@ -33,7 +33,7 @@ def make(
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="The first so many training images; default all.")] = None,
     held_out_count: Annotated[int | None, typer.Option(min=1, help="The same of the test split.")] = None,
-    size: Annotated[int, typer.Option(min=8, help="Height and width.")] = 32,
+    size: Annotated[int, typer.Option(min=8, max=8192, help="Height and width.")] = 32,
     json: parsing.Json = False,
 ) -> None:
     """Write a data set in the folders that `autogas train --data` reads."""

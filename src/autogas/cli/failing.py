@@ -22,20 +22,26 @@ from autogas.settings import SettingError, setting_error
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
+"""What torch says."""
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn bad input and unwritable disks into one line on stderr and exit code 2."""
     try:
         yield
-    except ValidationError as error:
-        _fail(_named(setting_error(error)))
-    except InputError as error:
-        _fail(_named(error))
+    except (ValidationError, InputError) as error:
+        _fail(_named(setting_error(error) if isinstance(error, ValidationError) else error))
     except BrokenPipeError:  # nobody reads on, which is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
     except sqlite3.OperationalError as error:
         _fail(f"cannot write the record of the run: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        _fail(f"not enough memory: {error}")
     except OSError as error:
         _fail(f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}")
     except USAGE_ERROR as error:

@@ -8,6 +8,7 @@ import typer
 
 from autogas.cli import parsing
 from autogas.cli.printing import emit
+from autogas.cli.user_code import guarded
 from autogas.workflows.export import MOST_SAMPLES, MOST_THREADS
 from autogas.workflows.export import latency as workflow
 
@@ -23,15 +24,16 @@ def latency(
     json: parsing.Json = False,
 ) -> None:
     """Time a forward pass, by torch and by onnxruntime: the median and the 95th percentile."""
-    found = workflow(
-        run,
-        space=space,
-        arch=arch,
-        space_settings=parsing.parse_settings(set_),
-        batch_size=batch_size,
-        threads=threads,
-        device=parsing.checked_device(device),
-    )
+    with guarded(f"{run or arch!r} does not run"):
+        found = workflow(
+            run,
+            space=space,
+            arch=arch,
+            space_settings=parsing.parse_settings(set_),
+            batch_size=batch_size,
+            threads=threads,
+            device=parsing.checked_device(device),
+        )
     lines = [f"{found['space']} {found['arch']}, batch {batch_size}, {threads} threads, {device}"]
     for name in ("torch", "onnxruntime"):
         times = found[name]

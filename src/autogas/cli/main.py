@@ -94,7 +94,11 @@ def global_first(words: Sequence[str]) -> list[str]:
     for word in given:
         name, equals, value = word.partition("=")
         if name in GLOBAL:
-            first += [name, value] if equals else [name, *itertools.islice(given, 1)]
+            if not equals and (following := next(given, None)) is not None:
+                equals, value = "=", following
+            if not value:
+                raise InputError(f"{name}: expected a value after it")
+            first += [name, value]
         else:
             rest.append(word)
     return [*first, *rest]

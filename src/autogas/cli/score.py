@@ -20,7 +20,7 @@ def score(
         list[str] | None, typer.Argument(help="Names or expressions; default separation, of denoisers common.")
     ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
-    space: Annotated[str, typer.Option(help="Search space of --arch.")] = "transnas-macro",
+    space: Annotated[str | None, typer.Option(help="Search space of --arch; default transnas-macro.")] = None,
     module: Annotated[
         str | None,
         typer.Option(help="FILE.py:NAME (or package.module:NAME), a function or class that makes your own network."),
@@ -45,6 +45,9 @@ def score(
 
     if (arch is None) == (module is None):
         raise InputError("say what to score: --arch TEXT (with --space) or --module FILE.py:NAME")
+    if module is not None and space is not None:
+        raise InputError(f"--space {space!r} is of --arch: a module has none")
+    space = space or "transnas-macro"
     usual = None if arch is None else get_space(space).search_proxy
     names = proxies or [usual or DEFAULT_PROXY]
     failures: dict[str, str] = {}

@@ -14,7 +14,22 @@ from PIL import Image, ImageOps
 from autogas.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-OTHER_IMAGES = (".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jfif", ".ppm", ".pgm", ".tga", ".npy")
+OTHER_IMAGES = (
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jfif",
+    ".jpe",
+    ".svg",
+    ".ppm",
+    ".pgm",
+    ".tga",
+    ".npy",
+)
 RUN_FILES = {"settings.json", "record.sqlite"}
 SHEETS = ("samples", "figures")
 """Folders of a run whose pictures are sheets of many samples, and drawings."""
@@ -63,7 +78,7 @@ def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
     _check_no_run(folder, files)
     for file in files:
         suffix = file.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if suffix in IMAGE_SUFFIXES and (file.is_file() or not file.exists()):  # no pipe; a dead link is said later
             found.append(file)
         elif suffix in OTHER_IMAGES:
             left_out[suffix] += 1

@@ -95,7 +95,9 @@ def get_space(name: str, /, **settings: Any) -> Space[Any]:
     """
     plugins.load()
     if name not in SPACES:
-        raise unknown("space", name, SPACES)
+        error = unknown("space", name, SPACES)
+        hint = "" if str(error).endswith("?") else "; one of your own needs --plugin FILE.py"
+        raise InputError(f"{error}{hint}")
     accepted = inspect.signature(SPACES[name]).parameters
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
         for setting in settings.keys() - accepted.keys():

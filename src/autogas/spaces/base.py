@@ -16,6 +16,8 @@ from autogas.spaces.cost import Cost, count_cost
 from autogas.spaces.diagram import Diagram
 
 A = TypeVar("A", bound=Hashable)
+LARGEST_IMAGE = 8192
+"""Height and width of the largest images that networks of the package's spaces are made for."""
 
 
 class Space(ABC, Generic[A]):
@@ -46,6 +48,9 @@ class Space(ABC, Generic[A]):
     """Whether networks make images from nothing but random numbers, see ``images``."""
     distilled_at: ClassVar[tuple[str, ...]] = ()
     """Names of the modules whose outputs a student learns from its teacher."""
+
+    def __bool__(self) -> bool:
+        return True  # without counting its architectures
 
     @property
     @abstractmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NoReturn, TypeAlias
@@ -18,6 +20,8 @@ from autogas.spaces.base import Space
 from autogas.spaces.cost import Cost
 from autogas.spaces.counting import count_macs
 
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
+"""What texts of objects hold that say nothing of themselves but where they are in memory."""
 DRAWS = 10_000
 """Draws after which a constraint that admitted none is taken for one that admits none."""
 
@@ -26,7 +30,13 @@ class Choices(dict[str, Any]):
     """One architecture: a value for each name; frozen, and its text parses back to it."""
 
     def __hash__(self) -> int:  # type: ignore[override]  # a plain dictionary has none
-        return hash(frozenset((name, str(value)) for name, value in self.items()))
+        return hash(frozenset(_texts(self).items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Choices) and _texts(self) == _texts(other)  # values may be equal as True is to 1
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def _frozen(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("an architecture cannot be changed")
@@ -39,6 +49,10 @@ class Choices(dict[str, Any]):
 
     def __str__(self) -> str:
         return ",".join(f"{name}={value}" for name, value in self.items())
+
+
+def _texts(choices: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in choices.items()}
 
 
 Shapes: TypeAlias = Sequence[Sequence[int]]
@@ -107,7 +121,7 @@ class ChoiceSpace(Space[Choices]):
         self._build = build
         self._inputs = tuple(tuple(map(int, shape)) for shape in inputs)
         self._free = constraint is None
-        self._constraint = constraint or (lambda **_: True)
+        self._asked = constraint
         self._traits = traits
         for key, texts in self._texts.items():
             plain = all(text == text.strip() and "," not in text for text in texts)
@@ -115,14 +129,23 @@ class ChoiceSpace(Space[Choices]):
                 raise InputError(
                     f"space {name}, choice {key!r}: expected values whose texts differ, without commas or spaces around"
                 )
+            passing = next((text for text in texts if ADDRESS.search(text)), None)
+            if passing is not None:
+                raise InputError(
+                    f"space {name}, choice {key!r}: {passing!r} is another text in every process: expected values such "
+                    "as numbers and names, by which build may look objects up"
+                )
         self.image_size = self._inputs[0][1] if len(self._inputs[0]) > 1 else 1  # of a vector
         self._size: int | None = None
         self.sample(np.random.default_rng(0))
 
     @property
     def makers(self) -> tuple[object, ...]:
-        """See ``Space``."""
-        return (type(self), self._build)
+        """See ``Space``; of a user's space also what there is to choose from and what networks take."""
+        if type(self) is not ChoiceSpace and type(self).__module__.startswith("autogas."):
+            return (type(self), self._build)
+        chosen = {"choices": self._choices, "inputs": self._inputs}
+        return (type(self), functools.partial(self._build, self._asked, self._traits, **chosen))
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -133,6 +156,17 @@ class ChoiceSpace(Space[Choices]):
     def settings(self) -> Mapping[str, object]:
         """None: a space of other choices has another name."""
         return {}
+
+    def _constraint(self, **choices: Any) -> bool:
+        if self._asked is None:
+            return True
+        try:
+            return bool(self._asked(**choices))
+        except Exception as error:
+            given = ",".join(f"{name}={value}" for name, value in choices.items())
+            raise InputError(
+                f"space {self.name}: its constraint fails on {given}: {type(error).__name__}: {error}"
+            ) from error
 
     def parse(self, text: str) -> Choices:
         """Read ``name=value,…``, every name once, in any order."""
@@ -163,7 +197,7 @@ class ChoiceSpace(Space[Choices]):
             Choices({**arch, key: value})
             for key, values in self._choices.items()
             for value in values
-            if value != arch[key] and self._constraint(**{**arch, key: value})
+            if str(value) != str(arch[key]) and self._constraint(**{**arch, key: value})
         ]
         if neighbours:
             return neighbours[int(rng.integers(len(neighbours)))]

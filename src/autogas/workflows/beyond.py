@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import comb
 
 from autogas.benchmarks import Benchmark, correlate
 from autogas.benchmarks.correlation import ranks_failures_last
@@ -28,7 +29,8 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
     ``partial`` is the rank correlation given MACs and parameters, ``within_macs`` Kendall's tau-b among architectures
     of one fifth of MACs, and ``top`` is of the best 1 and of the best among the best 10 by score: ``quality``,
     ``percentile`` among the chosen architectures, and ``random``, what as many random picks reach on average. Since the
-    one pick from all is a lottery ticket, ``usual`` is the mean percentile of the same pick from random halves.
+    one pick from all is a lottery ticket, ``usual`` is the mean percentile of the same pick from random halves. Where
+    scores tie, what a random choice among them reaches on average.
 
     Args:
         bench: measured quality.
@@ -45,14 +47,13 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
         values = np.where(np.isfinite(given), given, np.nan)
         within = correlate(goodness, values, strata=fifth.tolist()).within
         ranks = ranks_failures_last(values)
-        order = np.argsort(-ranks, kind="stable")
         rows.append(
             {
                 "name": name,
                 "partial": finite(partial_spearman(goodness, values, [macs, params])),
                 "within_macs": None if within is None else finite(within.value),
                 "top": {
-                    str(count): pick(order[:count], goodness, quality) | {"usual": usual(ranks, goodness, count)}
+                    str(count): pick(ranks, goodness, quality, count) | {"usual": usual(ranks, goodness, count)}
                     for count in PICKS
                 },
             }
@@ -90,16 +91,31 @@ def partial_spearman(first: Values, second: Values, given: Sequence[Values]) -> 
     return float(a @ b) / size if size > 1e-9 * len(first) else math.nan
 
 
-def pick(numbers: NDArray[np.intp], goodness: Values, quality: Values) -> dict[str, float]:
-    """The best of some picks among all, and the percentile that the best of as many random ones has on average."""
-    best = numbers[np.argmax(goodness[numbers])]
-    n, count = len(goodness), len(numbers)
-    beaten = np.sort(goodness).searchsorted(goodness[best])
+def pick(ranks: NDArray[Any], goodness: Values, quality: Values, count: int) -> dict[str, float]:
+    """Quality and percentile of the best of the ``count`` first, and the percentile of as many random picks."""
+    beaten = 100.0 * np.sort(goodness).searchsorted(goodness) / len(goodness)
+    best = expected_best(ranks, goodness, count)
     return {
-        "quality": float(quality[best]),
-        "percentile": 100.0 * float(beaten) / n,
-        "random": 100.0 * (count * (n + 1) / (count + 1) - 1) / n,  # expected largest of count draws from 1 to n
+        "quality": best if np.array_equal(goodness, quality) else 0.0 - best,
+        "percentile": expected_best(ranks, beaten, count),
+        "random": expected_best(np.zeros(len(goodness)), beaten, count),
     }
+
+
+def expected_best(ranks: NDArray[Any], values: Values, count: int) -> float:
+    """Largest value among the ``count`` of highest rank; where ranks are equal, its mean over all choices among them.
+
+    Examples:
+        >>> expected_best(np.array([3, 2, 2, 1]), np.array([5.0, 0.0, 9.0, 7.0]), 2)
+        7.0
+    """
+    count = min(count, len(ranks))
+    least = np.partition(ranks, len(ranks) - count)[len(ranks) - count]
+    sure, tied = values[ranks > least], np.sort(values[ranks == least])
+    wanted = count - len(sure)
+    # That the largest of the wanted ones is the i-th smallest of m: (i - 1 over wanted - 1) / (m over wanted).
+    ways = comb(np.arange(wanted, len(tied) + 1) - 1, wanted - 1) / comb(len(tied), wanted)
+    return float(np.maximum(tied[wanted - 1 :], sure.max(initial=-math.inf)) @ ways)
 
 
 def usual(ranks: NDArray[Any], goodness: Values, count: int) -> float:
@@ -108,8 +124,8 @@ def usual(ranks: NDArray[Any], goodness: Values, count: int) -> float:
     found = []
     for _ in range(HALVES):
         half = rng.permutation(len(goodness))[: (len(goodness) + 1) // 2]
-        first = half[np.argsort(-ranks[half], kind="stable")[:count]]
-        found.append(np.mean(goodness[half] < goodness[first].max()))
+        beaten = np.sort(goodness[half]).searchsorted(goodness[half]) / len(half)
+        found.append(expected_best(ranks[half], beaten, count))
     return 100.0 * float(np.mean(found))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from autogas.errors import InputError
 from autogas.proxies.named import get_proxy
+from autogas.runs import Failure, attempt
 from autogas.seeding import numpy_generator
 from autogas.spaces import Cost, Space
 from autogas.workflows.scoring import scoring_inputs, space_key
@@ -38,6 +39,7 @@ class Budget:
     """A space under a budget of parameters and MACs: the operators of a search, with costs.
 
     Attributes:
+        failure: why the first one that could not be built could not.
         least: the fewest parameters and the fewest MACs of those that were asked for.
         members: all architectures inside the budget, where costs are formulas and the space can be enumerated, or None.
     """
@@ -46,6 +48,7 @@ class Budget:
         self.space = space
         self.s = s
         self.least = Cost(sys.maxsize, sys.maxsize)
+        self.failure = ""
         self.max_params = math.inf if s.max_params is None else s.max_params
         self.max_macs = math.inf if s.max_macs is None else s.max_macs
         self.limited = s.max_params is not None or s.max_macs is not None
@@ -54,22 +57,29 @@ class Budget:
         self.members = list(filter(self.admits, space.enumerate())) if few and self.limited else None
 
     def admits(self, arch: Any) -> bool:
-        """Whether an architecture is inside the budget."""
-        if not self.limited:
+        """Whether an architecture can be built and is inside the budget."""
+        if not self.limited and self.space.costs_by_formula:
             return True
-        cost = self.cost(arch)
+        cost = attempt(self.cost, arch)
+        if isinstance(cost, Failure):  # it cannot be built, or does not run
+            self.failure = self.failure or cost.reason
+            return False
         self.least = Cost(min(self.least.params, cost.params), min(self.least.macs, cost.macs))
         return cost.params <= self.max_params and cost.macs <= self.max_macs
 
     def holds_any(self, draws: int) -> bool:
         """Whether any architecture is inside; where they cannot be listed, any of so many random ones."""
-        if not self.limited or self.members is not None:
-            return self.members != []
+        if self.members is not None:
+            return bool(self.members)
+        if not self.limited and self.space.costs_by_formula:
+            return True
         rng = numpy_generator("budget", self.s.seed)
         return any(self.admits(self.space.sample(rng)) for _ in range(draws))
 
     def nothing_inside(self) -> InputError:
         """What to raise when no architecture was found inside, with the smallest that were looked at."""
+        if self.least.params == sys.maxsize:
+            return InputError(f"no architecture of {self.s.space} can be built and run: {self.failure}")
         seen = [
             f"{least:.4g} {name}"
             for name, limit, least in (

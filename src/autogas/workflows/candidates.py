@@ -54,7 +54,7 @@ class Candidates:
 
     def latency(self, arch: Any, space: Space[Any] | None = None) -> float:
         """Milliseconds of a forward pass of one sample at full size, measured once."""
-        space = space or self.space
+        space = self.space if space is None else space
         key = f"latency of {arch} in {space_key(space)}"
         known = self.run.record.get(key)
         if known is None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate
+from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate, load_benchmark
 from autogas.code import digest_of
 from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.datasets.pictures import IMAGE_SUFFIXES, files_of
@@ -24,7 +24,7 @@ from autogas.proxies.scorer import SCORERS
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run
 from autogas.settings import described, validated
-from autogas.spaces import Space
+from autogas.spaces import Space, by_name
 
 S = TypeVar("S", bound=BaseModel)
 PAPER_TEST = 200
@@ -69,6 +69,14 @@ def name_of(benchmark: str | Benchmark) -> str:
     if not isinstance(benchmark, Benchmark):
         raise InputError(f"benchmark {benchmark!r}: expected a name or a Benchmark")
     return benchmark.name
+
+
+def benchmark_at_hand(benchmark: str | Benchmark, name: str) -> Benchmark:
+    """The benchmark that was given, its space known by its name to every process, or the one of this name."""
+    if isinstance(benchmark, str):
+        return load_benchmark(name)
+    by_name(benchmark.space)
+    return benchmark
 
 
 def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
@@ -140,7 +148,7 @@ def open_run(
 
 
 def _digest(source: object, name: str) -> str:
-    """Digest of a file's content, or of a folder's names and sizes; empty for what is neither."""
+    """Digest of a file's content, or of the names, sizes and ends of a folder's files; empty for what is neither."""
     if not isinstance(source, str) or not Path(source).is_absolute():
         return ""
     path = Path(source)
@@ -150,7 +158,22 @@ def _digest(source: object, name: str) -> str:
     files = list(files_of(path))
     if name in OF_PICTURES:  # nothing else in there is read
         files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES] or files
-    return checksum(f"{file.relative_to(path)} {file.stat().st_size}" for file in sorted(files)) if files else ""
+    parts = (part for file in sorted(files) for part in (str(file.relative_to(path)), *_ends(file)))
+    return checksum(parts) if files else ""
+
+
+END = 4096
+"""Bytes at the beginning and at the end of a file by which images are told apart."""
+
+
+def _ends(file: Path) -> tuple[str, bytes]:
+    size = file.stat().st_size
+    if not file.is_file():
+        return str(size), b""
+    with file.open("rb") as opened:
+        first = opened.read(END)
+        opened.seek(max(len(first), size - END))
+        return str(size), first + opened.read(END)
 
 
 def check_metric(bench: Benchmark, names: Iterable[str]) -> None:
@@ -200,7 +223,7 @@ def trivial_scores(space: Space[Any], archs: Sequence[Any]) -> dict[str, NDArray
 
 def strata(space: Space[Any], archs: Sequence[Any]) -> list[str]:
     """Label of equal traits (equal trivial scores) for each architecture."""
-    return [", ".join(f"{name}={value:g}" for name, value in space.traits(arch).items()) for arch in archs]
+    return [", ".join(f"{name}={value!r}" for name, value in space.traits(arch).items()) for arch in archs]
 
 
 def correlation_table(

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from autogas.benchmarks import Benchmark, load_benchmark
+from autogas.benchmarks import Benchmark
 from autogas.benchmarks.correlation import Kendall
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
@@ -33,6 +33,7 @@ from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
+    benchmark_at_hand,
     check_metric,
     correlation_table,
     default_test,
@@ -108,7 +109,7 @@ def discover(
     """
     name = name_of(benchmark)
     s = read_settings("discover", DiscoverSettings, {"benchmark": name, **settings}, resume)
-    bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
+    bench = benchmark_at_hand(benchmark, s.benchmark)
     bench = with_space_settings(bench, s.space_settings)
     split = bench.split(validation=s.validation, test=default_test(bench, s.test), seed=s.seed)
     check_metric(bench, (*FINALISTS, *TRIVIAL))

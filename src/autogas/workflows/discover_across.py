@@ -7,6 +7,7 @@ architectures are looked at once, at the end, and the fall from validation to te
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -15,8 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autogas.benchmarks import Benchmark, load_benchmark
+from autogas.benchmarks import Benchmark
 from autogas.benchmarks.benchmark import Split
+from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
@@ -34,6 +36,7 @@ from autogas.workflows.ascent import Ascent, Pairs
 from autogas.workflows.common import (
     Stopwatch,
     about_benchmark,
+    benchmark_at_hand,
     check_metric,
     correlation_table,
     name_of,
@@ -74,7 +77,8 @@ def discover_across(
         "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume
     )
     loaded = {name: given.get(name, name) for name in s.benchmarks}
-    benches = {name: load_benchmark(bench) if isinstance(bench, str) else bench for name, bench in loaded.items()}
+    benches = {name: benchmark_at_hand(bench, name) for name, bench in loaded.items()}
+    _check_spaces(benches)
     for bench in benches.values():
         check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
     splits = {name: split_of(bench, s) for name, bench in benches.items()}
@@ -139,6 +143,13 @@ def discover_across(
             }
         )
     return run
+
+
+def _check_spaces(benches: Mapping[str, Benchmark]) -> None:
+    """Raise ``InputError`` for different spaces of one name, of which workers could make only one."""
+    for (first, one), (second, other) in itertools.combinations(benches.items(), 2):
+        if one.space.name == other.space.name and digest_of(one.space.makers) != digest_of(other.space.makers):
+            raise InputError(f"benchmarks {first} and {second} have different spaces of the name {one.space.name!r}")
 
 
 def front_of(candidates: pd.DataFrame) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from autogas.metrics.features import known_extractor
 from autogas.runs import Run
 from autogas.seeding import torch_generator
 from autogas.settings import Device, takes
+from autogas.spaces.base import LARGEST_IMAGE
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.keywords import EvaluateKeywords
@@ -47,9 +48,11 @@ class EvaluateSettings(BaseModel):
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many images; None: all, or 50,000 generated")
     reference_samples: int | None = Field(None, ge=2, description="the first so many reference images; None: all")
-    size: int | None = Field(None, ge=1, description="crop and resize all images to this; None: as they are")
+    size: int | None = Field(
+        None, ge=1, le=LARGEST_IMAGE, description="crop and resize all images to this; None: as they are"
+    )
     splits: int = Field(10, ge=1, description="parts of the Inception Score")
-    batch_size: int = Field(100, ge=1, description="images at a time")
+    batch_size: int = Field(100, ge=1, le=1 << 16, description="images at a time")
     seed: int = Field(0, ge=0, description="of the latents of a generator")
     device: Device = Field("cpu", description="where networks run")
 
@@ -88,9 +91,9 @@ def evaluate(
     known = reference_statistics(
         s.reference, extractor, size=s.size, samples=s.reference_samples, batch_size=s.batch_size
     )
-    if save_reference is not None:
-        known.save(save_reference)
     with open_run("evaluate", s, out=out, resume=resume) as run:
+        if save_reference is not None:
+            known.save(save_reference)
         result = evaluation_of(batches, s.images, known, extractor, samples, s.splits, s.batch_size)
         result.protocol |= {"size": s.size, "seed": s.seed}
         run.finish(result.model_dump())
@@ -114,11 +117,11 @@ def _batches(s: EvaluateSettings) -> tuple[Iterator[Tensor], int | None]:
 
 def _check_count(there: int | None, s: EvaluateSettings) -> None:
     """Whether so many images are enough, where that is known before they are read."""
-    if there is None:
-        return
-    if s.samples is not None and s.samples > there:
+    if there is not None and s.samples is not None and s.samples > there:
         raise InputError(f"{s.samples} samples asked of {s.images!r}, which holds {there}")
     count = s.samples or there
+    if count is None:
+        return
     if count < 2:
         raise InputError(f"images {s.images!r}: {count} image; a distance needs 2 or more")
     if count < s.splits:

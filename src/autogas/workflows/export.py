@@ -111,6 +111,8 @@ def latency(
         )
     if (run is None) == (space is None and arch is None) or (space is None) != (arch is None):
         raise InputError("say what to time: a training, or a space and an architecture of it")
+    if run is not None and space_settings:
+        raise InputError(f"settings of a space beside {run!r}, which has its own: leave them out")
     if run is not None:
         trained = load_network(run)
         model, where, text = trained.network, trained.space, str(trained.arch)

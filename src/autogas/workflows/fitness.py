@@ -75,7 +75,9 @@ class Fitness:
         self.variant = variant
         self._known: dict[bytes, Judged] = {}
         if len(self.evaluator.live_networks) < 3:
-            raise InputError(f"only {len(self.evaluator.live_networks)} validation networks have scores; 3 are needed")
+            live = len(self.evaluator.live_networks)
+            why = next(iter(self.evaluator.failures.values()), "")
+            raise InputError(f"only {live} validation networks have scores; 3 are needed{why and f' ({why})'}")
 
     def __call__(self, proxy: Expression) -> Judged:
         """Fitness one candidate; a ranking that was judged before is not correlated again."""

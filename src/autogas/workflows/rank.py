@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from autogas.benchmarks import Benchmark, load_benchmark
+from autogas.benchmarks import Benchmark
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
 from autogas.proxies.bank import code_of
@@ -25,6 +25,7 @@ from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
     about_benchmark,
+    benchmark_at_hand,
     check_metric,
     correlation_table,
     default_test,
@@ -98,7 +99,7 @@ def rank(
     asked = {} if several is None else {"proxies": several}
     s = read_settings("rank", RankSettings, {"benchmark": name_of(benchmark), **asked, **settings}, resume)
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}
-    bench = load_benchmark(s.benchmark) if isinstance(benchmark, str) else benchmark
+    bench = benchmark_at_hand(benchmark, s.benchmark)
     bench = with_space_settings(bench, s.space_settings)
     chosen = chosen_architectures(bench, s)
     space = space_key(bench.space)

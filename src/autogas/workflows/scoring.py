@@ -238,7 +238,10 @@ def _inputs(here: Space[Any], images: str | None, batch_size: int, seed: int) ->
     if images is None:
         return here.inputs(batch_size=batch_size, seed=seed)
     if here.input_shapes != ((3, here.image_size, here.image_size),):
-        raise InputError(f"--images {images!r}: networks of space {here.name} do not take an image")
+        takes = " and ".join("x".join(map(str, shape)) for shape in here.input_shapes)
+        raise InputError(
+            f"--images {images!r}: networks of space {here.name} do not take an image of 3 channels, but {takes}"
+        )
     found = load_images(images, size=here.image_size, limit=batch_size)
     if len(found) < batch_size:
         raise InputError(f"--images {images!r}: {len(found)} images are fewer than --batch-size {batch_size}")

@@ -122,6 +122,9 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[Tra
     s, settings_json = how(training), training.settings.model_dump_json()
     training.space.parse(s.arch)
     check(training, s)
+    if training.steps < 3:
+        raise InputError(f"{training.steps} steps to profile: expected 3 or more, to warm up, to time and to look into")
+    steps = min(steps, training.steps // 3)
     training.prepare()
     device = training.settings.device
     where = {"device": device, "devices": s.devices, "precision": s.precision, "compile": s.compile}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
+from autogas.spaces.base import LARGEST_IMAGE
 from autogas.spaces.choice import Choices, ChoiceSpace
 from autogas.spaces.cost import Cost
 from autogas.spaces.diffusion.cost import unet_cost
@@ -40,8 +41,11 @@ class DiffusionUNet(ChoiceSpace):
     makes_images = True
 
     def __init__(self, *, image_size: int = 32) -> None:
-        if not isinstance(image_size, int) or isinstance(image_size, bool) or image_size < 8 or image_size % 4:
-            raise InputError(f"diffusion-unet: image_size={image_size!r}: expected a multiple of 4 from 8")
+        whole = isinstance(image_size, int) and not isinstance(image_size, bool)
+        if not whole or not 8 <= image_size <= LARGEST_IMAGE or image_size % 4:
+            raise InputError(
+                f"diffusion-unet: image_size={image_size!r}: expected a multiple of 4 from 8 to {LARGEST_IMAGE}"
+            )
         each = range(1, LEVELS + 1)
         choices: dict[str, Any] = {f"width{i}": WIDTHS for i in each}
         choices |= {f"depth{i}": (1, 2, 3) for i in each}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
-from autogas.spaces.base import Space
+from autogas.spaces.base import LARGEST_IMAGE, Space
 from autogas.spaces.cost import Cost
 from autogas.spaces.translation.genotype import NUM_WIDTHS, ORIGINAL, TranslationArch, read_widths
 from autogas.spaces.translation.published import Choices
@@ -76,8 +76,10 @@ class TranslationSpace(Space[TranslationArch]):
             raise InputError(f"{self.name}: {name}={value!r}: expected {', '.join(accepted)}")
 
     def _check_multiple(self, name: str, value: object, of: int, least: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least or value % of:
-            raise InputError(f"{self.name}: {name}={value!r}: expected multiples of {of} from {least}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_IMAGE or value % of:
+            raise InputError(
+                f"{self.name}: {name}={value!r}: expected multiples of {of} from {least} to {LARGEST_IMAGE}"
+            )
 
     @property
     def settings(self) -> Mapping[str, object]:

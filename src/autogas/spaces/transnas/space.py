@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError
-from autogas.spaces.base import Space
+from autogas.spaces.base import LARGEST_IMAGE, Space
 from autogas.spaces.transnas import genotype, network
 from autogas.spaces.transnas.genotype import TransNASArch
 
@@ -47,8 +47,9 @@ class TransNASSpace(Space[TransNASArch]):
             raise InputError(f"{self.name}: decoder_divisor={decoder_divisor}: expected numbers of 1 or more")
         if stem_stride not in (1, 2, 4):
             raise InputError(f"{self.name}: stem_stride={stem_stride}: expected 1, 2 and 4")
-        if image_size < 1 or image_size % (16 * stem_stride):
-            raise InputError(f"{self.name}: image_size={image_size}: expected multiples of {16 * stem_stride}")
+        if not 1 <= image_size <= LARGEST_IMAGE or image_size % (16 * stem_stride):
+            multiples = f"multiples of {16 * stem_stride} up to {LARGEST_IMAGE}"
+            raise InputError(f"{self.name}: image_size={image_size}: expected {multiples}")
         self.base_width = base_width
         self.decoder_divisor = decoder_divisor
         self.stem_stride = stem_stride
