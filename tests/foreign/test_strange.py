@@ -311,6 +311,17 @@ def test_exported_graphs_score_as_their_modules(proxy):
     assert score(graph, images(), proxy) == pytest.approx(score(net, images(), proxy), rel=1e-5)
 
 
+def test_decomposed_graphs_score_as_their_modules():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1)),
+        *(nn.Flatten(), nn.Linear(3072, 16), nn.LayerNorm(16)),
+    )
+    graph = torch.export.export(net.eval(), (images(),)).run_decompositions().module()
+    names = ["separation", "autogas", "num_transposed", "synflow", "fisher", "meco", "snip", "macs", "nwot", "zen"]
+    assert score_many(graph, images(), names) == pytest.approx(score_many(net, images(), names), rel=1e-5)
+
+
 def test_a_network_whose_only_rectifier_sees_no_samples_is_explained():
     torch.manual_seed(0)
     net = Net(

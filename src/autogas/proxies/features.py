@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 
 Function: TypeAlias = Callable[..., Any]
@@ -27,14 +27,24 @@ ACTIVATIONS = _named(
     Tensor,
 )
 """Rectifiers."""
-CONVOLUTIONS = _named("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch)
+CONVOLUTIONS = _named(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear convolution", F, torch
+)
 """Layers whose second argument is a weight."""
+TRANSPOSED_FLAG = 6
+"""Place of the argument of ``torch.convolution`` that says whether it is transposed."""
 TRANSPOSED = _named("conv_transpose1d conv_transpose2d conv_transpose3d", F, torch)
 RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", torch)
 """Where they give a tuple, its first is the feature."""
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch)
 """Layers whose output is a feature."""
-NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch)
+NATIVE_NORMALISATIONS = _named(
+    "native_batch_norm native_group_norm native_layer_norm _native_batch_norm_legit "
+    "_native_batch_norm_legit_no_training",
+    torch,
+)
+"""What normalisations are in decomposed graphs: they give statistics beside the feature."""
+NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch) | NATIVE_NORMALISATIONS
 NORMALISING = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 """Modules that do so; their weights are scales, of however many dimensions."""
 SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch.special)
@@ -46,8 +56,8 @@ SHARES = _named("softmax", F, torch, Tensor)
 @functools.cache
 def known(func: Function) -> Function:
     """The function of torch that an operator of an exported graph stands for, or the function itself."""
-    if isinstance(func, OpOverload):
-        name = func._schema.name.partition("::")[2]
+    if isinstance(func, OpOverload | OpOverloadPacket):
+        name = func._schema.name.partition("::")[2] if isinstance(func, OpOverload) else func.__name__
         for owner in (torch, F, Tensor):
             if hasattr(owner, name):
                 found: Function = getattr(owner, name)

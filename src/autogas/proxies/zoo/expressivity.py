@@ -96,7 +96,7 @@ class _Watch(Interceptor):
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
             return out
         out = func(*args, **kwargs)
-        if kind in CONVOLUTIONS and not is_functorch_wrapped_tensor(out):
+        if (kind in CONVOLUTIONS or kind is torch.addmm) and not is_functorch_wrapped_tensor(out):
             self.last = out.clone()  # an activation in place may follow
         return out
 

@@ -18,7 +18,15 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.features import CONVOLUTIONS, NORMALISATIONS, SATURATING, SHARES, is_bias, known
+from autogas.proxies.features import (
+    CONVOLUTIONS,
+    NATIVE_NORMALISATIONS,
+    NORMALISATIONS,
+    SATURATING,
+    SHARES,
+    is_bias,
+    known,
+)
 from autogas.proxies.isolation import stand_in
 from autogas.proxies.liveness import differentiable
 from autogas.proxies.probe import Probe, telling
@@ -274,7 +282,8 @@ class _Linear(Interceptor):
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = known(func)
         if kind in self.SKIPPED:
-            return input_of(args, kwargs)
+            passed = input_of(args, kwargs)
+            return (passed, *[passed.new_zeros(())] * 3) if kind in NATIVE_NORMALISATIONS else passed
         if kind in SHARES:
             shares: Tensor = func(*args, **kwargs)
             return shares.detach()

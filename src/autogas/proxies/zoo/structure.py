@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.features import TRANSPOSED, known
+from autogas.proxies.features import TRANSPOSED, TRANSPOSED_FLAG, known
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space
@@ -102,5 +103,6 @@ class _Transposed(Interceptor):
     calls = 0
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        self.calls += known(func) in TRANSPOSED
+        kind = known(func)
+        self.calls += kind in TRANSPOSED or (kind is torch.convolution and bool(args[TRANSPOSED_FLAG]))
         return func(*args, **kwargs)
