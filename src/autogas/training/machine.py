@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -155,6 +156,7 @@ def launch(
     """
     from lightning_fabric import Fabric  # takes a second, which whoever reads a report need not wait
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells every process' precision
     check_machine(device, devices, graphs)
     kind = torch.device(device)
     wanted: int | list[int] = devices if kind.index is None else [kind.index]
