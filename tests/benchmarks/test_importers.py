@@ -753,6 +753,13 @@ def test_options_of_other_files_are_refused(tmp_path):
         import_benchmark(file, allow_pickle=True)
 
 
+def test_a_metric_that_a_json_lacks_is_said_with_those_that_it_has(tmp_path):
+    entry = {"val_accuracy": 0.1, "snip": {"score": 2.0, "time": 1.0}}
+    (tmp_path / "z.json").write_text(json.dumps({"autoencoder": {MACRO[0]: entry}}))
+    with pytest.raises(InputError, match=r"no metric 'ssim': it has snip_score.* val_accuracy"):
+        import_benchmark(tmp_path / "z.json", metric="ssim")
+
+
 def test_an_architecture_that_is_there_twice_is_said(tmp_path):
     file = tmp_path / "z.json"
     entries = [f'"{MACRO[0]}": {{"val_accuracy": {value}}}' for value in (0.1, 0.9)]

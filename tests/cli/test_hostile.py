@@ -322,3 +322,10 @@ def test_a_damaged_table_of_pictures_is_named(autogas, image_folder, here):
     code, _, err = autogas("evaluate", "--images", "bad.parquet", "--reference", image_folder, "--size", 16)
     assert code == 2
     assert "bad.parquet" in err
+
+
+def test_settings_that_a_strategy_does_not_have_are_refused(autogas, here):
+    code, _, err = autogas("discover", "--strategy", "enumerate", "--iterations", 3, "--top-k", 2)
+    assert code == 2
+    assert err == "autogas: --iterations, --top-k with --strategy enumerate, which has none: leave it out\n"
+    assert list(here.iterdir()) == []

@@ -9,7 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,10 @@ def read_suite_zero(
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not a NAS-Bench-Suite-Zero file ({_first_line(error)})") from None
 
+    names = {name for _, values in entries if isinstance(values, dict) for name in _columns(values)}
+    if names and metric not in names:
+        raise InputError(f"{str(path)!r} has no metric {metric!r}: it has {some(sorted(names))}")
+
     def read_as(member: str) -> Imported:
         texts = [_from_digits(key, member) or key for key, _ in entries]
         readers = [functools.partial(_flatten, values) for _, values in entries]
@@ -208,6 +212,12 @@ def _from_digits(key: str, space: str) -> str | None:
     if space == "transnas-macro":
         return f"64-{digits.replace('0', '')}-basic"
     return f"64-41414-{digits[0]}_{digits[1:3]}_{digits[3:]}"
+
+
+def _columns(values: dict[str, Any]) -> Iterator[str]:
+    """What ``_flatten`` finds, whether or not it can be read."""
+    yield ZC_METRIC
+    yield from (f"{key}_score" for key, value in values.items() if isinstance(value, dict) and "score" in value)
 
 
 def _flatten(values: dict[str, Any]) -> dict[str, Any]:
