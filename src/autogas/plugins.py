@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import warnings
 import zlib
@@ -28,6 +29,8 @@ V = TypeVar("V")
 VARIABLE = "AUTOGAS_PLUGINS"
 PREFIX = "autogas_plugin_"
 """Starts the names of modules that are files of users."""
+MODULE = re.compile(r"[^\W\d]\w*(\.\w+)*")
+"""Names of modules."""
 MODULES = "autogas.plugins"
 GROUPS = (
     MODULES,
@@ -51,10 +54,9 @@ def add(reference: str) -> None:
         InputError: no such file or module.
     """
     file = Path(reference).expanduser()
-    of_file = file.suffix == ".py" or file.exists() or os.sep in reference
-    if not reference or reference.startswith(".") or (of_file and not (file.suffix == ".py" and file.is_file())):
+    if file.is_file() != (file.suffix == ".py") or (file.suffix != ".py" and not MODULE.fullmatch(reference)):
         raise InputError(f"--plugin {reference!r}: expected a Python file that exists, or a module")
-    if os.pathsep in str(file.resolve() if of_file else reference):
+    if file.is_file() and os.pathsep in str(file.resolve()):
         raise InputError(f"--plugin {reference!r}: expected a path without {os.pathsep!r}")
     given = str(file.resolve()) if file.is_file() else reference
     known = named()

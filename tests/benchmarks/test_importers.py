@@ -745,6 +745,18 @@ def test_what_was_built_is_replaced_only_when_asked(tmp_path):
     assert len(load_benchmark("mine")) == 3
 
 
+def test_nothing_is_stored_where_a_part_has_a_name_that_is_taken(tmp_path, monkeypatch):
+    table = pd.DataFrame({"arch": MACRO[:2], "ssim": [1.0, 2.0]})
+    about = {"space": "transnas-macro", "space_settings": {}, "metric": "ssim", "provenance": {"commit": "a"}}
+    save_benchmark("t-micro", table, **about)
+    texts = {"arch": [*MACRO, "64-41414-0_00_000", "64-41414-1_00_000"]}
+    file = tmp_path / "both.csv"
+    pd.DataFrame({**texts, "ssim": range(len(texts["arch"]))}).to_csv(file, index=False)
+    with pytest.raises(InputError, match="'t-micro' was built"):
+        import_benchmark(file, name="t")
+    assert list_benchmarks() == ["t-micro"]
+
+
 def test_options_of_other_files_are_refused(tmp_path):
     file = write_csv(tmp_path / "a.csv", ssim=[1, 2, 3])
     with pytest.raises(InputError, match="--task 'jigsaw' of a CSV"):

@@ -152,3 +152,11 @@ def test_a_missing_number_is_refused_whatever_its_type(fresh_home, kind):
     seeds = TABLE.assign(seed=pd.array([0, None, 0, 0, 0, 0], dtype="Int64"))
     with pytest.raises(InputError, match="column 'seed' holds more than whole numbers"):
         autogas.make_benchmark(seeds, "ssim", build=plain, inputs=[(3, 8, 8)])
+
+
+def test_scores_do_not_depend_on_quality_or_on_other_rows(fresh_home):
+    found = set()
+    for rows in (TABLE, TABLE.assign(ssim=TABLE["ssim"] * 2), TABLE[:3]):
+        bench = autogas.make_benchmark(rows, "ssim", build=plain, inputs=[(3, 8, 8)], name="n")
+        found.add(autogas.score_architecture(bench.space, "row=net 0", "snip")["snip"])
+    assert len(found) == 1

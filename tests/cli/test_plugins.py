@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -138,7 +139,7 @@ def test_an_option_without_its_value_is_said(tmp_path, option):
         assert done.stderr == f"autogas: {option}: expected a value after it\n"
 
 
-@pytest.mark.parametrize("name", ["noext", ".", "./nowhere", "folder"])
+@pytest.mark.parametrize("name", ["noext", ".", "./nowhere", "./folder"])
 def test_what_is_no_plugin_is_one_line(tmp_path, monkeypatch, name):
     (tmp_path / "noext").write_text("")
     (tmp_path / "folder").mkdir()
@@ -151,3 +152,19 @@ def test_what_is_no_plugin_is_one_line(tmp_path, monkeypatch, name):
 def test_an_unknown_space_may_be_a_plugins(tmp_path):
     done = command("search", "of-mine", home=tmp_path)
     assert "one of your own needs --plugin" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["./mine.py", "../here/mine.py", "package", "package.inner"])
+def test_plugins_are_named_as_paths_or_modules(plugin, tmp_path, monkeypatch, name):
+    here = tmp_path / "here"
+    (here / "package").mkdir(parents=True)
+    for file in ("mine.py", "package/__init__.py", "package/inner.py"):
+        shutil.copy(plugin, here / file)
+    (here / "blocks.py").write_text(BLOCKS)
+    if name == "package.inner":
+        (here / "package" / "__init__.py").write_text("")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")]))
+    done = command("list", "plain-*", "--plugin", name, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "plain-autoencoder" in done.stdout

@@ -247,6 +247,85 @@ def test_caches_of_methods_and_parametrisations_hold_no_other_weights():
         assert torch.equal(normed(images()), before)
 
 
+def test_a_cache_of_a_method_is_left_as_it_was():
+    class Cached(Net):
+        @functools.lru_cache  # noqa: B019 - what people write
+        def position(self, count):
+            return self.w * torch.linspace(0, 1, count)
+
+    net = Cached(
+        lambda s, x: s.b((s.a(x) + s.position(16)[:, None, :]).relu()), w=nn.Parameter(noise(8, 16)), **layers()
+    )
+    net(images())
+    before = Cached.position.cache_info()
+    scored(net, images(), ["zen", "snip", "autogas"])
+    assert Cached.position.cache_info() == before
+
+
+def test_parametrisations_are_cached_elsewhere_as_ever():
+    ready, inside, done = (threading.Event() for _ in range(3))
+
+    def first(s, x):
+        if not inside.is_set():
+            ready.set()
+            inside.wait(10)
+        return plain(s, x)
+
+    def other():
+        ready.wait(10)
+        with parametrize.cached():
+            inside.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    score(Net(first, **layers()), images(), "autogas")
+    done.set()
+    thread.join()
+    assert parametrize._cache_enabled == 0
+    assert not parametrize._cache
+
+
+def test_masks_and_orders_among_parameters_stay_under_zen():
+    mask = torch.ones(5, 5).triu(1).bool()
+    attended = lambda s, x, mask: s.q((s.q(x) @ s.q(x).mT).masked_fill(mask, -1e9).softmax(-1) @ s.q(x))  # noqa: E731
+    torch.manual_seed(0)
+    q = nn.Linear(8, 8)
+    held = Net(lambda s, x: attended(s, x, s.m), q=q, m=nn.Parameter(mask, requires_grad=False))
+    closed = Net(lambda s, x: attended(s, x, mask), q=q)
+    assert score(held, noise(4, 5, 8), "zen") == score(closed, noise(4, 5, 8), "zen")
+
+
+def test_an_output_without_samples_has_the_flow_of_one_sample():
+    def net():
+        torch.manual_seed(0)
+        return Net(lambda s, x: s.l(x).relu().mean(0), l=nn.Linear(8, 4))
+
+    assert score(net(), torch.ones(4, 8), "synflow") == score(net(), torch.ones(3, 8), "synflow")
+
+
+def test_a_network_may_be_a_call_alone():
+    called = type("Called", (Net,), {"__call__": lambda s, x: plain(s, x), "forward": nn.Module.forward})
+    assert score(called(None, **layers()), images(), "autogas") == score(Net(plain, **layers()), images(), "autogas")
+
+
+def test_what_other_threads_parametrise_is_counted_by_nobody():
+    layer, stop = nn.utils.parametrizations.orthogonal(nn.Linear(32, 32)), threading.Event()
+
+    def use():
+        while not stop.is_set():
+            _ = layer.weight
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    try:
+        counts = {score(Net(plain, **layers()), images(), "macs") for _ in range(20)}
+    finally:
+        stop.set()
+        thread.join()
+    assert counts == {110_592}
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
 def test_scripted_functions_are_told_of():
     traced = torch.jit.trace(torch.relu, torch.randn(8, 8, 16, 16))

@@ -277,3 +277,9 @@ def test_a_search_does_not_go_on_in_another_space(own_registries, tmp_path, chan
     with pytest.raises(InputError, match="your code"):
         search(ChoiceSpace("mine", build=build, **settings | changed), resume=str(run.path))
     assert search(ChoiceSpace("mine", build=build, **settings), resume=str(run.path)).results["winner"]
+
+
+def test_an_architecture_equals_its_values(space):
+    arch = space.parse("width=4,depth=1,norm=True")
+    assert arch == {"width": 4, "depth": 1, "norm": True}
+    assert arch != {"width": 8, "depth": 1, "norm": True}

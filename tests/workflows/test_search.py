@@ -260,3 +260,8 @@ def test_bad_objectives(objectives):
 
 def test_the_results_are_json(undisturbed):
     assert read_json(undisturbed.path / "results.json") == undisturbed.results
+
+
+def test_a_latency_that_nothing_reaches_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"inside the budget \(at most 1e-07 ms\) among 200 draws$"):
+        run(tmp_path / "run", "resnet-translation", max_latency=1e-7, population=1, iterations=1, sample=1)

@@ -9,7 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from autogas.benchmarks.imported import Imported, collect, number, number_or_nan
-from autogas.benchmarks.store import checked_name, save_benchmark
+from autogas.benchmarks.store import check_replaceable, checked_name, save_benchmark
 from autogas.benchmarks.tables import find_column, read_text_table, some
 from autogas.errors import TORCH_LOAD_ERRORS, InputError
 from autogas.files import check_zip_size
@@ -88,10 +88,9 @@ def import_benchmark(
         )
     _say_others(found[0], [part for part in everything if part not in found])
     stored = [part for part in found if part.rows]
-    for part in stored:
-        member = part.name
-        if name is not None:
-            part.name = name if len(stored) == 1 else f"{name}-{member.rpartition('-')[2]}"
+    members = [part.name for part in stored]
+    _name(stored, name, replace=replace)
+    for part, member in zip(stored, members, strict=True):
         save_benchmark(
             part.name,
             pd.DataFrame(part.rows),
@@ -99,7 +98,6 @@ def import_benchmark(
             space_settings={},
             metric=part.metric,
             higher_is_better=higher_is_better,
-            replace=replace,
             provenance={
                 "imported_from": path.name,
                 "task": task,
@@ -107,6 +105,15 @@ def import_benchmark(
             },
         )
     return stored
+
+
+def _name(parts: Sequence[Imported], name: str | None, *, replace: bool) -> None:
+    """Give every part the name under which it is stored; raises ``InputError`` where one is taken."""
+    for part in parts:
+        if name is not None:
+            part.name = name if len(parts) == 1 else f"{name}-{part.name.rpartition('-')[2]}"
+        if not replace:
+            check_replaceable(part.name)
 
 
 def _check_options(path: Path, task: str, *, allow_pickle: bool) -> None:

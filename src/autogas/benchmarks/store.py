@@ -68,7 +68,6 @@ def save_benchmark(
     higher_is_better: bool = True,
     provenance: Mapping[str, Any],
     folder: Path | None = None,
-    replace: bool = True,
 ) -> Path:
     """Write a benchmark: one Parquet file that also says what it is. Returns its path.
 
@@ -81,10 +80,9 @@ def save_benchmark(
         higher_is_better: its direction.
         provenance: where the numbers come from.
         folder: where to; default the user's store.
-        replace: whether a benchmark of this name that was built gives way; one that was imported, or is damaged, does.
 
     Raises:
-        InputError: what ``load_benchmark`` would refuse, or a name that is taken; nothing is written then.
+        InputError: what ``load_benchmark`` would refuse; nothing is written then.
     """
     about = {
         "space": space,
@@ -100,14 +98,13 @@ def save_benchmark(
     folder = folder or store_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
-    if not replace:
-        _check_replaceable(name, path)
     write_table(path, table, about)
     return path
 
 
-def _check_replaceable(name: str, path: Path) -> None:
-    """Raise ``InputError`` where a file holds a benchmark that nobody could import again."""
+def check_replaceable(name: str) -> None:
+    """Raise ``InputError`` where the user's store has a benchmark of this name that nobody could import again."""
+    path = store_folder() / f"{name}.parquet"
     try:
         provenance = read_table(path)[1]["provenance"] if path.exists() else {"imported_from": ""}
     except (InputError, LookupError, TypeError):

@@ -132,7 +132,8 @@ def _check_network(model: Any) -> None:
         raise InputError(f"the class {model.__name__} in place of a network: expected an instance, {model.__name__}(…)")
     if not isinstance(model, nn.Module):
         raise InputError(f"{_a(model)} in place of a network: expected a torch.nn.Module")
-    if getattr(getattr(model, "forward", None), "__name__", "") == "_forward_unimplemented":
+    called = type(model).__call__ is not nn.Module.__call__
+    if not called and getattr(getattr(model, "forward", None), "__name__", "") == "_forward_unimplemented":
         raise InputError(f"{_a(model)} in place of a network: it has no forward pass")
     packed = [module for module in model.modules() if type(module).__module__.startswith(QUANTIZED)]
     if packed:

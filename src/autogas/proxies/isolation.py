@@ -7,6 +7,7 @@ import functools
 import random
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -112,10 +113,9 @@ class Snapshot(Interceptor):
             return
         self._classes.add(cls)
         kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-        for value in kept.values():
-            if isinstance(value, functools._lru_cache_wrapper):  # which may keep what was made of other weights
-                value.cache_clear()
-                self._others.append(value.cache_clear)
+        for name, value in kept.items():
+            if isinstance(value, functools._lru_cache_wrapper):  # which would keep what is made of other weights
+                setattr(cls, name, value.__wrapped__)
         self._others.append(functools.partial(fill_class, cls, kept))
         yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
 
@@ -154,14 +154,14 @@ class Snapshot(Interceptor):
         wanted = list(tensors)
         memories = {memory_of(tensor) for tensor in wanted} - {0}
         sharing = {id(s.tensor): s.tensor for s in self._tensors if s.plain and memory_of(s.tensor) in memories}
-        alone = {memory: sum(memory_of(t) == memory for t in sharing.values()) < 2 for memory in memories}
+        holders = Counter(map(memory_of, sharing.values()))
         found: dict[int, Tensor] = {}
         storages: dict[int, torch.UntypedStorage] = {}
         for tensor in (*wanted, *sharing.values()):
             memory = memory_of(tensor)
             if id(tensor) in found or isinstance(tensor, nn.Parameter):
                 continue
-            if alone.get(memory, True):
+            if holders[memory] < 2:
                 found[id(tensor)] = tensor.clone()
                 continue
             storage = storages.setdefault(memory, tensor.untyped_storage().clone())
@@ -180,13 +180,20 @@ class Snapshot(Interceptor):
 
     def restore(self) -> None:
         """Put everything back; what cannot be does not keep the rest from it."""
-        with contextlib.ExitStack() as stack:
-            for restore in reversed(self._others):
-                stack.callback(restore)
-            for saved in reversed(self._tensors):
-                stack.callback(saved.restore)
-            for container, entries in self._containers:
-                refill(container, entries)
+        failed = [error for container, entries in self._containers if (error := _failure(refill, container, entries))]
+        failed += [error for saved in self._tensors if (error := _failure(saved.restore))]
+        failed += [error for restore in self._others if (error := _failure(restore))]
+        if failed:
+            raise failed[0]
+
+
+def _failure(function: Callable[..., object], *args: object) -> Exception | None:
+    """What a function raises, or None."""
+    try:
+        function(*args)
+    except Exception as error:  # noqa: BLE001 - of the objects that networks hold
+        return error
+    return None
 
 
 def stand_in(p: Tensor, values: Tensor, *, requires_grad: bool) -> Tensor:
@@ -301,13 +308,26 @@ def unchanged(model: nn.Module, inputs: tuple[Tensor, ...], *, told: bool = Fals
             with (
                 same_randomness(inputs),
                 _without_checkpoints(),
-                mock.patch.object(parametrize, "_cache_enabled", 0),
+                _without_cached_parametrisations(),
                 _uncompiled(),
                 contextlib.nullcontext() if told else snapshot,
             ):
                 yield snapshot
         finally:
             snapshot.restore()
+
+
+@contextlib.contextmanager
+def _without_cached_parametrisations() -> Iterator[None]:
+    """Let nothing that ``parametrize.cached()`` keeps come in, and nothing that is made meanwhile stay."""
+    before = dict(parametrize._cache)
+    parametrize._cache.clear()
+    try:
+        yield
+    finally:
+        parametrize._cache.clear()
+        if parametrize._cache_enabled:
+            parametrize._cache.update(before)
 
 
 def _uncompiled() -> contextlib.AbstractContextManager[object]:

@@ -213,9 +213,16 @@ class Probe:
             if count < len(self.inputs[0]):
                 with contextlib.suppress(Exception):  # the network's own: a batch norm wants two, a graph all of them
                     result = function(self.samples(slice(count)))
-                    if not self.is_batch(self._last_output):
+                    if not self.is_batch(self._last_output) or self._has_rows_of_its_own(count + 1):
                         return result
         return function(self.inputs)
+
+    def _has_rows_of_its_own(self, count: int) -> bool:
+        """Whether the output has as many rows as there are samples also for this number of them, so by chance."""
+        if count >= len(self.inputs[0]):
+            return False
+        self.run(self.samples(slice(count)))
+        return self.is_batch(self._last_output)
 
     def loss_of(self, output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
         """The objective; raises ``InputError`` when it is not a scalar tensor."""
@@ -449,17 +456,17 @@ def gradients(
     return [torch.zeros_like(x) if g is None else g for x, g in zip(by, sums, strict=True)]
 
 
-def telling(probe: Probe, value: float) -> float:
-    """The value, unless it is the zero that every network gets whose gradients or weights are zero.
+NO_GRADIENT = "the output starts at zero, no layer is alive, or the forward pass runs without gradients"
+
+
+def telling(probe: Probe, value: float, why: str = NO_GRADIENT) -> float:
+    """The value, unless it is the zero that every network gets whose gradients or weights are zero, and ``why``.
 
     Raises:
         InputError: it is, although there are parameters.
     """
     if value == 0 and probe.weights:
-        raise InputError(
-            "zero for every weight, which ranks nothing: the output starts at zero, no layer is alive, or the forward "
-            "pass runs without gradients"
-        )
+        raise InputError(f"zero for every weight, which ranks nothing: {why}")
     if value == 0 and probe.parameters:
         raise InputError(
             "zero, which ranks nothing: the network has no weights of two or more dimensions, such as those of "

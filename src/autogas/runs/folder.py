@@ -150,7 +150,7 @@ class Run:
         if changed:
             raise InputError(
                 f"--resume {str(path)!r}: the contents of {', '.join(changed)} are not those that the run was started "
-                "with: bring them back, or start another run"
+                "with, as this version of autogas sees them: bring them back, or start another run"
             )
         try:
             run._acquire()

@@ -33,7 +33,9 @@ class Choices(dict[str, Any]):
         return hash(frozenset(_texts(self).items()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Choices) and _texts(self) == _texts(other)  # values may be equal as True is to 1
+        if isinstance(other, Choices):  # whose values may be equal as True is to 1
+            return _texts(self) == _texts(other)
+        return dict(self) == other
 
     def __ne__(self, other: object) -> bool:
         return not self == other

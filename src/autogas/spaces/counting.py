@@ -127,6 +127,7 @@ BY_NAME: Mapping[str, Callable[..., int]] = {"torchvision::deform_conv2d": _defo
 @contextlib.contextmanager
 def _of_samples_alone(counter: _Counter) -> Iterator[None]:
     """Leave out what torch's parametrisations compute of weights, such as singular vectors: no part of a sample."""
+    here = threading.get_ident()
 
     def uncounted(function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **kwargs: Any) -> Any:
@@ -134,7 +135,8 @@ def _of_samples_alone(counter: _Counter) -> Iterator[None]:
             try:
                 return function(*args, **kwargs)
             finally:
-                counter.macs = before
+                if threading.get_ident() == here:
+                    counter.macs = before
 
         return called
 

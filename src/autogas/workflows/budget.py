@@ -22,6 +22,8 @@ ENUMERABLE = 100_000
 """Architectures whose costs are listed before a search."""
 REDRAWS = 200
 """Draws of an architecture outside the budget before a place in a population stays empty."""
+DRAWS = 5 * REDRAWS
+"""Draws outside the budget before it counts as empty."""
 
 
 def check(s: SearchSettings) -> Budget:
@@ -30,7 +32,7 @@ def check(s: SearchSettings) -> Budget:
     for space in spaces_of(s):
         scoring_inputs(space_key(space), s.images, s.batch_size, s.seed)
     within = Budget(spaces_of(s)[0], s)
-    if not within.holds_any(draws=REDRAWS * s.population):
+    if not within.holds_any(draws=DRAWS):
         raise within.nothing_inside()
     return within
 
@@ -78,7 +80,7 @@ class Budget:
 
     def nothing_inside(self) -> InputError:
         """What to raise when no architecture was found inside, with the smallest that were looked at."""
-        if self.least.params == sys.maxsize:
+        if self.failure and self.least.params == sys.maxsize:
             return InputError(f"no architecture of {self.s.space} can be built and run: {self.failure}")
         seen = [
             f"{least:.4g} {name}"
@@ -88,10 +90,8 @@ class Budget:
             )
             if limit is not None
         ]
-        return InputError(
-            f"no architecture of {self.s.space} is inside the budget ({self.s.budget}): "
-            f"the smallest seen has {', another '.join(seen)}"
-        )
+        smallest = f": the smallest seen has {', another '.join(seen)}" if seen else f" among {REDRAWS} draws"
+        return InputError(f"no architecture of {self.s.space} is inside the budget ({self.s.budget}){smallest}")
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform over ``members`` where they are known, else a draw of the space, which may be outside."""

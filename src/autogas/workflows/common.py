@@ -223,7 +223,7 @@ def trivial_scores(space: Space[Any], archs: Sequence[Any]) -> dict[str, NDArray
 
 def strata(space: Space[Any], archs: Sequence[Any]) -> list[str]:
     """Label of equal traits (equal trivial scores) for each architecture."""
-    return [", ".join(f"{name}={value!r}" for name, value in space.traits(arch).items()) for arch in archs]
+    return [", ".join(f"{name}={float(value):.12g}" for name, value in space.traits(arch).items()) for arch in archs]
 
 
 def correlation_table(

@@ -74,6 +74,8 @@ def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
 def _redrawn(probe: Probe, name: str, generator: torch.Generator) -> Tensor:
     """Standard normal for weights of layers, 1 for scales, 0 for biases."""
     p = probe.parameters[name].detach()
+    if not p.is_floating_point():  # a mask, or an order
+        return p
     if name in probe.weight_names:
         return _noise(p, generator)
     return torch.zeros_like(p) if is_bias(name) else torch.ones_like(p)

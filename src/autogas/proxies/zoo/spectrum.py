@@ -10,6 +10,7 @@ from autogas.proxies.probe import Probe, telling
 from autogas.proxies.scorer import scorer
 
 DRAWS = 2
+FLAT = "the output is piecewise linear in the weights or starts at zero, or the forward pass runs without gradients"
 
 
 @scorer()
@@ -28,7 +29,7 @@ def hessian_trace(probe: Probe) -> float:
         ]
         product = probe.hessian_vector(signs)
         total += sum(float((v * h).sum(dtype=torch.float64)) for v, h in zip(signs, product, strict=True))
-    return telling(probe, total / DRAWS)
+    return telling(probe, total / DRAWS, FLAT)
 
 
 @scorer()
@@ -38,7 +39,7 @@ def l2_norm(probe: Probe) -> float:
     sum_l ||w_l||_2 (Abdelfattah et al., Zero-cost proxies for lightweight NAS, ICLR 2021). Bigger is better.
     """
     probe.must_have_values()
-    return telling(probe, sum(float(w.norm()) for w in probe.weights))
+    return telling(probe, sum(float(w.norm()) for w in probe.weights), "they are all zero")
 
 
 def _variances(probe: Probe) -> list[float]:
