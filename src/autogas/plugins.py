@@ -63,7 +63,11 @@ def add(reference: str) -> None:
     if given not in known:
         os.environ[VARIABLE] = os.pathsep.join([*known, given])
         load.cache_clear()
-    load()
+    try:
+        load()
+    except BaseException:  # also an exit: what cannot be loaded is no plug-in of what starts from here
+        os.environ[VARIABLE] = os.pathsep.join(known)
+        raise
 
 
 def named() -> list[str]:

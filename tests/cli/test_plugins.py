@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+from autogas import InputError, get_space, plugins
+from autogas.cli.main import global_first
 
 PLUGIN = '''
 import torch
@@ -118,8 +122,8 @@ def test_a_plugin_that_changed_is_noticed_when_a_run_is_resumed(plugin, tmp_path
     assert (out / "results.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
-def test_two_plugins_of_one_file_name_are_two(tmp_path, order):
+def test_two_plugins_of_one_file_name_are_two(tmp_path):
+    order = ("b", "a")
     for name in order:
         (tmp_path / name).mkdir()
         code = PLUGIN.replace("from blocks import block\n", "block = nn.Identity\n").replace(
@@ -132,29 +136,30 @@ def test_two_plugins_of_one_file_name_are_two(tmp_path, order):
 
 
 @pytest.mark.parametrize("option", ["--plugin", "--backend", "--scheduler"])
-def test_an_option_without_its_value_is_said(tmp_path, option):
-    for words in (["list", "spaces", option], ["list", option, ""]):
-        done = command(*words, home=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == f"autogas: {option}: expected a value after it\n"
+@pytest.mark.parametrize("words", [["list", "spaces", "OPTION"], ["list", "OPTION", ""], ["list", "OPTION="]], ids=str)
+def test_an_option_without_its_value_is_said(option, words):
+    with pytest.raises(InputError, match=f"^{option}: expected a value after it$"):
+        global_first([word.replace("OPTION", option) for word in words])
 
 
-@pytest.mark.parametrize("name", ["noext", ".", "./nowhere", "./folder"])
+@pytest.mark.parametrize("name", ["noext", ".", "./nowhere", "./folder", "", "no.such.module", "mine.py"])
 def test_what_is_no_plugin_is_one_line(tmp_path, monkeypatch, name):
     (tmp_path / "noext").write_text("")
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
-    done = command("list", "spaces", "--plugin", name, home=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == f"autogas: --plugin {name!r}: expected a Python file that exists, or a module\n"
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    plugins.load.cache_clear()
+    with pytest.raises(InputError, match=rf"^--plugin '{re.escape(name)}': expected a Python file"):
+        plugins.add(name)
+    assert plugins.named() == []
 
 
-def test_an_unknown_space_may_be_a_plugins(tmp_path):
-    done = command("search", "of-mine", home=tmp_path)
-    assert "one of your own needs --plugin" in done.stderr
+def test_an_unknown_space_may_be_a_plugins():
+    with pytest.raises(InputError, match="one of your own needs --plugin"):
+        get_space("of-mine")
 
 
-@pytest.mark.parametrize("name", ["./mine.py", "../here/mine.py", "package", "package.inner"])
+@pytest.mark.parametrize("name", ["../here/mine.py", "package.inner"])
 def test_plugins_are_named_as_paths_or_modules(plugin, tmp_path, monkeypatch, name):
     here = tmp_path / "here"
     (here / "package").mkdir(parents=True)
