@@ -626,6 +626,23 @@ def test_a_checkpoint_of_ones_own_has_its_gradients(proxy):
     assert score(Net(again, **layers()), x, proxy) == pytest.approx(score(Net(plainly, **layers()), x, proxy), rel=1e-5)
 
 
+@pytest.mark.parametrize("proxy", ["fisher", "grasp", "hessian_trace"])
+def test_what_a_checkpoint_of_ones_own_hides_is_no_part_of_a_score(proxy):
+    net = Net(
+        lambda s, x: s.b(Again.apply(lambda x: s.a(x).relu(), x, *s.a.parameters())).tanh(),
+        **layers(),
+    )
+    with pytest.raises(InputError, match="runs layers without gradients and again in its backward pass"):
+        score(net, images(), proxy)
+
+    def settled(s, x):  # as deep equilibria do: one layer, first without gradients, then with
+        with torch.no_grad():
+            h = s.a(x).relu()
+        return s.b((s.a(x) + h).relu()).tanh()
+
+    assert math.isfinite(score(Net(settled, **layers()), images(), proxy))
+
+
 def test_a_backward_pass_that_fails_is_one_line():
     class Fails(torch.autograd.Function):
         @staticmethod

@@ -21,6 +21,7 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
 from autogas.proxies.features import (
     ACTIVATIONS,
+    CONVOLUTIONS,
     LAYERS,
     NORMALISATIONS,
     Fold,
@@ -136,6 +137,7 @@ class Watch(Interceptor):
         self.folded: dict[int, Tensor] = {}
         self._number = 0
         self.fold = Fold.OUTER  # of the last feature
+        self.weight: object = None  # of the layer whose feature is seen
         self.constants = Constants()
         self._constant = False  # the feature that is looked at
         self.finiteness = Finiteness()
@@ -161,6 +163,7 @@ class Watch(Interceptor):
         if kind not in self.outputs:
             return after
         self._constant = constant
+        self.weight = (args[1] if len(args) > 1 else kwargs.get("weight")) if kind in CONVOLUTIONS else None
         feature = after[0] if isinstance(after, tuple) else after
         self.finiteness.add(kind, feature)
         seen = self.see(kind, feature)

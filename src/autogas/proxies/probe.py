@@ -70,6 +70,7 @@ class Recorded:
         convolutions: output of every convolution, transposed convolution, linear and recurrent layer.
         sources: the tensors that ``convolutions`` are views of, as the network has them.
         folds: how the rows of each of these belong to samples.
+        used: the weight of each of these, where it is a convolution or linear layer.
         rectified: whether there is any rectifier.
 
     Features are those of the moment, also where the network overwrites them later.
@@ -81,6 +82,7 @@ class Recorded:
     convolutions: list[Tensor] = field(default_factory=list)
     sources: list[Tensor] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
+    used: list[object] = field(default_factory=list)
     rectified: bool = True
 
 
@@ -332,6 +334,25 @@ class Probe:
         turned = [as_feature(derivative, n, fold) for derivative, fold in by_source]
         return Gradient(found[: len(self.weights)], [feature for feature in turned if feature is not None])
 
+    def must_not_rerun(self, by_weights: Sequence[Tensor]) -> None:
+        """Refuse what would say something of a part of the network only.
+
+        Args:
+            by_weights: derivatives of the objective by the weights.
+
+        Raises:
+            InputError: a layer has a derivative by its weight and none by its output, since the network runs it without
+                a graph and again in its backward pass, as a checkpoint of one's own does.
+        """
+        record = self.recorded
+        graphs = {id(w) for w, source in zip(record.used, record.sources, strict=True) if source.requires_grad}
+        without = {id(w) for w in record.used} - graphs
+        if any(id(w) in without and bool(g.any()) for w, g in zip(self.weights, by_weights, strict=True)):
+            raise InputError(
+                "the network runs layers without gradients and again in its backward pass, where they are not seen: "
+                "expected torch.utils.checkpoint, or none"
+            )
+
     @shared
     def jacobian(self) -> Tensor:
         """Derivative of the summed output by the first input, ``[N, D]``; raises ``InputError`` for whole numbers."""
@@ -503,6 +524,7 @@ class _Record(Watch):
         if self._keep(self.record.convolutions, feature):
             self.record.sources.append(feature)
             self.record.folds.append(self.fold)
+            self.record.used.append(self.weight)
         return feature.clone() if self.copies else feature
 
     def _keep(self, features: list[Tensor], feature: Tensor) -> bool:

@@ -89,6 +89,7 @@ def fisher(probe: Probe) -> float:
     ICLR 2020; Theis et al., 2018). Bigger is better. Zero-cost-nas multiplies each channel by its number of
     weights; here a channel counts once, as in the paper.
     """
+    probe.must_not_rerun(probe.gradient.weights)
     total = 0.0
     for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
         per_channel = (feature.detach() * by_feature).flatten(2).sum(-1) if feature.dim() > 2 else feature * by_feature
@@ -103,6 +104,7 @@ def grasp(probe: Probe) -> float:
     -sum w (H g), H the Hessian of the objective: half the first-order change of ||g||^2 (Wang et al., GraSP, ICLR 2020,
     with temperature 1; exact, by a second backward pass). Bigger is better as zero-cost-nas uses it.
     """
+    probe.must_not_rerun(probe.differentiable_gradient)
     product = probe.hessian_vector([g.detach() for g in probe.differentiable_gradient])
     return telling(probe, -_dot(probe.weights, product))
 

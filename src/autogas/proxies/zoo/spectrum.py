@@ -20,6 +20,7 @@ def hessian_trace(probe: Probe) -> float:
     mean over 2 draws of v^T H v with v of random signs (Hutchinson, 1989; Dong et al., HAWQ-V2, NeurIPS 2020, use the
     same). Bigger is better as the paper's Table 6 uses it.
     """
+    probe.must_not_rerun(probe.differentiable_gradient)
     generator = probe.generator()
     total = 0.0
     for _ in range(DRAWS):
