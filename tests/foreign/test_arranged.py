@@ -388,6 +388,12 @@ def test_outputs_in_unusual_holders(kind):
     assert scored(Net(held, **layers()), images(), names) == scored(Net(plain, **layers()), images(), names)
 
 
+def test_an_output_for_each_sample_is_one_of_all():
+    apart = Net(lambda s, x: list(plain(s, x)), **layers())
+    names = ["snip", "jacov", "fisher", "zico", "synflow"]
+    assert scored(apart, images(), names) == pytest.approx(scored(Net(plain, **layers()), images(), names), rel=1e-5)
+
+
 def test_layers_that_nobody_sees_are_no_zero():
     net = Net(lambda s, x: torch.vmap(lambda i: plain(s, i[None])[0])(x), **layers())
     for name in ("swap", "meco", "nwot", "zen"):

@@ -126,6 +126,20 @@ def differentiable(output: object) -> list[Tensor]:
     return floating
 
 
+def principal(output: object, samples: int) -> Tensor:
+    """The tensor of an output that an objective reads: the first of floating-point numbers, ``[N, …]``.
+
+    A list of an output for each sample, equally large, is one tensor.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = differentiable(output)
+    alike = {(x.shape, x.dtype, x.device) for x in found}
+    apart = isinstance(output, list | tuple) and len(output) == len(found) == samples > 1 and len(alike) == 1
+    return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]
+
+
 def _tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:
     parts: Iterable[object] = ()
     if isinstance(output, Tensor):

@@ -18,7 +18,7 @@ from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
 from autogas.proxies.features import ACTIVATIONS, NORMALISING, Fold, as_feature, is_bias
 from autogas.proxies.isolation import ONE_AT_A_TIME, OnlyReplaced, stand_in, unchanged
-from autogas.proxies.liveness import differentiable, must_have_values, tensors
+from autogas.proxies.liveness import must_have_values, principal, tensors
 from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
     Where their shapes differ (a generator of images from latents, a discriminator) it is against zero, which is the
     grey image when images are scaled to [-1, 1]. Of several outputs the first of floating-point numbers counts.
     """
-    image = differentiable(output)[0]
+    image = principal(output, len(inputs[0]))
     like = inputs[0].to(image.dtype) if inputs[0].dtype is torch.bool else inputs[0]
     target = like.detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
     return F.l1_loss(image, target)
@@ -360,7 +360,7 @@ class Probe:
         if not record.inputs[0].requires_grad:
             raise InputError(f"input of {record.inputs[0].dtype} has no derivative: expected floating-point inputs")
         with torch.enable_grad():
-            total = differentiable(record.output)[0].sum()
+            total = principal(record.output, len(self.inputs[0])).sum()
         if total.is_complex():
             raise InputError("the output of the network is complex: expected real numbers")
         return self.derivatives(total, [record.inputs[0]])[0].reshape(len(self.inputs[0]), -1)
