@@ -94,8 +94,7 @@ def global_first(words: Sequence[str]) -> list[str]:
     for word in given:
         name, equals, value = word.partition("=")
         if name in GLOBAL:
-            if not equals and (following := next(given, None)) is not None:
-                equals, value = "=", following
+            value = value if equals else next(given, "")
             if not value:
                 raise InputError(f"{name}: expected a value after it")
             first += [name, value]

@@ -19,7 +19,6 @@ from torch.nn.utils import parametrize
 from torch.utils import checkpoint
 
 from autogas.code import slot_value, slots_of
-from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.holders import (
     CONTAINERS,
@@ -35,6 +34,7 @@ from autogas.proxies.holders import (
     refill,
     restorer,
 )
+from autogas.proxies.saved import Saved
 from autogas.proxies.writes import memory_of, written
 
 ONE_AT_A_TIME = threading.RLock()
@@ -57,9 +57,9 @@ class Snapshot(Interceptor):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._containers: list[tuple[Any, Any]] = []
-        self._tensors: list[_Saved] = []
+        self._tensors: list[Saved] = []
         self._others: list[Callable[[], object]] = []
-        self._not_copied: dict[int, list[_Saved]] = {}
+        self._not_copied: dict[int, list[Saved]] = {}
         self._classes: set[type] = set()
         seen: set[int] = set()
         waiting: list[Any] = [model]
@@ -75,7 +75,7 @@ class Snapshot(Interceptor):
             yield from self._class(value)
             return
         if isinstance(value, Tensor):
-            self._add(_Saved(value))
+            self._add(Saved(value))
         elif isinstance(value, VALUES):
             self._others.append(restorer(value))
             if isinstance(value, np.ndarray) and value.dtype == object:
@@ -131,7 +131,7 @@ class Snapshot(Interceptor):
             elif looked_into(inside):
                 yield inside
 
-    def _add(self, saved: _Saved) -> None:
+    def _add(self, saved: Saved) -> None:
         self._tensors.append(saved)
         if type(saved.tensor) is nn.Parameter and saved.plain:
             self._not_copied.setdefault(memory_of(saved.tensor), []).append(saved)
@@ -164,9 +164,10 @@ class Snapshot(Interceptor):
             if holders[memory] < 2:
                 found[id(tensor)] = tensor.clone()
                 continue
-            storage = storages.setdefault(memory, tensor.untyped_storage().clone())
+            if memory not in storages:
+                storages[memory] = tensor.untyped_storage().clone()
             empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-            found[id(tensor)] = empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+            found[id(tensor)] = empty.set_(storages[memory], tensor.storage_offset(), tensor.shape, tensor.stride())
         return found
 
     def replace(self, tensors: Mapping[int, Tensor]) -> None:
@@ -180,103 +181,20 @@ class Snapshot(Interceptor):
 
     def restore(self) -> None:
         """Put everything back; what cannot be does not keep the rest from it."""
-        failed = [error for container, entries in self._containers if (error := _failure(refill, container, entries))]
-        failed += [error for saved in self._tensors if (error := _failure(saved.restore))]
-        failed += [error for restore in self._others if (error := _failure(restore))]
+        restores: list[Callable[[], object]] = [functools.partial(refill, *both) for both in self._containers]
+        restores += [saved.restore for saved in self._tensors]
+        failed = [error for restore in (*restores, *self._others) if (error := _failure(restore))]
         if failed:
             raise failed[0]
 
 
-def _failure(function: Callable[..., object], *args: object) -> Exception | None:
+def _failure(function: Callable[[], object]) -> Exception | None:
     """What a function raises, or None."""
     try:
-        function(*args)
+        function()
     except Exception as error:  # noqa: BLE001 - of the objects that networks hold
         return error
     return None
-
-
-def stand_in(p: Tensor, values: Tensor, *, requires_grad: bool) -> Tensor:
-    """A leaf with other values that is what a parameter is to code that asks: of its class, with its attributes."""
-    kind = type(p) if isinstance(p, nn.Parameter) and issubclass(type(p), nn.Parameter) else nn.Parameter
-    other: Tensor = torch.Tensor._make_subclass(kind, values, requires_grad)
-    other.__dict__.update(vars(p))
-    return other
-
-
-class OnlyReplaced(Interceptor):
-    """Refuses a network that uses weights of its own after ``Snapshot.replace`` gave it others."""
-
-    def __init__(self, own: Iterable[Tensor]) -> None:
-        super().__init__()
-        self._own = {id(p) for p in own}
-
-    def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call a function that takes none of them, or only asks what they are like."""
-        if getattr(func, "__name__", "") == "__get__":
-            return func(*args, **kwargs)
-        for given in (*args, *kwargs.values()):
-            parts = given if isinstance(given, list | tuple) else (given,)
-            for part in parts:
-                if isinstance(part, Tensor) and (id(part) in self._own or id(part._base) in self._own):
-                    raise InputError(
-                        f"the network keeps a weight {tuple(part.shape)} where it cannot be replaced by another, such "
-                        "as in a tuple or a closure: expected it in an attribute, a list or a dictionary"
-                    )
-        return func(*args, **kwargs)
-
-
-class _Saved:
-    """A tensor, and what it was."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self.grad = tensor.grad if tensor.is_leaf else None
-        self.slopes = None if self.grad is None else self.grad.clone()
-        self.slopes_version = 0 if self.grad is None else self.grad._version
-        self.requires_grad = tensor.requires_grad
-        self.plain = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_nested
-        # The same memory with a count of writes of its own: a graph that reads the tensor stays valid.
-        self.memory = tensor.data
-        self.values: Tensor | None = None
-
-    def copy(self) -> None:
-        """Keep the values."""
-        keeps = self.plain or self.tensor.layout in SPARSE
-        self.values = self.memory.clone() if keeps else None
-
-    def restore(self) -> None:
-        """Put everything back; memory may be read-only, so nothing is written without need."""
-        memory, tensor = self.memory, self.tensor
-        if self.plain and (
-            tensor.dtype != memory.dtype or tensor.shape != memory.shape or tensor.data_ptr() != memory.data_ptr()
-        ):
-            tensor.data = memory
-        if tensor.is_leaf:
-            if tensor.requires_grad != self.requires_grad:
-                tensor.requires_grad_(self.requires_grad)
-            if tensor.grad is not self.grad:
-                tensor.grad = self.grad
-            if self.grad is not None and self.slopes is not None and self.grad._version != self.slopes_version:
-                self.grad.data.copy_(self.slopes)
-        if self.values is None:
-            return
-        if not self.plain:
-            with torch.no_grad():
-                tensor.copy_(self.values)
-        elif not torch.equal(memory, self.values):
-            once = _each_once(memory)
-            with torch.inference_mode():
-                memory[once].copy_(self.values[once])
-
-
-SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
-"""Layouts whose values are kept too."""
-
-
-def _each_once(tensor: Tensor) -> tuple[slice, ...]:
-    """Where the entries of an expanded tensor are without their repetitions."""
-    return tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
@@ -16,9 +16,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, activations, convolutions, folds_of
-from autogas.proxies.features import ACTIVATIONS, NORMALISING, Fold, as_feature, is_bias
-from autogas.proxies.isolation import ONE_AT_A_TIME, OnlyReplaced, stand_in, unchanged
+from autogas.proxies.features import NORMALISING, Fold, as_feature, is_bias
+from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
 from autogas.proxies.liveness import must_have_values, principal, tensors
+from autogas.proxies.recording import Recorded, Recorder
+from autogas.proxies.replacing import OnlyReplaced, stand_in
 from autogas.seeding import seed_everything, torch_generator
 
 T = TypeVar("T")
@@ -57,33 +59,6 @@ class shared(Generic[T]):  # noqa: N801 - used as a decorator, like property
         if probe is None:
             return self
         return cast("T", probe.once(self.name, lambda: self.function(probe)))
-
-
-@dataclass
-class Recorded:
-    """A forward pass with its graph.
-
-    Attributes:
-        inputs: what went in; floating-point ones collect gradients.
-        output: what came out.
-        activations: input of every rectifier, in order of execution; without any, the convolutions.
-        convolutions: output of every convolution, transposed convolution, linear and recurrent layer.
-        sources: the tensors that ``convolutions`` are views of, as the network has them.
-        folds: how the rows of each of these belong to samples.
-        used: the weight of each of these, where it is a convolution or linear layer.
-        rectified: whether there is any rectifier.
-
-    Features are those of the moment, also where the network overwrites them later.
-    """
-
-    inputs: tuple[Tensor, ...]
-    output: Any = None
-    activations: list[Tensor] = field(default_factory=list)
-    convolutions: list[Tensor] = field(default_factory=list)
-    sources: list[Tensor] = field(default_factory=list)
-    folds: list[Fold] = field(default_factory=list)
-    used: list[object] = field(default_factory=list)
-    rectified: bool = True
 
 
 @dataclass(frozen=True)
@@ -300,7 +275,7 @@ class Probe:
         copies, folds = False, dict[int, Fold]()
         while True:
             record = Recorded(inputs)
-            watch = _Record(record, copies=copies, folds=folds)
+            watch = Recorder(record, copies=copies, folds=folds)
             with torch.set_grad_enabled(graph):
                 record.output = self.run(inputs, None, watch)
             if watch.overwritten and not copies:
@@ -494,45 +469,3 @@ def telling(probe: Probe, value: float, why: str = NO_GRADIENT) -> float:
             "convolutions and linear layers"
         )
     return value
-
-
-class _Record(Watch):
-    """Keep the features of a network.
-
-    Args:
-        record: what they are added to.
-        copies: keep them apart from what the network goes on with, which it may overwrite.
-        folds: see ``Watch``.
-    """
-
-    def __init__(self, record: Recorded, *, copies: bool, folds: Mapping[int, Fold]) -> None:
-        super().__init__(len(record.inputs[0]), folds=folds)
-        self.record = record
-        self.copies = copies
-        self._versions: list[tuple[Tensor, int]] = []
-
-    @property
-    def overwritten(self) -> bool:
-        """Whether the network overwrote a feature after it was kept."""
-        return any(feature._version != version for feature, version in self._versions)
-
-    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
-        """Keep a feature."""
-        if func in ACTIVATIONS:
-            self._keep(self.record.activations, feature.detach().clone() if self.copies else feature)
-            return feature
-        if self._keep(self.record.convolutions, feature):
-            self.record.sources.append(feature)
-            self.record.folds.append(self.fold)
-            self.record.used.append(self.weight)
-        return feature.clone() if self.copies else feature
-
-    def _keep(self, features: list[Tensor], feature: Tensor) -> bool:
-        """Whether it is a feature."""
-        samples = self.as_feature(feature)
-        if samples is None:
-            return False
-        features.append(samples.clone() if feature.is_inference() else samples)
-        if not feature.is_inference():
-            self._versions.append((feature, feature._version))
-        return True

@@ -43,6 +43,7 @@ class Budget:
     Attributes:
         failure: why the first one that could not be built could not.
         least: the fewest parameters and the fewest MACs of those that were asked for.
+        open: whether everything is inside, and costs need not be asked for.
         members: all architectures inside the budget, where costs are formulas and the space can be enumerated, or None.
     """
 
@@ -53,14 +54,15 @@ class Budget:
         self.failure = ""
         self.max_params = math.inf if s.max_params is None else s.max_params
         self.max_macs = math.inf if s.max_macs is None else s.max_macs
-        self.limited = s.max_params is not None or s.max_macs is not None
+        limited = s.max_params is not None or s.max_macs is not None
+        self.open = space.costs_by_formula and not limited
         self.cost: Callable[[Any], Cost] = functools.lru_cache(maxsize=1 << 16)(space.cost)
         few = space.costs_by_formula and len(space) <= ENUMERABLE
-        self.members = list(filter(self.admits, space.enumerate())) if few and self.limited else None
+        self.members = list(filter(self.admits, space.enumerate())) if few and limited else None
 
     def admits(self, arch: Any) -> bool:
         """Whether an architecture can be built and is inside the budget."""
-        if not self.limited and self.space.costs_by_formula:
+        if self.open:
             return True
         cost = attempt(self.cost, arch)
         if isinstance(cost, Failure):  # it cannot be built, or does not run
@@ -73,7 +75,7 @@ class Budget:
         """Whether any architecture is inside; where they cannot be listed, any of so many random ones."""
         if self.members is not None:
             return bool(self.members)
-        if not self.limited and self.space.costs_by_formula:
+        if self.open:
             return True
         rng = numpy_generator("budget", self.s.seed)
         return any(self.admits(self.space.sample(rng)) for _ in range(draws))

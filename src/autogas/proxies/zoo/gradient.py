@@ -27,9 +27,9 @@ from autogas.proxies.features import (
     is_bias,
     known,
 )
-from autogas.proxies.isolation import stand_in
 from autogas.proxies.liveness import differentiable
 from autogas.proxies.probe import Probe, telling
+from autogas.proxies.replacing import stand_in
 from autogas.proxies.scorer import scorer
 
 BLOCK = 1 << 16

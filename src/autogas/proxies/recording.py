@@ -1,0 +1,81 @@
+"""A forward pass whose features stay, for scorers that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from autogas.proxies.capture import Watch
+from autogas.proxies.features import ACTIVATIONS, Fold
+
+
+@dataclass
+class Recorded:
+    """A forward pass with its graph.
+
+    Attributes:
+        inputs: what went in; floating-point ones collect gradients.
+        output: what came out.
+        activations: input of every rectifier, in order of execution; without any, the convolutions.
+        convolutions: output of every convolution, transposed convolution, linear and recurrent layer.
+        sources: the tensors that ``convolutions`` are views of, as the network has them.
+        folds: how the rows of each of these belong to samples.
+        used: the weight of each of these, where it is a convolution or linear layer.
+        rectified: whether there is any rectifier.
+
+    Features are those of the moment, also where the network overwrites them later.
+    """
+
+    inputs: tuple[Tensor, ...]
+    output: Any = None
+    activations: list[Tensor] = field(default_factory=list)
+    convolutions: list[Tensor] = field(default_factory=list)
+    sources: list[Tensor] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
+    used: list[object] = field(default_factory=list)
+    rectified: bool = True
+
+
+class Recorder(Watch):
+    """Keep the features of a network.
+
+    Args:
+        record: what they are added to.
+        copies: keep them apart from what the network goes on with, which it may overwrite.
+        folds: see ``Watch``.
+    """
+
+    def __init__(self, record: Recorded, *, copies: bool, folds: Mapping[int, Fold]) -> None:
+        super().__init__(len(record.inputs[0]), folds=folds)
+        self.record = record
+        self.copies = copies
+        self._versions: list[tuple[Tensor, int]] = []
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the network overwrote a feature after it was kept."""
+        return any(feature._version != version for feature, version in self._versions)
+
+    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Keep a feature."""
+        if func in ACTIVATIONS:
+            self._keep(self.record.activations, feature.detach().clone() if self.copies else feature)
+            return feature
+        if self._keep(self.record.convolutions, feature):
+            self.record.sources.append(feature)
+            self.record.folds.append(self.fold)
+            self.record.used.append(self.weight)
+        return feature.clone() if self.copies else feature
+
+    def _keep(self, features: list[Tensor], feature: Tensor) -> bool:
+        """Whether it is a feature."""
+        samples = self.as_feature(feature)
+        if samples is None:
+            return False
+        features.append(samples.clone() if feature.is_inference() else samples)
+        if not feature.is_inference():
+            self._versions.append((feature, feature._version))
+        return True
