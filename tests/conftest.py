@@ -8,8 +8,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("AUTOGAS_JOBS", "1")
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 hypothesis.settings.register_profile("autogas", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.load_profile("autogas")
@@ -35,3 +37,13 @@ def autogas_home(tmp_path_factory, monkeypatch):
     home = tmp_path_factory.mktemp("autogas-home")
     monkeypatch.setenv("AUTOGAS_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """Twelve pictures of noise."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:02}.png")
+    return folder

@@ -8,11 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from autogas.cli.parsing import parse_settings
 from autogas.cli.printing import printable
@@ -26,15 +24,6 @@ BLOCK = "def block():\n    from torch import nn\n    return nn.Sequential(nn.Con
 def folder(tmp_path):
     (tmp_path / "blocks.py").write_text(BLOCK)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def image_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:02}.png")
-    return folder
 
 
 @pytest.fixture

@@ -228,7 +228,9 @@ def test_expanded_and_dead_attributes():
     assert net.base == 1
 
 
-def test_caches_of_methods_and_parametrisations_hold_no_other_weights():
+def cached():
+    """A network with a method that remembers what it made of a weight, and its class."""
+
     class Cached(Net):
         @functools.lru_cache  # noqa: B019 - what people write
         def position(self, count):
@@ -237,6 +239,11 @@ def test_caches_of_methods_and_parametrisations_hold_no_other_weights():
     net = Cached(
         lambda s, x: s.b((s.a(x) + s.position(16)[:, None, :]).relu()), w=nn.Parameter(noise(8, 16)), **layers()
     )
+    return net, Cached
+
+
+def test_caches_of_methods_and_parametrisations_hold_no_other_weights():
+    net, _ = cached()
     before = net(images())
     assert scored(net, images(), ["zen", "snip", "zico"]) == scored(net, images(), ["zen", "snip", "zico"])
     assert torch.equal(net(images()), before)
@@ -248,14 +255,7 @@ def test_caches_of_methods_and_parametrisations_hold_no_other_weights():
 
 
 def test_a_cache_of_a_method_is_left_as_it_was():
-    class Cached(Net):
-        @functools.lru_cache  # noqa: B019 - what people write
-        def position(self, count):
-            return self.w * torch.linspace(0, 1, count)
-
-    net = Cached(
-        lambda s, x: s.b((s.a(x) + s.position(16)[:, None, :]).relu()), w=nn.Parameter(noise(8, 16)), **layers()
-    )
+    net, Cached = cached()  # noqa: N806 - a class
     net(images())
     before = Cached.position.cache_info()
     scored(net, images(), ["zen", "snip", "autogas"])

@@ -1,9 +1,7 @@
 import signal
 import time
 
-import numpy as np
 import pytest
-from PIL import Image
 from toys import BUILD, DISCOVER, RANK, python, recorded, save_toy
 
 
@@ -25,15 +23,6 @@ def fresh_home(tmp_path_factory, monkeypatch):
     home = save_toy(tmp_path_factory.mktemp("fresh-home"))
     monkeypatch.setenv("AUTOGAS_HOME", str(home))
     return home
-
-
-@pytest.fixture(scope="session")
-def image_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:02}.png")
-    return folder
 
 
 @pytest.fixture(scope="session")
