@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -32,9 +33,16 @@ def shared_data():
     return folder
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """Names of folders that are made by whoever writes into them: to make thousands takes longer than many tests."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def autogas_home(tmp_path_factory, monkeypatch):
-    home = tmp_path_factory.mktemp("autogas-home")
+def autogas_home(homes, monkeypatch):
+    home = next(homes)
     monkeypatch.setenv("AUTOGAS_HOME", str(home))
     return home
 

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-import pytest
+from autogas.spaces import SPACES
 
 SOURCE = Path(__file__).parents[1] / "src" / "autogas"
 FLOORS = [
@@ -48,13 +48,15 @@ def room(name):
     return name.split(".")[1]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SOURCE).as_posix())
-def test_nothing_is_imported_from_above(file):
-    parts = file.relative_to(SOURCE).with_suffix("").parts
-    if parts == ("__init__",):
-        return
-    here = FLOOR[parts[0]]
-    above = {name for name in imported(file) if room(name) in FLOOR and FLOOR[room(name)] > here}
+def test_nothing_is_imported_from_above():
+    floors = {file: FLOOR[file.relative_to(SOURCE).with_suffix("").parts[0]] for file in FILES if file.parent != SOURCE}
+    floors |= {file: FLOOR[file.stem] for file in FILES if file.parent == SOURCE and file.stem != "__init__"}
+    above = [
+        f"{file.relative_to(SOURCE)} imports {name}"
+        for file, floor in floors.items()
+        for name in imported(file)
+        if room(name) in FLOOR and FLOOR[room(name)] > floor
+    ]
     assert not above
 
 
@@ -78,7 +80,10 @@ def test_the_page_names_every_room():
 
 def test_no_workflow_asks_for_a_space_by_name():
     """Nor does the command line or a report: what differs between spaces, they say themselves."""
-    spaces = {"eagan-generator", "eagan-discriminator", "resnet-translation", "spade-translation", "diffusion-unet"}
+    allowed = {
+        "score.py": {"transnas-macro"},  # what --arch is of where --space is left out
+        "reproduce.py": {"transnas-macro", "transnas-micro"},  # benchmarks of the paper's tables
+    }
     for file in FILES:
         if file.relative_to(SOURCE).parts[0] not in ("workflows", "report", "cli"):
             continue
@@ -86,6 +91,6 @@ def test_no_workflow_asks_for_a_space_by_name():
         texts = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-        assert not texts & spaces, file
+        assert not (texts & set(SPACES)) - allowed.get(file.name, set()), file
         assert "autogas.spaces.eagan" not in imported(file)
         assert "autogas.spaces.translation" not in imported(file)

@@ -1,4 +1,6 @@
 import importlib
+import inspect
+import re
 import subprocess
 import sys
 
@@ -15,9 +17,8 @@ def fresh(code):
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", autogas.__all__)
-def test_every_public_name_exists(name):
-    assert getattr(autogas, name) is not None
+def test_every_public_name_exists():
+    assert not [name for name in autogas.__all__ if getattr(autogas, name) is None]
 
 
 def test_public_names_are_sorted_and_shown():
@@ -38,6 +39,35 @@ def test_public_names_are_sorted_and_shown():
 )
 def test_a_public_name_is_that_of_its_home(name, home):
     assert getattr(autogas, name) is getattr(importlib.import_module(home), name)
+
+
+WITHOUT_ONE_TYPE = {"get_space": {"return"}, "Run.results": {"return"}, "Run.costs": {"return"}}
+"""What a name or a file decides: the architectures of a space, and the values of JSON."""
+
+
+def public_functions():
+    for name in autogas.__all__:
+        thing = getattr(autogas, name)
+        if inspect.isfunction(thing):
+            yield name, thing
+        elif inspect.isclass(thing):
+            members = {key: inspect.unwrap(getattr(value, "fget", value)) for key, value in vars(thing).items()}
+            members = {key: getattr(value, "__func__", value) for key, value in members.items() if key[0] != "_"}
+            yield from ((f"{name}.{key}", value) for key, value in members.items() if inspect.isfunction(value))
+
+
+def test_public_signatures_say_types():
+    found = dict(public_functions())
+    assert {"search", "score_architecture", "latency", "Run.open", "Benchmark.subset", "Space.parse"} <= set(found)
+    vague = {
+        name: {key for key, kind in function.__annotations__.items() if re.search(r"\bAny\b", str(kind))}
+        for name, function in found.items()
+    }
+    assert {name: keys for name, keys in vague.items() if keys} == WITHOUT_ONE_TYPE
+    for name, function in found.items():
+        parameters = set(inspect.signature(function, follow_wrapped=False).parameters) - {"self", "cls"}
+        if not hasattr(function, "declares"):
+            assert parameters <= set(function.__annotations__), name
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -33,10 +33,9 @@ def test_derive_seed_of_nothing_known():
     assert derive_seed() == 0xB4B2797457A0A6E4 // 2
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_derive_seed_is_equal_in_every_process(hash_seed):
+def test_derive_seed_is_equal_in_every_process():
     source = str(Path(autogas.__file__).parents[1])
-    env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": source}
+    env = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": source}
     out = subprocess.run(
         [sys.executable, "-c", PRINT_SEEDS.format(parts=PARTS)], env=env, capture_output=True, text=True, check=True
     ).stdout

@@ -125,17 +125,18 @@ def test_stdout_holds_one_document_whatever_the_module_prints(folder):
     assert [word in done.stderr for word in ("loading", "making", "from below", "running")] == [True] * 4
 
 
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ASCII = {"PYTHONIOENCODING": "ascii"}
+
+
 @pytest.mark.parametrize(
-    "words", [["--help"], ["rank", "--help"], ["list"], ["score", "--help"], ["bench", "import", "--help"], ["-h"]]
-)
-@pytest.mark.parametrize(
-    "variables",
+    ("words", "variables"),
     [
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "latin-1"},
+        *(([words, "--help"], ASCII) for words in ("rank", "score")),
+        *((words, variables) for words in (["--help"], ["list"]) for variables in (C_LOCALE, ASCII)),
+        (["bench", "import", "--help"], C_LOCALE),
+        (["-h"], {"PYTHONIOENCODING": "latin-1"}),
     ],
-    ids=["C locale", "ascii", "latin-1"],
 )
 def test_a_terminal_without_unicode_gets_an_answer(words, variables):
     environment = {**os.environ, **variables}

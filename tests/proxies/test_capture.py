@@ -208,9 +208,9 @@ def test_result_is_that_of_the_network():
     x = images()
     with torch.no_grad():
         expected = mixed().eval()(x)
-    output, failure = capture.run(mixed().eval(), (x,), [])
-    assert torch.equal(output, expected)
-    assert not failure
+    found = capture.run(mixed().eval(), (x,), [])
+    assert torch.equal(found.output, expected)
+    assert not found.failure
 
 
 def test_second_input():
@@ -311,8 +311,7 @@ def test_inputs_are_unchanged():
 
 
 def test_no_gradients_are_kept():
-    output, _ = capture.run(mixed(), (images(),), [])
-    assert not output.requires_grad
+    assert not capture.run(mixed(), (images(),), []).output.requires_grad
 
 
 def test_exception_in_forward_restores_the_network():

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import time
 
@@ -15,7 +16,7 @@ from autogas.proxies.grammar import default_prefixes
 from autogas.proxies.moments import Moments
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.probe import Probe
-from autogas.proxies.statistics import measure, measure_features
+from autogas.proxies.statistics import measure
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}
@@ -144,7 +145,7 @@ def test_everything_is_live(net):
 
 def test_types():
     _, found = both("hand-made")
-    assert found.prefixes == list(PREFIXES)
+    assert list(found.gram) == list(PREFIXES)
     assert {x.dtype for x in found.gram.values()} == {np.dtype(np.float32)}
     assert {x.dtype for x in found.sums.values()} == {np.dtype(np.float64)}
     assert {x.dtype for x in found.sizes.values()} == {np.dtype(np.int64)}
@@ -186,7 +187,7 @@ def one(prefix, x):
     return found.gram[0].numpy(), found.sums[0].numpy(), found.sizes[0]
 
 
-@pytest.mark.parametrize("block", [1, 50, 333, 1919])
+@pytest.mark.parametrize("block", [1, 333, 1919])
 @pytest.mark.parametrize("prefix", PREFIXES, ids=str)
 def test_blocks_of_columns(prefix, block, monkeypatch):
     x = feature()
@@ -529,18 +530,17 @@ def test_not_finite_features_do_not_raise():
 @pytest.mark.parametrize(
     ("name", "arch"), [("transnas-macro", "64-421113-basic"), ("transnas-micro", "64-41414-2_11_333")]
 )
-def test_a_recorded_pass_gives_the_same_statistics(name, arch):
+def test_a_recorded_pass_has_the_same_features(name, arch):
     space = get_space(name, **SMALL)
     inputs = space.inputs(batch_size=4, seed=1)
     prefixes = (PLAIN, Prefix(binariser="above_mean"), Prefix(layers="convolutions", transforms=("relu",)))
     expected = measure(space.build(space.parse(arch), seed=1), inputs, prefixes)
     record = Probe(space.build(space.parse(arch), seed=1), inputs).recorded
-    features = {"activations": record.activations, "convolutions": record.convolutions}
-    found = measure_features(features, record.output, prefixes, forward_seconds=1.5)
     for prefix in prefixes:
-        np.testing.assert_array_equal(found.gram[prefix], expected.gram[prefix])
-        np.testing.assert_array_equal(found.sums[prefix], expected.sums[prefix])
-        np.testing.assert_array_equal(found.sizes[prefix], expected.sizes[prefix])
-    for layers, live in expected.live.items():
-        np.testing.assert_array_equal(found.live[layers], live)
-    assert (found.failure, found.seconds["forward"]) == (expected.failure, 1.5)
+        features = record.activations if prefix.layers == "activations" else record.convolutions
+        found = [one(dataclasses.replace(prefix, layers="activations"), feature.detach()) for feature in features]
+        for layer, (gram, sums, size) in enumerate(found):
+            np.testing.assert_allclose(expected.gram[prefix][layer], gram, rtol=1e-6)
+            np.testing.assert_allclose(expected.sums[prefix][layer], sums, rtol=1e-6)
+            assert expected.sizes[prefix][layer] == size
+        assert len(features) == len(expected.live[prefix.layers])

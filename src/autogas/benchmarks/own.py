@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -13,14 +12,14 @@ from autogas.benchmarks.benchmark import Benchmark
 from autogas.benchmarks.store import benchmark_of, checked_name, reason_of
 from autogas.benchmarks.tables import read_text_table
 from autogas.errors import InputError
-from autogas.spaces import ChoiceSpace, Space, by_name, register_space
+from autogas.spaces import A, ChoiceSpace, Space, by_name, register_space
 
 
 def make_benchmark(
     table: pd.DataFrame | str | Path,
     metric: str,
     *,
-    space: str | Space[Any] | None = None,
+    space: str | Space[A] | None = None,
     build: Callable[..., nn.Module] | None = None,
     inputs: Sequence[Sequence[int]] = (),
     higher_is_better: bool = True,
@@ -66,8 +65,9 @@ def make_benchmark(
         )
     if space is None:
         assert build is not None
-        space = _space_of_rows(rows, build, inputs, name)
-    of, settings = by_name(space)
+        of, settings = by_name(_space_of_rows(rows, build, inputs, name))
+    else:
+        of, settings = by_name(space)
     about = {
         "space": of,
         "space_settings": settings,

@@ -7,8 +7,8 @@ function (``torch.relu``), so no hooks are registered and nothing has to be remo
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
+from autogas.proxies.constants import Constants
 from autogas.proxies.features import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -36,83 +37,11 @@ from autogas.proxies.features import (
 )
 from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import IGNORES, Finiteness, failure, must_have_values
-from autogas.proxies.primitives.registry import Stage, primitive
-from autogas.proxies.writes import memory_of, written
+from autogas.proxies.writes import written
 from autogas.seeding import seed_everything, torch_generator
-
-
-@primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
-def activations(called: Callable[..., Any]) -> bool:
-    """Input of every rectifier (ReLU family, SiLU, GELU, …), the paper's layers; without any, of every convolution."""
-    return called in ACTIVATIONS
-
-
-@primitive(Stage.LAYERS, formula=r"C_l", edge="a layer that does not vary over the batch is left out")
-def convolutions(called: Callable[..., Any]) -> bool:
-    """Output of every convolution, transposed convolution, linear and recurrent layer, in order of execution."""
-    return called in LAYERS
-
-
-@primitive(Stage.LAYERS, formula=r"Z_l", edge="a layer that does not vary over the batch is left out")
-def normalisations(called: Callable[..., Any]) -> bool:
-    """Output of every batch, instance, group, layer and RMS normalisation; without any, of every convolution."""
-    return called in NORMALISATIONS
-
-
-@primitive(Stage.LAYERS, formula=r"X_l", edge="a layer that does not vary over the batch is left out")
-def all_(_called: Callable[..., Any]) -> bool:
-    """Activations, convolutions and normalisations together, in order of execution."""
-    return True
-
 
 Consumer = Callable[[Tensor], None]
 Selector = Callable[[Callable[..., Any]], bool]
-
-
-class Constants:
-    """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Tensor] | Tensor, object]] = {}
-        self._mixed: set[int] = set()  # memories that something else was written to
-
-    def start(self, tensors: Iterable[Tensor]) -> None:
-        """Parameters and buffers are such; they are held until the pass ends."""
-        for tensor in tensors:
-            self._known[id(tensor)] = tensor, _stamp(tensor)
-
-    def add(self, made: object) -> None:
-        """A tensor that was made of them, or a tuple of such tensors, is one."""
-        for tensor in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(tensor, Tensor):
-                self._known[id(tensor)] = weakref.ref(tensor), _stamp(tensor)
-
-    def alone(self, args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]) -> bool:
-        """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
-        first = args[0] if args else kwargs.get("input")
-        if id(first) in self._known and not memories and all(map(self._fits, (*args, *kwargs.values()))):
-            return True
-        self._mixed.update(memories)
-        return False
-
-    def _fits(self, value: Any) -> bool:
-        """Whether an argument can hold nothing of a sample: one of these tensors, or a number, size or name."""
-        if isinstance(value, Tensor):
-            held, stamp = self._known.get(id(value), (None, None))
-            alive = held() if isinstance(held, weakref.ref) else held
-            return alive is value and stamp == _stamp(value) and memory_of(value) not in self._mixed
-        if isinstance(value, tuple):
-            return all(map(self._fits, value))
-        return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice | torch.dtype)
-
-
-def _stamp(tensor: Tensor) -> object:
-    """What changes when a tensor is written, or has other memory."""
-    if tensor.is_inference() or tensor.layout is not torch.strided or tensor.is_meta:
-        return None
-    if is_functorch_wrapped_tensor(tensor):
-        return None
-    return memory_of(tensor), tensor.data_ptr(), tensor._version
 
 
 class Watch(Interceptor):
@@ -199,7 +128,7 @@ class _Offer(Watch):
         normalised = any(selects(F.batch_norm) for selects, _ in consumers)
         super().__init__(batch_size, LAYERS | NORMALISATIONS if normalised else LAYERS, folds)
         self.consumers = consumers
-        self.on_miss: Callable[[Function], None] | None = None
+        self.missed = 0
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Offer a feature to every consumer."""
@@ -208,43 +137,48 @@ class _Offer(Watch):
             for selects, consume in self.consumers:
                 if selects(func):
                     consume(samples)
-        elif self.on_miss is not None:
-            self.on_miss(func)
+        elif any(selects(func) for selects, _ in self.consumers):
+            self.missed += 1
         return feature
 
 
-def run(
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass with consumers.
+
+    Attributes:
+        output: of the network.
+        failure: why the network cannot be scored, or empty.
+        missed: how many features that a consumer selects have no dimension of samples.
+        folded: means of rows of features that have more rows than samples, by number of the feature.
+    """
+
+    output: Any
+    failure: str
+    missed: int
+    folded: Mapping[int, Tensor]
+
+
+def watched(
     model: nn.Module,
     inputs: tuple[Tensor, ...],
-    consumers: Sequence[tuple[Selector, Consumer]],
+    watch: Watch,
     seed: int = 0,
     on_write: Iterable[Callable[[Sequence[int]], None]] = (),
-    on_miss: Callable[[Function], None] | None = None,
-    folds: Mapping[int, Fold] = MappingProxyType({}),
-    folded: dict[int, Tensor] | None = None,
-) -> tuple[Any, str]:
-    """One forward pass of ``model(*inputs)`` with consumers watching.
+) -> Any:
+    """The output of one forward pass of ``model(*inputs)`` that a watch sees.
 
-    The network and all random states are the same afterwards, see ``unchanged``. Layers that draw random numbers,
-    such as dropout, draw those of ``seed``.
+    The network and all random states are the same afterwards, see ``unchanged``. Layers that draw random numbers, such
+    as dropout, draw those of ``seed``.
 
     Args:
         model: the network.
         inputs: its arguments.
-        consumers: get the features of the functions that they select.
+        watch: sees the features.
         seed: of the layers that draw random numbers.
-        on_write: told of memories before the network may write them, see
-            ``written``.
-        on_miss: told of functions whose tensor has no dimension of samples.
-        folds: see ``Watch``.
-        folded: gets the means of rows of features that have more rows than samples.
-
-    Returns:
-        The network's output, and why the network cannot be scored, or empty.
+        on_write: told of memories before the network may write them, see ``written``.
     """
-    must_have_values(model, inputs)
     copies = [x.clone() for x in inputs]  # a network whose first layer works in place writes its input
-    watch = _Offer(consumers, len(inputs[0]), folds)
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(unchanged(model, inputs, told=True))
         stack.enter_context(torch.no_grad())
@@ -253,16 +187,28 @@ def run(
             network.replace(empty)
         watch.constants.start([p for _, p in (*model.named_parameters(), *model.named_buffers())])
         watch.tell = [network.expect, *on_write]
-        watch.on_miss = on_miss
         stack.enter_context(watch)
         seed_everything(seed, inputs)
-        output = model(*copies)
+        return model(*copies)
+
+
+def run(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    consumers: Sequence[tuple[Selector, Consumer]],
+    seed: int = 0,
+    *,
+    on_write: Iterable[Callable[[Sequence[int]], None]] = (),
+    folds: Mapping[int, Fold] = MappingProxyType({}),
+) -> Pass:
+    """A pass, see ``watched``, with consumers that get the features of the functions that they select."""
+    must_have_values(model, inputs)
+    offer = _Offer(consumers, len(inputs[0]), folds)
+    output = watched(model, inputs, offer, seed, on_write)
     reason = failure(output)
     if reason == IGNORES and _starts_at_zero(model, inputs, seed):
         reason = ""
-    if folded is not None:
-        folded.update(watch.folded)
-    return output, reason or watch.finiteness.failure
+    return Pass(output, reason or offer.finiteness.failure, offer.missed, offer.folded)
 
 
 def folds_of(
@@ -283,9 +229,8 @@ def folds_of(
     """
     n = len(inputs[0])
     turned = tuple(x.flip(0) if x.dim() and len(x) == n else x for x in inputs)
-    others: dict[int, Tensor] = {}
     try:
-        run(model, turned, [(selects, lambda _: None) for selects in selectors], seed, folded=others)
+        others = run(model, turned, [(selects, lambda _: None) for selects in selectors], seed).folded
     except Exception:  # noqa: BLE001 - the network's own, which may want its samples in order
         return {
             number: Fold.OUTER if len(rows) == n * n else Fold.NONE  # a square most likely has its samples first

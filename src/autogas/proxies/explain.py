@@ -12,25 +12,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from autogas.errors import InputError
 from autogas.proxies.binding import Bound, Inputs, bind, hidden
-from autogas.proxies.capture import Watch, folds_of
+from autogas.proxies.capture import Watch, folds_of, watched
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy, measured_prefixes
 from autogas.proxies.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
 from autogas.proxies.grammar import apply_tail
-from autogas.proxies.isolation import unchanged
 from autogas.proxies.liveness import varies
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.parts import get_part
 from autogas.proxies.score import score
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import STAND_INS, measure
-from autogas.seeding import seed_everything
 
 
 @dataclass(frozen=True)
@@ -178,12 +175,9 @@ def _seen(network: nn.Module, tensors: tuple[Tensor, ...], seed: int) -> list[La
 
 def _listed(network: nn.Module, tensors: tuple[Tensor, ...], seed: int, folds: Mapping[int, Fold]) -> _List:
     inner = network.model if isinstance(network, Bound) else network
-    with unchanged(network, tensors), _paths(inner) as path, torch.no_grad():
-        seed_everything(seed, tensors)
+    with _paths(inner) as path:
         watch = _List(len(tensors[0]), path, folds)
-        watch.constants.start([*network.parameters(), *network.buffers()])
-        with watch:
-            network(*(x.clone() for x in tensors))
+        watched(network, tensors, watch, seed)
     return watch
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from autogas.errors import InputError, unknown
-from autogas.proxies import capture  # noqa: F401 - registers the words for layers
 from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
 from autogas.proxies.primitives.encodings import zero_one
@@ -109,9 +108,10 @@ class Proxy:
 
     @property
     def primitives(self) -> list[Primitive]:
-        """What its words stand for."""
-        words = [(Stage.KERNEL, self.kernel), (Stage.REDUCTION, self.reduction), (Stage.AGGREGATE, self.aggregate)]
-        words += [(Stage.AUGMENT, word) for word in (*self.augments, *self.after)]
+        """What its words stand for, in the order of execution, defaults included."""
+        words = [(Stage.KERNEL, self.kernel), (Stage.REDUCTION, self.reduction)]
+        words += [(Stage.AUGMENT, word) for word in self.augments]
+        words += [(Stage.AGGREGATE, self.aggregate), *((Stage.AUGMENT, word) for word in self.after)]
         return [*self.prefix.primitives, *(REGISTRY[stage][word] for stage, word in words)]
 
     @property
@@ -123,18 +123,6 @@ class Proxy:
     def complexity(self) -> int:
         """Words in the text form."""
         return len(str(self).split(SEPARATOR)) + bool(self.prefix.part)
-
-    @property
-    def stages(self) -> list[Primitive]:
-        """Every primitive in order, defaults included."""
-        words: list[tuple[Stage, str]] = [(Stage.LAYERS, self.prefix.layers)]
-        words += [(Stage.TRANSFORM, word) for word in self.prefix.transforms]
-        words += [(Stage.BINARISER, word) for word in filter(None, [self.prefix.binariser])]
-        words += [(Stage.KERNEL, self.kernel), (Stage.REDUCTION, self.reduction)]
-        words += [(Stage.AUGMENT, word) for word in self.augments]
-        words += [(Stage.AGGREGATE, self.aggregate)]
-        words += [(Stage.AUGMENT, word) for word in self.after]
-        return [REGISTRY[stage][word] for stage, word in words]
 
     def canonical(self) -> Proxy:
         """The simplest expression that ranks alike: equal statistics, and no strictly increasing last step."""

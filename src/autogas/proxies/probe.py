@@ -15,10 +15,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.capture import Watch, activations, convolutions, folds_of
+from autogas.proxies.capture import Watch, folds_of
 from autogas.proxies.features import NORMALISING, Fold, as_feature, is_bias
 from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
 from autogas.proxies.liveness import must_have_values, principal, tensors
+from autogas.proxies.primitives.layers import activations, convolutions
 from autogas.proxies.recording import Recorded, Recorder
 from autogas.proxies.replacing import OnlyReplaced, stand_in
 from autogas.seeding import seed_everything, torch_generator

@@ -21,7 +21,14 @@ from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import Statistics, measure
 
 
-def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = DEFAULT_PROXY, **options: Any) -> float:
+def score(
+    model: nn.Module,
+    inputs: Inputs,
+    proxy: str | Expression | Scorer = DEFAULT_PROXY,
+    *,
+    loss: Loss = reconstruction,
+    seed: int = 0,
+) -> float:
     """Score one network; bigger means predicted to become better.
 
     Args:
@@ -29,7 +36,8 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = D
         inputs: what ``model`` takes: a tensor ``[N, …]``, N at least 2; a tuple of its arguments; or a mapping of them
             by name. The first tensor of two or more dimensions says how many samples there are.
         proxy: a name, an expression as text, or what ``get_proxy`` and ``parse_proxy`` return.
-        **options: ``loss`` and ``seed``, see ``score_many``.
+        loss: objective of scorers that need one, see ``score_many``.
+        seed: of scorers and of layers that draw random numbers.
 
     Raises:
         InputError: an unknown proxy, a scorer that needs an architecture instead of a module, or a score that is not
@@ -46,7 +54,7 @@ def score(model: nn.Module, inputs: Inputs, proxy: str | Expression | Scorer = D
         >>> score(net, images, "params")
         224.0
     """
-    return next(iter(score_many(model, inputs, [proxy], **options).values()))
+    return next(iter(score_many(model, inputs, [proxy], loss=loss, seed=seed).values()))
 
 
 def score_many(

@@ -6,7 +6,6 @@ They are the ``moments`` of its layers, with what tells the layers apart.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from autogas.errors import InputError
 from autogas.proxies import capture, liveness
 from autogas.proxies.expression import Prefix
-from autogas.proxies.features import Fold, Function
+from autogas.proxies.features import Fold
 from autogas.proxies.moments import Moments, moments
 from autogas.proxies.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Stage
@@ -57,11 +56,6 @@ class Statistics:
     failure: str
     seconds: dict[str, float]
     left_out: int = 0
-
-    @property
-    def prefixes(self) -> list[Prefix]:
-        """Which prefixes are covered."""
-        return list(self.gram)
 
 
 class _LayerAccumulator:
@@ -225,14 +219,14 @@ def measure(
     if not inputs[0].dim() or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: expected batches [N, …] of at least 2 samples")
     start = time.perf_counter()
-    accumulators, failure, left_out, folds = _pass(model, inputs, prefixes, seed, parts, {})
+    accumulators, seen, folds = _pass(model, inputs, prefixes, seed, parts, {})
     if any(fold is not Fold.OUTER for fold in folds.values()):
-        accumulators, failure, left_out, _ = _pass(model, inputs, prefixes, seed, parts, folds)
-    total = time.perf_counter() - start
-    found = _collected(accumulators, failure, total - sum(a.seconds for a in accumulators.values()))
+        accumulators, seen, _ = _pass(model, inputs, prefixes, seed, parts, folds)
+    forward_seconds = time.perf_counter() - start - sum(a.seconds for a in accumulators.values())
+    found = _collected(accumulators, seen, forward_seconds)
     if any(accumulator.lost for accumulator in accumulators.values()):
         return measure(model, inputs, prefixes, seed=seed)
-    return dataclasses.replace(found, left_out=left_out)
+    return found
 
 
 def _pass(
@@ -242,49 +236,25 @@ def _pass(
     seed: int,
     parts: Mapping[str, frozenset[str]] | None,
     folds: Mapping[int, Fold],
-) -> tuple[dict[str, _LayerAccumulator], str, int, Mapping[int, Fold]]:
-    """Accumulators, why there is no score, layers left out, and how folded rows should have been taken.
+) -> tuple[dict[str, _LayerAccumulator], capture.Pass, Mapping[int, Fold]]:
+    """Accumulators, the pass that filled them, and how folded rows should have been taken.
 
     Features are taken as ``folds`` say; without, as if the rows of a sample were neighbours, and it is looked up how.
     """
     accumulators = _accumulators(prefixes, parts)
     selects = {layers: REGISTRY[Stage.LAYERS][layers].function for layers in accumulators}
     consumers = [(selects[layers], accumulator) for layers, accumulator in accumulators.items()]
-    missed: list[Function] = []
-    folded: dict[int, Tensor] = {}
     on_write = [accumulator.on_write for accumulator in accumulators.values()]
-    _, failure = capture.run(model, inputs, consumers, seed, on_write, missed.append, folds, folded)
+    seen = capture.run(model, inputs, consumers, seed, on_write=on_write, folds=folds)
     absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
     if absent:
         convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
         instead = [(convolutions, accumulator) for accumulator in absent]
-        capture.run(model, inputs, instead, seed, [accumulator.on_write for accumulator in absent], folds=folds)
-    if folded and not folds:
-        folds = capture.folds_of(model, inputs, selects.values(), folded, seed)
-    left_out = sum(any(select(func) for select in selects.values()) for func in missed)
-    return accumulators, failure, left_out, folds
-
-
-@torch.no_grad()
-def measure_features(
-    features: Mapping[str, Sequence[Tensor]], output: object, prefixes: Sequence[Prefix], *, forward_seconds: float
-) -> Statistics:
-    """What ``measure`` gives, from the features of a pass that was run for another purpose too.
-
-    Args:
-        features: by word for layers, in order of execution.
-        output: of the network.
-        prefixes: as for ``measure``.
-        forward_seconds: what the pass took.
-
-    Raises:
-        InputError: no layer of the asked kind.
-    """
-    accumulators = _accumulators(prefixes)
-    for layers, accumulator in accumulators.items():
-        for feature in features[layers]:
-            accumulator(feature)
-    return _collected(accumulators, liveness.failure(output), forward_seconds)
+        on_write = [accumulator.on_write for accumulator in absent]
+        capture.run(model, inputs, instead, seed, on_write=on_write, folds=folds)
+    if seen.folded and not folds:
+        folds = capture.folds_of(model, inputs, selects.values(), seen.folded, seed)
+    return accumulators, seen, folds
 
 
 def _accumulators(
@@ -297,12 +267,12 @@ def _accumulators(
     }
 
 
-def _collected(accumulators: Mapping[str, _LayerAccumulator], failure: str, forward_seconds: float) -> Statistics:
+def _collected(accumulators: Mapping[str, _LayerAccumulator], seen: capture.Pass, forward_seconds: float) -> Statistics:
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
         if not accumulator.live:
             missing = f"the network has no layer of kind {layers!r} with features [N, …]"
-            raise InputError(f"the network has no score: {failure}" if failure else missing)
+            raise InputError(f"the network has no score: {seen.failure}" if seen.failure else missing)
         G, s, D = accumulator.finish()
         of_prefixes = zip(G.float().cpu().numpy(), s.cpu().numpy(), D, strict=True)
         for prefix, found in zip(accumulator.prefixes, of_prefixes, strict=True):
@@ -313,6 +283,7 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], failure: str, forw
         sizes=sizes,
         live={layers: np.array(a.live, dtype=bool) for layers, a in accumulators.items()},
         positions={layers: np.array(a.positions, dtype=np.int64) for layers, a in accumulators.items()},
-        failure=failure,
+        failure=seen.failure,
         seconds={"forward": forward_seconds, "statistics": sum(a.seconds for a in accumulators.values())},
+        left_out=seen.missed,
     )

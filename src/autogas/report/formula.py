@@ -68,7 +68,7 @@ def lines(proxy: Expression) -> list[Line]:
 
 def term_lines(term: Proxy, result: str) -> list[Line]:
     """The stages of a term, whose value has the symbol ``result``."""
-    first, *rest = term.stages
+    first, *rest = term.primitives
     note = summary(first)
     if term.prefix.part:
         note += "; " + (inspect.getdoc(get_part(term.prefix.part)) or "").rstrip(".").lower()

@@ -62,13 +62,13 @@ class Run:
         self,
         path: Path,
         workflow: str,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         inputs: Mapping[str, str] | None = None,
-        fields: Mapping[str, Mapping[str, Any]] | None = None,
+        fields: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
         self.path = path
         self.workflow = workflow
-        self.settings = dict(settings)
+        self.settings: dict[str, Any] = dict(settings)
         self.inputs = dict(inputs or {})
         self.fields = dict(fields or {})
         self.record = Record(path / RECORD_FILE)
@@ -80,10 +80,10 @@ class Run:
     def start(
         cls,
         workflow: str,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         out: str | Path | None = None,
         inputs: Mapping[str, str] | None = None,
-        fields: Mapping[str, Mapping[str, Any]] | None = None,
+        fields: Mapping[str, Mapping[str, object]] | None = None,
     ) -> Run:
         """Make a new run folder (``runs/<workflow>-<time>`` unless ``out`` names one) and lock it.
 
@@ -218,7 +218,7 @@ class Run:
             raise InputError(f"{str(self.path)!r} did not finish: continue it with --resume")
         return read_json(file, "continue the run with --resume, which writes it again")
 
-    def finish(self, results: Mapping[str, Any]) -> None:
+    def finish(self, results: Mapping[str, object]) -> None:
         """Write the results; they hold nothing that depends on time, machine or number of workers."""
         write_json(self.path / RESULTS_FILE, results)
 
@@ -236,7 +236,7 @@ class Run:
     def _table(self, name: str) -> Path:
         return self.path / f"{name.replace('/', '-')}.parquet"
 
-    def write_costs(self, costs: Mapping[str, Any]) -> None:
+    def write_costs(self, costs: Mapping[str, object]) -> None:
         """Write what the run cost; kept apart from the results since seconds are never the same twice."""
         write_json(self.path / COSTS_FILE, costs)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from autogas import plugins
 from autogas.errors import InputError, unknown
-from autogas.spaces.base import Space
+from autogas.spaces.base import A, Space
 from autogas.spaces.choice import Choices, ChoiceSpace
 from autogas.spaces.cost import Cost
 from autogas.spaces.diffusion import DiffusionUNet
@@ -31,7 +31,7 @@ SPACES: dict[str, Callable[..., Space[Any]]] = {
 }
 
 
-def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = False) -> None:
+def register_space(space: Space[A] | type[Space[A]], *, replace: bool = False) -> None:
     """Make a space known by its name, to everything that takes the name of a space.
 
     Args:
@@ -46,7 +46,7 @@ def register_space(space: Space[Any] | type[Space[Any]], *, replace: bool = Fals
     plugins.note(register_space, space, replace=True)
 
 
-def by_name(space: str | Space[Any]) -> tuple[str, dict[str, Any]]:
+def by_name(space: str | Space[A]) -> tuple[str, dict[str, Any]]:
     """Name and settings that ``get_space`` makes a space from; one that is not registered is registered now."""
     if isinstance(space, str):
         return space, {}
@@ -83,7 +83,7 @@ def list_spaces(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(SPACES, pattern))
 
 
-def get_space(name: str, /, **settings: Any) -> Space[Any]:
+def get_space(name: str, /, **settings: object) -> Space[Any]:
     """A search space by name, with its settings by keyword.
 
     Raises:
@@ -119,4 +119,4 @@ def _made(name: str, settings: str, _registered: object) -> Space[Any]:
     return get_space(name, **json.loads(settings))
 
 
-__all__ = ["SPACES", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]
+__all__ = ["SPACES", "A", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]

@@ -23,7 +23,7 @@ from autogas.errors import InputError
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.spaces import SPACES, Space, by_name, get_space
+from autogas.spaces import SPACES, A, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.training.machine import Precision
 from autogas.versions import versions
@@ -80,7 +80,12 @@ def which(training: Training[Any, Any]) -> BuildSettings:
 
 @takes(BuildSettings, *all_settings())
 def build(
-    *, out: str | None = None, resume: str | None = None, jobs: int | None = None, **settings: Unpack[BuildKeywords]
+    *,
+    space: str | Space[A] | None = None,
+    out: str | None = None,
+    resume: str | None = None,
+    jobs: int | None = None,
+    **settings: Unpack[BuildKeywords],
 ) -> Run:
     """Train every sampled architecture that the run has not trained yet.
 
@@ -88,16 +93,17 @@ def build(
     ``Training.row`` returns.
 
     Args:
+        space: whose architectures are trained, or its name; None: ``transnas``.
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
-        **settings: ``space``, fields of ``BuildSettings``, and those of the space's kind of training, see
+        **settings: fields of ``BuildSettings``, and those of the space's kind of training, see
             ``autogas.training.kinds``; ``seed`` is that of the sample of architectures.
 
     Raises:
         InputError: bad settings or images, or no training that succeeded.
     """
-    given: dict[str, Any] = {**settings}
+    given: dict[str, Any] = {**settings} if space is None else {"space": space, **settings}
     if resume is not None:
         given = resumed_settings("build", given, resume)
     s = read(from_anywhere(given)).settings

@@ -8,14 +8,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
 
 from autogas.errors import InputError
 from autogas.settings import SettingError, known_device
-from autogas.spaces import Space, get_space
+from autogas.spaces import A, Space, by_name, get_space
 from autogas.training.export import GENERATOR_FILE, load_network
 from autogas.training.interchange import SUFFIXES, Format, onnx_session, write_onnx, write_torchscript
 from autogas.training.loop import CHECKPOINT_FILE
@@ -29,9 +29,36 @@ OWN_NAMES = (GENERATOR_FILE, CHECKPOINT_FILE)
 """Files of a training that end as an export may."""
 
 
-def export(
-    run: str | Path, *, format: Format = "onnx", file: str | Path | None = None, seed: int = 0
-) -> dict[str, Any]:
+class Exported(TypedDict):
+    """A file that was written; ``difference`` is that of its outputs, relative to the largest."""
+
+    file: str
+    format: Format
+    difference: float
+
+
+class Times(TypedDict):
+    """Of a forward pass in milliseconds, over so many runs."""
+
+    median: float
+    p95: float
+    runs: int
+
+
+class Latency(TypedDict):
+    """Times by torch, and by onnxruntime (None off the CPU, a text says why there are none); how they were measured."""
+
+    space: str
+    arch: str
+    batch_size: int
+    threads: int
+    device: str
+    torch_version: str
+    torch: Times
+    onnxruntime: Times | str | None
+
+
+def export(run: str | Path, *, format: Format = "onnx", file: str | Path | None = None, seed: int = 0) -> Exported:
     """Write the network of a training in a format of other programs, checked against the network itself.
 
     Args:
@@ -41,7 +68,7 @@ def export(
         seed: of the inputs that it is checked on.
 
     Returns:
-        ``file``, and ``difference``: of outputs, relative to the largest.
+        What was written, and how exact it is.
 
     Raises:
         InputError: no trained network, a package that is missing, or outputs that differ by more than 1e-4.
@@ -81,18 +108,18 @@ def _check_target(out: Path, weights: Path, format: Format) -> None:
 def latency(
     run: str | Path | None = None,
     *,
-    space: str | None = None,
+    space: str | Space[A] | None = None,
     arch: str | None = None,
-    space_settings: Mapping[str, Any] | None = None,
+    space_settings: Mapping[str, object] | None = None,
     batch_size: int = 1,
     threads: int = 1,
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> Latency:
     """Milliseconds of a forward pass in evaluation mode, by torch and on the CPU by onnxruntime if it is installed.
 
     Args:
         run: folder of a training, or its weights.
-        space: instead: name of a space, for
+        space: instead: a space or its name, for
         arch: an architecture with random weights,
         space_settings: at these settings.
         batch_size: samples a pass.
@@ -100,7 +127,7 @@ def latency(
         device: where torch runs.
 
     Returns:
-        ``torch`` and ``onnxruntime``: ``median`` and ``p95`` in milliseconds and ``runs``; how it was measured beside.
+        Times by torch and by onnxruntime, and how they were measured.
 
     Raises:
         InputError: nothing to time or twice, a bad architecture, or weights that cannot be read.
@@ -118,7 +145,8 @@ def latency(
         model, where, text = trained.network, trained.space, str(trained.arch)
     else:
         assert space is not None
-        where = get_space(space, **(space_settings or {}))
+        name, own = by_name(space)
+        where = get_space(name, **{**own, **(space_settings or {})})
         parsed = where.parse(str(arch))
         model, text = where.build(parsed).eval().requires_grad_(False), str(parsed)
     inputs = where.inputs(batch_size=batch_size)
@@ -137,17 +165,24 @@ def latency(
             if on[0].is_cuda:
                 torch.cuda.synchronize(on[0].device)
 
-        found: dict[str, Any] = {"torch": timed(forward)}
+        by_torch = timed(forward)
     finally:
         torch.set_num_threads(before)
-    found["onnxruntime"] = _by_onnxruntime(model.cpu(), where, inputs, threads) if device == "cpu" else None
-    about = {"space": where.name, "arch": text, "batch_size": batch_size, "threads": threads, "device": device}
-    return {**about, "torch_version": torch.__version__, **found}
+    return {
+        "space": where.name,
+        "arch": text,
+        "batch_size": batch_size,
+        "threads": threads,
+        "device": device,
+        "torch_version": torch.__version__,
+        "torch": by_torch,
+        "onnxruntime": _by_onnxruntime(model.cpu(), where, inputs, threads) if device == "cpu" else None,
+    }
 
 
 def _by_onnxruntime(
-    model: torch.nn.Module, space: Space[Any], inputs: tuple[torch.Tensor, ...], threads: int
-) -> dict[str, float] | str:
+    model: torch.nn.Module, space: Space[A], inputs: tuple[torch.Tensor, ...], threads: int
+) -> Times | str:
     """Times, or why there are none."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
@@ -160,7 +195,7 @@ def _by_onnxruntime(
         return timed(lambda: session.run(None, given))
 
 
-def timed(run: Callable[[], object]) -> dict[str, float]:
+def timed(run: Callable[[], object]) -> Times:
     """Median and 95th percentile in milliseconds over two seconds of runs, at least 20, after one to warm up."""
     run()
     milliseconds: list[float] = []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
-
-from autogas.spaces import Space
+from typing import Literal, TypedDict
 
 
 class DiscoverKeywords(TypedDict, total=False):
@@ -134,7 +132,6 @@ class TrainKeywords(TypedDict, total=False):
     precision: Literal["32-true", "bf16-mixed"]
     graphs: Literal["auto", "on", "off"]
     compile: bool
-    space: str | Space[Any]
     space_settings: Mapping[str, object]
     seed: int
     device: str
@@ -168,7 +165,6 @@ class BuildKeywords(TypedDict, total=False):
     seeds: int
     measurements: int
     precision: Literal["32-true", "bf16-mixed"]
-    space: str | Space[Any]
     space_settings: Mapping[str, object]
     seed: int
     device: str

@@ -161,9 +161,9 @@ def _spent(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _costs(proxies: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
     """Mean seconds an architecture for each scorer alone, with all passes it needs, and their ratio to a forward pass.
 
-    Building the network is not in it. Each expression has the pass that serves all scorers of the run. That pass is the
-    unit: a bare one, or where other scorers read the network's features too, one that keeps a graph for gradients;
-    null where neither ran. Means are over the architectures that have a score.
+    Building the network is not in it. Each expression has the pass that serves all expressions of the run. That pass is
+    the unit: a bare one, or where there is no expression, one that keeps a graph for gradients; null where neither ran.
+    Means are over the architectures that have a score.
     """
     forward = _mean([r["seconds"]["forward"] for r in records if "forward" in r["seconds"]])
     means = {name: _mean([r["costs"][name] for r in records if name in r["costs"]]) for name in proxies}

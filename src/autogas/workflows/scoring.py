@@ -18,14 +18,14 @@ from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Prefix, measured_prefixes, parts_read
+from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import Statistics, measure, measure_features
+from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, attempt
 from autogas.settings import Device, validated
-from autogas.spaces import Space, by_name, get_space, shared_space
+from autogas.spaces import A, Space, by_name, get_space, shared_space
 
 
 class Scoring(BaseModel):
@@ -63,8 +63,8 @@ def unscored(reason: str) -> dict[str, Any]:
 
 
 def score_architecture(
-    space: str | Space[Any],
-    arch: object,
+    space: str | Space[A],
+    arch: A | str,
     proxies: str | Sequence[str],
     *,
     batch_size: int = 16,
@@ -118,9 +118,8 @@ def score_architecture(
 def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[str, Any]:
     """Scores of one architecture by every proxy; the unit of work that the record keeps.
 
-    The network is built once, and not at all where no scorer needs it. All scorers share the passes of one
-    ``Probe``; expressions alone have a forward pass without a graph, or the feature bank. A scorer that fails
-    leaves the others alone.
+    The network is built once, and not at all where no scorer needs it. All expressions share one forward pass, or the
+    feature bank, all other scorers the passes of one ``Probe``. A scorer that fails leaves the others alone.
     """
     s = Scoring.model_validate_json(scoring_json)
     here = shared_space(*space)
@@ -145,9 +144,11 @@ def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[s
     found = Scores({}, {}, {})
     reason = ""
     if expressions:
-        shared = any(isinstance(scorer, Scorer) and scorer.of_architecture is None for scorer in named.values())
-        statistics = _banked(here, arch, s, expressions.values()) or _measured_now(
-            probe if shared else network, expressions.values(), s.seed
+        statistics = _banked(here, arch, s, expressions.values()) or measure(
+            *network(),
+            measured_prefixes(expressions.values()),
+            seed=s.seed,
+            parts=parts_read(expressions.values()),
         )
         evaluator = Evaluator([statistics])
         reason = evaluator.failures.get(0, "")
@@ -173,29 +174,6 @@ def _banked(space: Space[Any], arch: Any, s: Scoring, expressions: Iterable[Expr
         return None
     bank = FeatureBank(space, batch_size=s.batch_size, seed=s.seed, device=s.device, code=s.code)
     return bank.load(arch) if set(measured_prefixes(expressions)) <= set(bank.prefixes) else None
-
-
-def _measured_now(
-    source: Callable[[], Probe | tuple[nn.Module, tuple[torch.Tensor, ...]]],
-    expressions: Iterable[Expression],
-    seed: int,
-) -> Statistics:
-    """Statistics from a pass of their own, or from that of a probe."""
-    given, prefixes = source(), measured_prefixes(expressions)
-    if isinstance(given, Probe):
-        return _of_probe(given, prefixes)
-    return measure(*given, prefixes, seed=seed, parts=parts_read(expressions))
-
-
-def _of_probe(probe: Probe, prefixes: Sequence[Prefix]) -> Statistics:
-    """Statistics from the pass that other scorers read."""
-    record = attempt(lambda: probe.recorded)
-    if isinstance(record, Failure):  # of a pass with a graph, which statistics do not need
-        return measure(probe.model, probe.inputs, prefixes, seed=probe.seed)
-    features = {"activations": record.activations, "convolutions": record.convolutions}
-    if not {prefix.layers for prefix in prefixes} <= features.keys():
-        return measure(probe.model, probe.inputs, prefixes, seed=probe.seed)
-    return measure_features(features, record.output, prefixes, forward_seconds=probe.seconds["recorded"])
 
 
 @dataclass(frozen=True)

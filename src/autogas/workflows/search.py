@@ -18,7 +18,7 @@ from autogas.proxies.expression import Expression
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import over, takes
-from autogas.spaces import Space, by_name
+from autogas.spaces import A, Space, by_name
 from autogas.workflows.budget import REDRAWS, check
 from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
@@ -32,7 +32,7 @@ BEST = 10
 
 @takes(SearchSettings)
 def search(
-    space: str | Space[Any] | None = None,
+    space: str | Space[A] | None = None,
     proxy: str | Expression | None = None,
     *,
     out: str | None = None,
@@ -48,7 +48,7 @@ def search(
 
     Args:
         space: its name, or the space itself.
-        proxy: name or expression; default the paper's.
+        proxy: name or expression; None: what the space's searches maximise, usually the default proxy.
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.

@@ -16,6 +16,7 @@ from autogas.errors import InputError
 from autogas.files import replacing
 from autogas.runs import Run, progress
 from autogas.settings import SettingError, on_command_line, over, takes
+from autogas.spaces import A, Space
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.kinds import TRAINED, Training, all_settings, read_training
 from autogas.training.logs import check_loggers, loggers
@@ -51,7 +52,8 @@ class TrainSettings(BaseModel):
 def train(
     arch: str | None = None,
     *,
-    recipe: Mapping[str, Any] | None = None,
+    space: str | Space[A] | None = None,
+    recipe: Mapping[str, object] | None = None,
     out: str | None = None,
     resume: str | None = None,
     **settings: Unpack[TrainKeywords],
@@ -64,13 +66,14 @@ def train(
 
     Args:
         arch: an architecture or the name of a published one, or the folder of a search whose winner is meant.
+        space: of the architecture, or its name; None: the search's, or ``eagan-generator``.
         recipe: settings of the training that differ from the published ones: fields of
             ``GANRecipe``, ``Pix2PixRecipe``,
             ``CycleGANRecipe``, ``GauGANRecipe`` or
             ``AutoencoderRecipe``.
         out: folder to make.
         resume: folder to continue instead; its settings count.
-        **settings: ``space``, fields of ``TrainSettings``, and those of the space's kind of training, see
+        **settings: fields of ``TrainSettings``, and those of the space's kind of training, see
             ``autogas.training.kinds``.
 
     Raises:
@@ -78,7 +81,7 @@ def train(
     """
     if recipe is not None and not isinstance(recipe, Mapping):
         raise SettingError("recipe", recipe, "expected settings by name")
-    given = of_a_search({"arch": arch, "recipe": dict(recipe or {}), **settings})
+    given = of_a_search({"arch": arch, "recipe": dict(recipe or {}), **_of(space), **settings})
     if resume is not None:
         given = resumed_settings("train", given, resume)
     training = read(from_anywhere(given))
@@ -106,11 +109,14 @@ def train(
     return run
 
 
-def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[TrainKeywords]) -> str:
+def profile(
+    arch: str, *, space: str | Space[A] | None = None, steps: int = 5, rows: int = 20, **settings: Unpack[TrainKeywords]
+) -> str:
     """Where the time of a step goes: the operations that take most of it, as a table; nothing is kept.
 
     Args:
         arch: as for ``train``.
+        space: as for ``train``.
         steps: how many are measured, after as many that are not.
         rows: operations to show.
         **settings: as for ``train``; on a GPU steps are profiled without a graph, which has no operations.
@@ -118,7 +124,7 @@ def profile(arch: str, *, steps: int = 5, rows: int = 20, **settings: Unpack[Tra
     Raises:
         InputError: as ``train``.
     """
-    training = read(from_anywhere(of_a_search({"arch": arch, "recipe": {}, **settings})))
+    training = read(from_anywhere(of_a_search({"arch": arch, "recipe": {}, **_of(space), **settings})))
     s, settings_json = how(training), training.settings.model_dump_json()
     training.space.parse(s.arch)
     check(training, s)
@@ -135,6 +141,10 @@ def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> st
     training = read(json.loads(settings_json))
     task = training.task(training.space.parse(how(training).arch))
     return profiled(task, machine, steps=steps, rows=rows, seed=training.settings.seed)
+
+
+def _of(space: str | Space[A] | None) -> dict[str, str | Space[A]]:
+    return {} if space is None else {"space": space}
 
 
 def read(given: Mapping[str, Any]) -> Training[Any, Any]:

@@ -18,9 +18,7 @@ HEAD = '''"""Typed keywords of workflows, made from their classes by ``python -m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
-
-from autogas.spaces import Space
+from typing import Literal, TypedDict
 '''
 
 
@@ -68,7 +66,6 @@ def _of(name: str, function: Callable[..., Any], models: Sequence[type[BaseModel
             if field not in own:
                 extra = about.json_schema_extra
                 text = ["str"] if isinstance(extra, Mapping) and extra.get("text") else []
-                text += ["Space[Any]"] if field == "space" else []
                 known = kinds.setdefault(field, [])
                 known += [kind for kind in [*_kinds(about.annotation), *text] if kind not in known]
     yield f'\n\nclass {name}Keywords(TypedDict, total=False):\n    """Settings of ``{function.__name__}``."""\n\n'

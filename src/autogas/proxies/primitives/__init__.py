@@ -1,12 +1,11 @@
 """The words of the proxy language."""
 
-from autogas.proxies.primitives import augments, encodings, reductions, transforms
+from autogas.proxies.primitives import augments, encodings, layers, reductions, transforms
 from autogas.proxies.primitives.registry import (
     REGISTRY,
     Kind,
     Primitive,
     Stage,
-    list_primitives,
     primitive,
     stages_of,
     words_after,
@@ -19,7 +18,7 @@ __all__ = [
     "Stage",
     "augments",
     "encodings",
-    "list_primitives",
+    "layers",
     "primitive",
     "reductions",
     "stages_of",

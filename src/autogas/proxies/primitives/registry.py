@@ -130,8 +130,3 @@ def words_after(kind: Kind) -> dict[str, Primitive]:
 def stages_of(word: str) -> list[Stage]:
     """The stages in which ``word`` is a primitive."""
     return [stage for stage, words in REGISTRY.items() if word in words]
-
-
-def list_primitives() -> dict[str, list[str]]:
-    """Names of all primitives by stage."""
-    return {stage.label: list(words) for stage, words in REGISTRY.items()}

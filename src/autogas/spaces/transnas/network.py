@@ -31,7 +31,6 @@ DECODER_LAYERS: tuple[tuple[int, int | None], ...] = (
     (32, None),
     (16, 1),
 )
-MAX_UPSAMPLES = 6
 
 
 class ReLUConvBN(nn.Sequential):

@@ -1,0 +1,59 @@
+"""What a network computes from its parameters and buffers alone, which says nothing of a sample."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+
+from autogas.proxies.writes import memory_of
+
+
+class Constants:
+    """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Tensor] | Tensor, object]] = {}
+        self._mixed: set[int] = set()  # memories that something else was written to
+
+    def start(self, tensors: Iterable[Tensor]) -> None:
+        """Parameters and buffers are such; they are held until the pass ends."""
+        for tensor in tensors:
+            self._known[id(tensor)] = tensor, _stamp(tensor)
+
+    def add(self, made: object) -> None:
+        """A tensor that was made of them, or a tuple of such tensors, is one."""
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, Tensor):
+                self._known[id(tensor)] = weakref.ref(tensor), _stamp(tensor)
+
+    def alone(self, args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]) -> bool:
+        """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
+        first = args[0] if args else kwargs.get("input")
+        if id(first) in self._known and not memories and all(map(self._fits, (*args, *kwargs.values()))):
+            return True
+        self._mixed.update(memories)
+        return False
+
+    def _fits(self, value: Any) -> bool:
+        """Whether an argument can hold nothing of a sample: one of these tensors, or a number, size or name."""
+        if isinstance(value, Tensor):
+            held, stamp = self._known.get(id(value), (None, None))
+            alive = held() if isinstance(held, weakref.ref) else held
+            return alive is value and stamp == _stamp(value) and memory_of(value) not in self._mixed
+        if isinstance(value, tuple):
+            return all(map(self._fits, value))
+        return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice | torch.dtype)
+
+
+def _stamp(tensor: Tensor) -> object:
+    """What changes when a tensor is written, or has other memory."""
+    if tensor.is_inference() or tensor.layout is not torch.strided or tensor.is_meta:
+        return None
+    if is_functorch_wrapped_tensor(tensor):
+        return None
+    return memory_of(tensor), tensor.data_ptr(), tensor._version
