@@ -1,6 +1,5 @@
 """The commands that the documentation shows run one after the other, on small stand-ins of what they read."""
 
-import itertools
 import json
 import shlex
 import shutil
@@ -28,7 +27,8 @@ SMALLER = {
     "reproduce": "--batch-size 4",
     "search": "--population 2 --iterations 1 --sample 2 --agreement 0",
     "train eagan": "--width 16 --images dead-leaves --train-images 8 --samples 12 --checkpoint-samples 12 "
-    "--recipe critic_steps=1 --recipe steps=1 --recipe generator_batch=2 --recipe discriminator_batch=2 --recipe discriminator_width=2",
+    "--recipe critic_steps=1 --recipe steps=1 --recipe generator_batch=2 --recipe discriminator_batch=2 "
+    "--recipe discriminator_width=2",
     "train unet": "--images dead-leaves --train-images 8 --held-out-images 4 --samples 12 --checkpoint-samples 12 "
     "--recipe steps=1 --recipe batch=2",
     "train translator": "--recipe steps=1 --recipe batch=1 --recipe discriminator_width=2 --set image_size=64",
@@ -52,28 +52,18 @@ def small(words):
     if verb == "train":
         verb += " translator" if of_translation else " unet" if "runs/unet" in words else " eagan"
     added = shlex.split(SMALLER.get(verb, ""))
-    added += ["--population", "4", "--iterations", "2"] if verb == "discover" and "ascent" not in words else []
-    again = {word.split("=")[0] for word in added if "=" in word}
-    shown = list(itertools.pairwise([*words, ""]))
-    twice = {i for i, (_, name) in enumerate(shown) for i in (i, i + 1) if name.split("=")[0] in again and "=" in name}
-    kept = [word for i, word in enumerate(words) if i not in twice]
+    if verb == "discover" and "ascent" not in words:
+        added += ["--population", "4", "--iterations", "2"]
     if verb == "search" and of_translation and "image_size=64" not in words:
         added += ["--set", "image_size=64"]
-    if "--jobs" in words:
-        added += ["--jobs", "1"]
     if verb == "bench build":
         added += ["--held-out-images", "4"] if "eagan-generator" not in words else []
         added += ["--samples", "12"] if {"eagan-generator", "diffusion-unet"} & set(words) else []
-    again = {word.split("=")[0] for word in added if "=" in word}
-    shown = list(itertools.pairwise([*words, ""]))
-    twice = {i for i, (_, name) in enumerate(shown) for i in (i, i + 1) if name.split("=")[0] in again and "=" in name}
-    kept = [word for i, word in enumerate(words) if i not in twice]
-    if verb == "search" and of_translation and "image_size=64" not in words:
-        added += ["--set", "image_size=64"]
     if "--jobs" in words:
         added += ["--jobs", "1"]
-    if verb == "bench build" and "eagan-generator" not in words:
-        added += ["--held-out-images", "4"]
+    again = {word.split("=")[0] for word in added if "=" in word}
+    places = [i for i, word in enumerate(words) if "=" in word and word.split("=")[0] in again]
+    kept = [word for i, word in enumerate(words) if not {i, i + 1} & set(places)]
     return [*(new for word in kept for new in LEFT_OUT.get(word, [word])), *added]
 
 
