@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, explain, score
-from autogas.proxies.features import Fold, as_feature, fold_of, row_means
+from autogas.proxies.features import Fold, as_feature, fold_of, rows_of
 
 
 def noise(*shape, seed=0):
@@ -157,7 +157,7 @@ def test_rows_are_placed_by_what_moves_when_samples_are_reversed():
         (Fold.INNER, x.transpose(0, 1).flatten(0, 1), x.flip(0).transpose(0, 1).flatten(0, 1)),
         (Fold.NONE, x.flatten(0, 1), x.flatten(0, 1)),
     ):
-        assert fold_of(row_means(rows, 4), row_means(reversed_rows, 4), 4) is fold
+        assert fold_of(rows_of(rows, 4), rows_of(reversed_rows, 4), 4) is fold
     assert torch.equal(as_feature(x.transpose(0, 1).flatten(0, 1), 4, Fold.INNER), x)
     assert as_feature(x.flatten(0, 1), 4, Fold.NONE) is None
 

@@ -124,7 +124,7 @@ def test_samples_are_inside():
 
 def test_samples_reach_every_word():
     rng = np.random.default_rng(0)
-    words = Counter(primitive.function for _ in range(3000) for primitive in SMALL.sample(rng).stages)
+    words = Counter(primitive.function for _ in range(3000) for primitive in SMALL.sample(rng).primitives)
     stages = (Stage.KERNEL, Stage.REDUCTION, Stage.AUGMENT, Stage.AGGREGATE)
     assert all(
         words[primitive.function] > 20 for stage in stages for primitive in map(REGISTRY[stage].get, papers(stage))

@@ -85,6 +85,13 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     places = [place for place, part in enumerate(parts) if isinstance(part, Tensor)]
     if not places:
         raise InputError(f"inputs without a tensor: {ACCEPTED}")
+    for part in parts:
+        if isinstance(part, Tensor) and (part.is_nested or part.layout is not torch.strided):
+            kind = "nested" if part.is_nested else str(part.layout).removeprefix("torch.")
+            raise InputError(f"a {kind} tensor among the inputs: expected dense ones")
+    images = [part for part in given.values() if isinstance(part, list | tuple) and _are_images(part)]
+    if images and not any(isinstance(part, Tensor) for part in given.values()):
+        raise InputError(f"a list of {len(images[0])} images of one shape: expected one tensor, torch.stack them")
     first = parts[max(places, key=lambda place: _dimensions(parts[place]))]
     if not first.dim() or not len(first):
         raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
@@ -93,6 +100,12 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     if [id(value) for value in given.values()] == list(map(id, tensors)) and not isinstance(inputs, Mapping):
         return model, tensors
     return Bound(model, parts, spec, places, by_name=isinstance(inputs, Mapping)), tensors
+
+
+def _are_images(parts: Sequence[Any]) -> bool:
+    """Whether these are samples apart, ``[C, H, W]``, whose channels would be taken for samples."""
+    shapes = {tuple(part.shape) if isinstance(part, Tensor) and part.is_floating_point() else None for part in parts}
+    return len(shapes) == 1 and shapes != {None} and len(min(shapes, key=str) or ()) == 3
 
 
 def _dimensions(x: Tensor, samples: int | None = None) -> int:

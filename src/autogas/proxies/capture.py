@@ -27,12 +27,12 @@ from autogas.proxies.features import (
     NORMALISATIONS,
     Fold,
     Function,
+    Rows,
     as_feature,
     fold_of,
-    is_folded,
-    is_square,
-    known,
-    row_means,
+    needs_a_fold,
+    role,
+    rows_of,
     without_bias,
 )
 from autogas.proxies.isolation import unchanged
@@ -63,7 +63,7 @@ class Watch(Interceptor):
         self.batch_size = batch_size
         self.outputs = outputs
         self.folds = folds
-        self.folded: dict[int, Tensor] = {}
+        self.folded: dict[int, Rows] = {}
         self._number = 0
         self.fold = Fold.OUTER  # of the last feature
         self.weight: object = None  # of the layer whose feature is seen
@@ -74,9 +74,9 @@ class Watch(Interceptor):
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
-        kind = known(func)
+        kind = role(func, args, kwargs)
         memories = written(func, args, kwargs)
-        constant = self.constants.alone(args, kwargs, memories)
+        constant = self.constants.alone(func, args, kwargs, memories)
         if kind in ACTIVATIONS:
             # In place it overwrites its input, so what comes before must be read before the call.
             before = input_of(args, kwargs)
@@ -108,8 +108,8 @@ class Watch(Interceptor):
         self._number += 1
         if self._constant or is_functorch_wrapped_tensor(tensor):
             return None
-        if is_folded(tensor, self.batch_size) or is_square(tensor, self.batch_size):
-            self.folded[number] = row_means(tensor, self.batch_size)
+        if needs_a_fold(tensor, self.batch_size):
+            self.folded[number] = rows_of(tensor, self.batch_size)
         self.fold = self.folds.get(number, Fold.OUTER)
         return as_feature(tensor, self.batch_size, self.fold)
 
@@ -149,14 +149,14 @@ class Pass:
     Attributes:
         output: of the network.
         failure: why the network cannot be scored, or empty.
-        missed: how many features that a consumer selects have no dimension of samples.
-        folded: means of rows of features that have more rows than samples, by number of the feature.
+        missed: how many features that a consumer selects have no samples.
+        folded: rows of features whose shape does not say whose they are, by number of the feature.
     """
 
     output: Any
     failure: str
     missed: int
-    folded: Mapping[int, Tensor]
+    folded: Mapping[int, Rows]
 
 
 def watched(
@@ -215,7 +215,7 @@ def folds_of(
     model: nn.Module,
     inputs: tuple[Tensor, ...],
     selectors: Iterable[Selector],
-    folded: Mapping[int, Tensor],
+    folded: Mapping[int, Rows],
     seed: int = 0,
 ) -> dict[int, Fold]:
     """How the rows of folded features belong to samples, from a pass in which the samples come in reverse.
@@ -224,7 +224,7 @@ def folds_of(
         model: the network.
         inputs: of the pass before.
         selectors: of that pass.
-        folded: means of rows of that pass, by number of the feature.
+        folded: rows of that pass, by number of the feature.
         seed: of that pass.
     """
     n = len(inputs[0])
@@ -232,10 +232,7 @@ def folds_of(
     try:
         others = run(model, turned, [(selects, lambda _: None) for selects in selectors], seed).folded
     except Exception:  # noqa: BLE001 - the network's own, which may want its samples in order
-        return {
-            number: Fold.OUTER if len(rows) == n * n else Fold.NONE  # a square most likely has its samples first
-            for number, rows in folded.items()
-        }
+        return {number: rows.likely for number, rows in folded.items()}
     return {number: fold_of(rows, others.get(number, rows), n) for number, rows in folded.items()}
 
 

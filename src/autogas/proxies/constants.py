@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,12 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from autogas.proxies.writes import memory_of
+
+PLAIN = (bool, int, float, str, slice, torch.dtype, torch.device, torch.layout, torch.memory_format)
+MAKERS = frozenset(
+    (torch.arange, torch.eye, torch.full, torch.linspace, torch.logspace, torch.ones, torch.tensor, torch.zeros)
+)
+"""Functions that make the same tensor of no tensor."""
 
 
 class Constants:
@@ -31,10 +37,12 @@ class Constants:
             if isinstance(tensor, Tensor):
                 self._known[id(tensor)] = weakref.ref(tensor), _stamp(tensor)
 
-    def alone(self, args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]) -> bool:
+    def alone(
+        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]
+    ) -> bool:
         """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
-        first = args[0] if args else kwargs.get("input")
-        if id(first) in self._known and not memories and all(map(self._fits, (*args, *kwargs.values()))):
+        values = (*args, *kwargs.values())
+        if not memories and all(map(self._fits, values)) and (func in MAKERS or any(map(self._holds, values))):
             return True
         self._mixed.update(memories)
         return False
@@ -45,9 +53,15 @@ class Constants:
             held, stamp = self._known.get(id(value), (None, None))
             alive = held() if isinstance(held, weakref.ref) else held
             return alive is value and stamp == _stamp(value) and memory_of(value) not in self._mixed
+        if isinstance(value, list):  # of numbers, these may come from a sample
+            return all(isinstance(part, Tensor) and self._fits(part) for part in value)
         if isinstance(value, tuple):
             return all(map(self._fits, value))
-        return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice | torch.dtype)
+        return value is None or value is Ellipsis or isinstance(value, PLAIN)
+
+    def _holds(self, value: Any) -> bool:
+        """Whether there is a tensor among the parts of an argument."""
+        return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(map(self._holds, value)))
 
 
 def _stamp(tensor: Tensor) -> object:

@@ -25,7 +25,15 @@ from autogas.code import NO_VALUE, slot_value, slots_of
 CONTAINERS = (dict, list, set, deque)
 FIXED = (tuple, frozenset)
 WRAPPERS = (
-    *(UserDict, UserList, ChainMap, types.SimpleNamespace, argparse.Namespace),
+    *(
+        UserDict,
+        UserList,
+        ChainMap,
+        weakref.WeakKeyDictionary,
+        weakref.WeakValueDictionary,
+        types.SimpleNamespace,
+        argparse.Namespace,
+    ),
     *(threading.local, queue.Queue, torch.quasirandom.SobolEngine),
 )
 """Classes of libraries whose objects are their attributes."""

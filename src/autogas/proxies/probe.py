@@ -16,8 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, folds_of
-from autogas.proxies.features import NORMALISING, Fold, as_feature, is_bias
-from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
+from autogas.proxies.features import Fold, as_feature, is_bias, scales_of
+from autogas.proxies.isolation import ONE_AT_A_TIME, same_randomness, unchanged
 from autogas.proxies.liveness import must_have_values, principal, tensors
 from autogas.proxies.primitives.layers import activations, convolutions
 from autogas.proxies.recording import Recorded, Recorder
@@ -108,9 +108,7 @@ class Probe:
         self._originals = {id(p): self._own[name] for name, p in self.parameters.items()}
         self._frozen = any(p.is_floating_point() and not p.requires_grad for p in self._own.values())
         self._complex = any(p.is_complex() for p in self.parameters.values())
-        scales = {
-            id(p) for module in model.modules() if isinstance(module, NORMALISING) for p in module._parameters.values()
-        }
+        scales = set(map(id, scales_of(model)))
         self.weight_names = frozenset(
             name
             for name, p in self._own.items()
@@ -203,8 +201,19 @@ class Probe:
         return self.is_batch(self._last_output)
 
     def loss_of(self, output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The objective; raises ``InputError`` when it is not a scalar tensor."""
-        value = self.loss(output, inputs)
+        """The objective; raises ``InputError`` when it is not a scalar tensor.
+
+        It draws the same random numbers whenever it is asked, and may write what it is given.
+        """
+        try:
+            with same_randomness(inputs):
+                seed_everything(self.seed, inputs)
+                value = self.loss(output, tuple(x.clone() for x in inputs))
+        except (TypeError, AttributeError) as error:
+            raise InputError(
+                f"the loss fails: {error}; it gets the output of the network and what that was given, "
+                "as a tuple or by name"
+            ) from None
         if not isinstance(value, Tensor) or value.dim():
             given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"loss gives {given}: expected a scalar tensor")
@@ -277,8 +286,14 @@ class Probe:
         while True:
             record = Recorded(inputs)
             watch = Recorder(record, copies=copies, folds=folds)
-            with torch.set_grad_enabled(graph):
-                record.output = self.run(inputs, None, watch)
+            try:
+                with torch.set_grad_enabled(graph):
+                    record.output = self.run(inputs, None, watch)
+            except RuntimeError as error:
+                if "requires_grad" not in str(error) or not any(x.requires_grad for x in inputs):
+                    raise
+                inputs = self.inputs  # which the network itself asks gradients of, as it may of leaves only
+                continue
             if watch.overwritten and not copies:
                 copies = True
             elif watch.folded and not folds:
@@ -391,6 +406,7 @@ class Probe:
         """
         with self._holding(self.inputs, parameters):
             try:
+                seed_everything(self.seed, self.inputs)  # of layers that draw in their backward pass
                 return gradients(of, by, also=[self._originals.get(id(x)) for x in by], **options)
             except (RuntimeError, AttributeError, TypeError) as error:
                 raise InputError(f"the backward pass of the network fails: {error}") from None

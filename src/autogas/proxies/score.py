@@ -83,6 +83,8 @@ def score_many(
         InputError: as ``score``.
     """
     network, tensors = bind(model, inputs)
+    if not callable(loss):
+        raise InputError(f"loss {loss!r}: expected a function of the network's output and its inputs")
     if isinstance(proxies, str):
         raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
     named = {str(p): _proxy(p) for p in proxies}
@@ -98,10 +100,10 @@ def score_many(
             value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
             if not math.isfinite(value):
                 raise InputError(f"proxy {name!r} has no finite score on this network: {_why(value, proxy)}")
-        except InputError as error:
+        except Exception as error:  # the network's own must not take the scores of others
             if failures is None:
                 raise
-            failures[name] = str(error)
+            failures[name] = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         return value if math.isfinite(value) else None
 
     found = {name: value_of(name, proxy) for name, proxy in named.items()}

@@ -84,6 +84,16 @@ def _addbmm(_: Tensor, x: Tensor, y: Tensor, *__: Any, **___: Any) -> int:
     return x.numel() * y.shape[-1]
 
 
+def _columns(x: Tensor, y: Tensor, *_: Any, **__: Any) -> int:
+    """Rows times a matrix, also where each has one of several."""
+    return x.numel() * y.shape[-1]
+
+
+def _distances(x: Tensor, y: Tensor, *_: Any, **__: Any) -> int:
+    """Between all rows of ``[…, P, D]`` and ``[…, R, D]``."""
+    return x.numel() * y.shape[-2]
+
+
 def _conv_tbc(x: Tensor, weight: Tensor, _: Tensor, pad: int = 0, **__: Any) -> int:
     """A convolution of ``[T, N, C]`` by ``[k, C, D]``."""
     return (x.shape[0] + 2 * pad - weight.shape[0] + 1) * x.shape[1] * weight.numel()
@@ -114,6 +124,10 @@ OWN: Mapping[Any, Callable[..., int]] = {
     aten.addmv: _second,
     aten.addbmm: _addbmm,
     aten.conv_tbc: _conv_tbc,
+    aten._grouped_mm: _columns,
+    aten._int_mm: _columns,
+    aten._cdist_forward: _distances,
+    aten._euclidean_dist: _distances,
     aten.mkldnn_rnn_layer: _lstm,
     aten._cudnn_rnn: _cudnn_rnn,
 }

@@ -89,11 +89,17 @@ class _Watch(Interceptor):
         self.scales = scales
         self.last: Tensor | None = None
         self.log_scale = 0.0
+        self._known: set[int] = set()  # running variances
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = known(func)
         if kind in BATCH_NORMS and self.scales:
-            out, variances = _batch_norm(**BATCH_NORMS[kind].bind(*args, **kwargs).arguments)
+            given = BATCH_NORMS[kind].bind(*args, **kwargs).arguments
+            out, variances = _batch_norm(**given)
+            running = id(given.get("running_var"))
+            if running in self._known and given.get("running_var") is not None:  # one that is called twice is one
+                return out
+            self._known.add(running)
             variance = float(variances.mean(dtype=torch.float64))
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
             return out

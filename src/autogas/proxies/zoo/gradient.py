@@ -92,8 +92,9 @@ def fisher(probe: Probe) -> float:
     probe.must_not_rerun(probe.gradient.weights)
     total = 0.0
     for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
-        per_channel = (feature.detach() * by_feature).flatten(2).sum(-1) if feature.dim() > 2 else feature * by_feature
-        total += float(per_channel.square().sum(dtype=torch.float64)) / (2 * len(feature))
+        products = feature.detach().float() * by_feature.float() if feature.dtype.itemsize < 4 else feature * by_feature
+        per_channel = products.flatten(2).sum(-1) if feature.dim() > 2 else products
+        total += float(per_channel.detach().square().sum(dtype=torch.float64)) / (2 * len(feature))
     return telling(probe, total)
 
 
@@ -156,7 +157,8 @@ def synflow(probe: Probe) -> float:
     """SynFlow: flow of the absolute weights from input to output, as a logarithm.
 
     log sum |w| dR/d|w|, R the summed output for an input of ones through the absolute weights (Tanaka et al., SynFlow,
-    NeurIPS 2020). Bigger is better. As in the original, normalisation layers are left out; so are biases, which carry
+    NeurIPS 2020). Outputs are all of them, also what a network keeps for later, such as keys and values. Bigger is
+    better. As in the original, normalisation layers are left out; so are biases, which carry
     no flow from the input, and the saturating ends of generators (tanh, sigmoid), without which R would be constant.
     The logarithm keeps the order.
 
@@ -169,7 +171,9 @@ def synflow(probe: Probe) -> float:
     _ = probe.weights  # which must be real
     probe.must_have_values()
     flow, failed = math.nan, None
-    for dtype, scale in ((torch.float32, 1e-20), (torch.float64, 1e-100), (torch.float32, 1.0), (torch.float64, 1.0)):
+    for dtype, scale in SCALES:
+        if failed is None and scale == INSTEAD:
+            continue
         try:
             flow, linear = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
         except RuntimeError as error:  # some numbers of its own are of another type, perhaps of the next
@@ -185,6 +189,15 @@ def synflow(probe: Probe) -> float:
     return -math.inf if flow == 0 else math.nan
 
 
+INSTEAD = 1e-10
+SCALES = (
+    *((torch.float32, 1e-20), (torch.float64, 1e-100), (torch.float32, INSTEAD)),
+    *((torch.float32, 1.0), (torch.float64, 1.0)),
+)
+"""What a flow is computed with, and what input and output are multiplied by, in the order in which they are tried.
+
+``INSTEAD`` is for networks with numbers of their own in float32, which do not run in float64.
+"""
 LINEAR = 1e-3
 """Relative difference of an output from what its derivative by the input says, below which it is rounding."""
 
@@ -266,6 +279,10 @@ def _with_fixed_shares(query: Tensor, key: Tensor, value: Tensor, *args: Any, **
     return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *args, **kwargs)
 
 
+def _is_vector(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 1
+
+
 class _Linear(Interceptor):
     """Normalisation and saturating activations pass their input on; layers are kept with their outputs.
 
@@ -304,6 +321,9 @@ class _Linear(Interceptor):
             args = (args[0], apart, *args[2:])
         else:
             kwargs = {**kwargs, "weight": apart}
+        # A bias, whatever it is called, carries no flow; a deformable convolution has its offsets in this place.
+        args = (*args[:2], None, *args[3:]) if len(args) > 2 and _is_vector(args[2]) else args
+        kwargs = {**kwargs, "bias": None} if "bias" in kwargs else kwargs
         after: Tensor = func(*args, **kwargs)
         self.outputs.append(after)
         return after.clone()  # an activation in place may follow

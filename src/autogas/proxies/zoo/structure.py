@@ -49,7 +49,18 @@ def macs(probe: Probe) -> float:
     Of convolutions, matrix products, attention and recurrent layers, in whatever mode; of an architecture as
     ``Cost`` says. The claim that bigger is better is the one to beat.
     """
-    return probe.on_few((1, 2), lambda inputs: count_macs(functools.partial(probe.run, inputs)) / len(inputs[0]))
+
+    def total(inputs: tuple[Tensor, ...]) -> float:
+        return count_macs(functools.partial(probe.run, inputs))
+
+    def of_one(inputs: tuple[Tensor, ...]) -> float:
+        """What three samples need beyond two is one sample's, the rest is needed once for any number of them."""
+        samples, found = len(inputs[0]), total(inputs)
+        if samples != 2 or len(probe.inputs[0]) == 2:
+            return found / samples
+        return 2 * found - total(probe.samples(slice(3)))
+
+    return probe.on_few((1, 2), of_one)
 
 
 @scorer(_trait("num_downsamples", -1.0))
