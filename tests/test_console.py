@@ -63,6 +63,8 @@ def small(words):
         added += ["--jobs", "1"]
     again = {word.split("=")[0] for word in added if "=" in word}
     places = [i for i, word in enumerate(words) if "=" in word and word.split("=")[0] in again]
+    once = {word for word in added if word.startswith("--")} - {"--set", "--recipe"}
+    places += [i + 1 for i, word in enumerate(words) if word in once]
     kept = [word for i, word in enumerate(words) if not {i, i + 1} & set(places)]
     return [*(new for word in kept for new in LEFT_OUT.get(word, [word])), *added]
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, AttributeError, ImportError, TypeError,
                      zipfile.BadZipFile)  # fmt: skip
 """What ``torch.load`` raises on a file that is cut or is something else (unpickling stops at any opcode)."""
 
+OTHERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}autogas{os.sep}", f"{os.sep}python3.", "<frozen")
+"""Parts of the paths of code that is not the user's."""
 LONGEST_SHOWN = 100
 """Characters of a name that a message repeats."""
 
@@ -34,3 +39,22 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
     if near:
         return InputError(f"unknown {kind} {given!r}: did you mean {' or '.join(map(repr, near))}?")
     return InputError(f"unknown {kind} {given!r}: expected {', '.join(accepted) or 'none'}")
+
+
+class Terminated(SystemExit):
+    """The process was asked to end (SIGTERM), unlike a ``sys.exit`` of somebody's code that it runs."""
+
+
+def describe(error: BaseException) -> str:
+    """What was raised and where, in one line, whatever the exception does when it is shown."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - of a class of the user's
+        message = "it cannot be shown"
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f" at {Path(error.filename).name}:{error.lineno}"
+    else:
+        own = [frame for frame in frames if not any(part in frame.filename for part in OTHERS)]
+        place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return f"{type(error).__name__}{place}: {message}".removesuffix(": ")

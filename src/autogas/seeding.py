@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -31,12 +32,37 @@ def numpy_generator(*parts: object) -> np.random.Generator:
     return np.random.default_rng(derive_seed(*parts))
 
 
-def seed_everything(seed: int, inputs: Iterable[torch.Tensor] = ()) -> None:
-    """Seed the global generators of torch (on the CPU and where the inputs are), numpy and Python."""
-    number = derive_seed("layers", seed)
+@contextlib.contextmanager
+def same_randomness(inputs: Iterable[torch.Tensor] = ()) -> Iterator[None]:
+    """Put back the random states of Python, numpy and torch (on the CPU and where inputs are) when the block ends."""
+    devices = sorted({x.get_device() for x in inputs if x.is_cuda})
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that networks may use
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def seeded(number: int) -> Iterator[None]:
+    """A block in which the global generators on the CPU have this seed; afterwards they are as before."""
+    with same_randomness():
+        _seed(number)
+        yield
+
+
+def _seed(number: int) -> None:
     random.seed(number)
     np.random.seed(number % 2**32)  # noqa: NPY002 - networks draw from it
     torch.default_generator.manual_seed(number)
+
+
+def seed_everything(seed: int, inputs: Iterable[torch.Tensor] = ()) -> None:
+    """Seed the global generators of torch (on the CPU and where the inputs are), numpy and Python."""
+    number = derive_seed("layers", seed)
+    _seed(number)
     for x in inputs:
         if x.is_cuda:
             torch.cuda.default_generators[x.get_device()].manual_seed(number)

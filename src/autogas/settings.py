@@ -108,6 +108,8 @@ def known_device(name: str) -> str:
 
 
 Device: TypeAlias = Annotated[str, AfterValidator(known_device)]
+MOST = 1_000_000
+"""Candidates, rounds or networks of which nobody needs more."""
 LARGEST = 1e38
 """About the largest number that float32 holds."""
 

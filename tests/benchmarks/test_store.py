@@ -234,7 +234,7 @@ def refused(name="toy"):
 
 def test_a_benchmark_of_the_older_form_is_to_be_imported_again(table, autogas_home):
     path = autogas_home / "benchmarks" / "toy.parquet"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     table.to_parquet(path)
     path.with_suffix(".json").write_text(json.dumps({**ABOUT, "higher_is_better": True}))
     line = refused()
@@ -287,7 +287,7 @@ ALL = {**ABOUT, "higher_is_better": True}
 )
 def test_what_a_file_says_of_itself_is_checked(table, autogas_home, about, message):
     path = autogas_home / "benchmarks" / "toy.parquet"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     files.write_table(path, table, about)
     assert message in refused()
 
@@ -315,6 +315,7 @@ def test_what_a_file_says_of_itself_is_checked(table, autogas_home, about, messa
 )
 def test_a_table_that_is_no_benchmark_is_neither_loaded_nor_stored(table, autogas_home, change, message):
     folder = autogas_home / "benchmarks"
+    autogas_home.mkdir()
     with pytest.raises(InputError, match=message) as error:
         save_benchmark("toy", change(table), **ABOUT)
     assert str(error.value).startswith("benchmark toy: ")

@@ -34,6 +34,17 @@ def here(tmp_path, monkeypatch):
     return folder
 
 
+def over(words, others):
+    """A command with other options in place of those that it has too."""
+    kept, left = [], iter(words)
+    for word in left:
+        if word in others and word.startswith("--") and word not in ("--set", "--recipe"):
+            next(left)
+        else:
+            kept.append(word)
+    return [*kept, *others]
+
+
 @pytest.fixture
 def toy(autogas_home):
     """A benchmark of 14 tiny architectures: 8 for validation, 6 for test."""

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 from scipy import stats
+from tests.cli.conftest import over
 
 from autogas import get_space, list_benchmarks, list_proxies, list_spaces, score, score_many
 from autogas.files import read_json
@@ -386,10 +387,7 @@ def test_an_architecture_outside_the_space_is_refused(refused, arch):
 )
 def test_a_bad_option_is_refused(refused, here, verb, words, named):
     (here / "file").write_text("a regular file")
-    if "--benchmark" in words:  # discover takes several
-        at = verb.index("--benchmark")
-        verb = [*verb[:at], *verb[at + 2 :]]
-    line = refused(*verb, "--out", "run", *words)
+    line = refused(*over([*verb, "--out", "run"], words))
     assert all(word in line for word in named)
 
 
@@ -408,7 +406,7 @@ def test_a_bad_option_is_refused(refused, here, verb, words, named):
     ],
 )
 def test_a_bad_option_of_discover_is_refused(refused, words, named):
-    line = refused(*DISCOVER, "--out", "run", *words)
+    line = refused(*over([*DISCOVER, "--out", "run"], words))
     assert all(word in line for word in named)
 
 

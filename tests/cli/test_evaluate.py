@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cli.conftest import over
 
 from autogas.files import read_json
 
@@ -62,7 +63,7 @@ def test_evaluate(autogas, here):
 )
 def test_a_bad_option_is_refused(autogas, here, words, named):
     before = sorted(here.rglob("*"))
-    code, out, err = autogas(*WORDS, "--out", "run", *words)
+    code, out, err = autogas(*over([*WORDS, "--out", "run"], words))
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert all(word in err for word in named)

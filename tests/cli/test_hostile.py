@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from autogas.cli.parsing import parse_settings
 from autogas.cli.printing import printable
@@ -241,8 +242,10 @@ def test_a_flag_is_no_number(autogas, image_folder):
     assert "expected a number" in err
 
 
-def test_too_much_memory_is_one_line(autogas, toy):
-    code, out, err = autogas("rank", "snip", "--benchmark", "toy", "--batch-size", 10**10, "--all", "--jobs", 1)
+@pytest.mark.usefixtures("toy")
+def test_too_much_memory_is_one_line(autogas, monkeypatch):
+    monkeypatch.setattr("autogas.workflows.scoring.scoring_inputs", lambda *_: (torch.empty(10**15),))
+    code, out, err = autogas("rank", "snip", "--benchmark", "toy", "--all", "--jobs", 1)
     assert (code, out) == (2, "")
     assert err.startswith("autogas: not enough memory")
     assert err.count("\n") == 1

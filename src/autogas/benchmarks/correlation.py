@@ -77,8 +77,7 @@ def correlate(
         >>> print(f"{result.kendall_b.value:.3f} {result.spearman.value:.3f}")
         0.867 0.943
     """
-    y = np.asarray(quality, dtype=np.float64)
-    x = np.asarray(scores, dtype=np.float64)
+    y, x = _numbers("quality", quality), _numbers("scores", scores)
     if y.ndim != 1 or x.shape != y.shape:
         raise InputError(f"quality of shape {y.shape}, scores of shape {x.shape}: expected two lists of one length")
     _check_quality(y)
@@ -87,6 +86,8 @@ def correlate(
     sign_x, sign_y = _signs(ranks_failures_last(x)), _signs(y)
     within = None
     if strata is not None:
+        if len(strata) != n:
+            raise InputError(f"{len(strata)} strata of {n} architectures: expected a label for each")
         labels = np.unique(np.asarray([str(s) for s in strata]), return_inverse=True)[1]
         same = labels[:, None] == labels[None, :]
         within = _estimate(_tau_b(weights, sign_x * same, sign_y * same))
@@ -98,6 +99,13 @@ def correlate(
         within=within,
         count=n,
     )
+
+
+def _numbers(name: str, given: ArrayLike) -> Values:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: expected a list of numbers") from None
 
 
 def compare(quality: ArrayLike, first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
@@ -216,7 +224,7 @@ def _unit(x: Values) -> Values:
 
 
 def _signs(x: Values) -> Values:
-    return np.sign(x[:, None] - x[None, :])
+    return (x[:, None] > x[None, :]).astype(np.float64) - (x[:, None] < x[None, :])
 
 
 def _pairs(weights: Values, matrix: Values) -> Values:

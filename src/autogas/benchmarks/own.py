@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -94,7 +95,12 @@ def _read(table: object) -> pd.DataFrame:
 def _space_of_rows(
     rows: pd.DataFrame, build: Callable[..., nn.Module], inputs: Sequence[Sequence[int]], name: str
 ) -> ChoiceSpace:
-    """A space that has one architecture for each row of a table."""
+    """A space that has one architecture for each name in a table."""
+    asked = [name for name in inspect.signature(build).parameters if name in rows and name != "arch"]
+    for arch, same in rows.groupby("arch", sort=False):
+        differ = next((name for name in asked if same[name].astype(str).nunique() > 1), None)
+        if differ is not None:
+            raise InputError(f"a benchmark of a table: rows of {arch!r} differ in {differ!r}, which build takes")
     known = {str(row.pop("arch")): row for row in rows.drop_duplicates("arch").to_dict("records")}
     odd = next((arch for arch in known if arch != arch.strip() or "," in arch), None)
     if odd is not None:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from autogas.errors import InputError
+
 Table = Mapping[str, tuple[str, str]]
 """By name of a command: where it is, ``module:function`` or ``module:app`` of this package, and what it is for."""
+
+
+class Once(TyperCommand):
+    """A command whose options are given once, but those that may repeat: the last would be taken without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See the base class; raises ``InputError`` for an option that is there twice."""
+        seen = Counter(word.partition("=")[0] for word in itertools.takewhile(lambda word: word != "--", args))
+        for option in self.params:
+            if option.param_type_name == "option" and not (option.multiple or getattr(option, "is_flag", False)):
+                given = [name for name in option.opts for _ in range(seen[name])]
+                if len(given) > 1:
+                    raise InputError(f"{given[0]} is given twice: expected one value")
+        return super().parse_args(ctx, args)
 
 
 class _Commands(MutableMapping[str, Any]):
@@ -44,7 +62,7 @@ def load(name: str, place: str) -> Any:
     found = getattr(importlib.import_module(f"autogas.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        found.command(name=name)(function)
+        found.command(name=name, cls=Once)(function)
     command = typer.main.get_command(found)
     command.name = name
     return command

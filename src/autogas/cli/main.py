@@ -17,7 +17,7 @@ from autogas import __version__, plugins
 from autogas.cli.failing import one_line_errors
 from autogas.cli.lazy import lazy_group
 from autogas.cli.user_code import guarded
-from autogas.errors import InputError
+from autogas.errors import InputError, Terminated
 from autogas.memory import keep_freed_memory
 
 VERBS = {
@@ -103,7 +103,7 @@ def global_first(words: Sequence[str]) -> list[str]:
     return [*first, *rest]
 
 
-BESIDE_RESUME = ("--resume", *GLOBAL, "--jobs", "--json", "--name", "--store", "--help")
+BESIDE_RESUME = ("--resume", *GLOBAL, "--jobs", "--json", "--name", "--store", "--replace", "--help")
 """What says how and where to, and nothing of the result."""
 
 
@@ -131,6 +131,10 @@ INTERRUPTED, TERMINATED = 130, 143
 """What typer returns after Ctrl-C."""
 
 
+def _terminate(*_: object) -> None:
+    raise Terminated(TERMINATED)
+
+
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     keep_freed_memory()
@@ -138,7 +142,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where the terminal knows ASCII only
     warnings.filterwarnings("ignore", message=r".*tasks which were still being processed", module="joblib")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     with one_line_errors():
         check_resume(sys.argv[1:])
         words = global_first(sys.argv[1:])

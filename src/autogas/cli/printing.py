@@ -49,14 +49,14 @@ def emit_run(run: Run, *, as_json: bool) -> None:
 def console_text(table: Table) -> str:
     """A table as text."""
     text = io.StringIO()
-    console(text).print(table, markup=False)
+    console(text).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
 def console(file: io.StringIO) -> Console:
     """Writes tables as wide as the terminal, or 110 columns where there is none; names fold rather than vanish."""
     width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 110
-    return Console(file=file, width=max(40, min(110, width)))
+    return Console(file=file, width=max(40, min(110, width)), markup=False, emoji=False, highlight=False)
 
 
 def describe_ranking(results: Mapping[str, Any]) -> str:
@@ -75,7 +75,7 @@ def describe_ranking(results: Mapping[str, Any]) -> str:
     if "winner" in results:
         winner = results["winner"]
         fitness = f"validation {fitness_name(results).replace('τ', 'tau')} {number(winner['validation_tau'])}"
-        out.print(f"winner: {winner['proxy']}  ({fitness})", markup=False)
+        out.print(f"winner: {winner['proxy']}  ({fitness})")
     count, benchmark = results["test"][0]["count"], results["benchmark"]
     out.print(f"{benchmark['name']}: {count} test architectures, quality {measured(benchmark)}")
     out.print(fitted(head, lines, out.width))
@@ -230,5 +230,5 @@ def shown_tables(results: Mapping[str, Any]) -> str:
         out.print(fitted(head, lines, out.width, title=table["title"]))
     for claim in results["claims"]:
         verdict = "held" if claim["held"] else "not held"
-        out.print(f"{claim['benchmark']}, {claim['claim']}: {verdict}; {claim['test']}", markup=False)
+        out.print(f"{claim['benchmark']}, {claim['claim']}: {verdict}; {claim['test']}")
     return text.getvalue().rstrip()

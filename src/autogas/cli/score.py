@@ -98,7 +98,7 @@ def _emit(names: Sequence[str], scores: Mapping[str, float], failures: Mapping[s
 
 def _shape(text: str) -> tuple[int, ...]:
     try:
-        shape = tuple(int(size) for size in text.split(","))
+        shape = tuple(int(size) if size.strip().isdecimal() and size.isascii() else 0 for size in text.split(","))
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:

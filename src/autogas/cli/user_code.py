@@ -8,19 +8,15 @@ import importlib.util
 import itertools
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from autogas.errors import InputError
+from autogas.errors import InputError, describe
 
 if TYPE_CHECKING:
     from torch import nn
-
-OTHERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}autogas{os.sep}", f"{os.sep}python3.", "<frozen")
-"""Parts of the paths of code that is not the user's."""
 
 
 def load_network(reference: str, seed: int) -> nn.Module:
@@ -31,8 +27,9 @@ def load_network(reference: str, seed: int) -> nn.Module:
     Raises:
         InputError: nothing of that name, or what it raised, with the line of the user's code.
     """
-    import torch
     from torch import nn
+
+    from autogas.seeding import seeded
 
     where, _, name = reference.rpartition(":")
     with guarded(f"--module {reference!r}"):
@@ -45,8 +42,7 @@ def load_network(reference: str, seed: int) -> nn.Module:
         raise InputError(
             f"--module {reference!r}: no function or class {name!r} there; it has {', '.join(makers) or 'none'}"
         )
-    torch.manual_seed(seed % 2**64)
-    with guarded(f"--module {reference!r}"):
+    with guarded(f"--module {reference!r}"), seeded(seed % 2**64):
         model = factory()
     if not isinstance(model, nn.Module):
         raise InputError(f"--module {reference!r}: {name} made a {type(model).__name__}, expected a torch.nn.Module")
@@ -101,21 +97,6 @@ def guarded(what: str) -> Iterator[None]:
         if type(error) in (KeyboardInterrupt, GeneratorExit):
             raise
         raise InputError(f"{what}: {describe(error)}") from None
-
-
-def describe(error: BaseException) -> str:
-    """What was raised and where, in one line, whatever the exception does when it is shown."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - of a class of the user's
-        message = "it cannot be shown"
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) and error.filename:
-        place = f" at {Path(error.filename).name}:{error.lineno}"
-    else:
-        own = [frame for frame in frames if not any(part in frame.filename for part in OTHERS)]
-        place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
-    return f"{type(error).__name__}{place}: {message}".removesuffix(": ")
 
 
 @contextlib.contextmanager

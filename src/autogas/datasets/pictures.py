@@ -50,6 +50,8 @@ def rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ValueError(f"values from {values.min()} to {values.max()}; expected 8 or 16 bits")
+        if image.mode == "I" and values.size and 0 < values.max() <= 255:
+            raise ValueError(f"32-bit numbers up to {values.max()}, of 8 bits or dark ones of 16; expected either")
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     return image.convert("RGB")
 

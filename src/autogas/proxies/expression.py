@@ -236,6 +236,9 @@ def parse_proxy(text: str) -> Expression:
     return terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else Sum(tuple(terms))
 
 
+NUMBER = re.compile(r"[0-9.eE+-]+")
+
+
 def _coefficient(piece: str, text: str) -> tuple[float, str]:
     """The number before ``*``, and the term after it."""
     negative = piece.startswith("-")
@@ -243,7 +246,7 @@ def _coefficient(piece: str, text: str) -> tuple[float, str]:
     if not star:
         return (-1.0 if negative else 1.0), body
     try:
-        value = float(number)
+        value = float(number) if NUMBER.fullmatch(number.strip()) else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import random
 import sys
 import threading
 from collections import Counter
@@ -36,6 +35,7 @@ from autogas.proxies.holders import (
 )
 from autogas.proxies.saved import Saved
 from autogas.proxies.writes import memory_of, written
+from autogas.seeding import same_randomness
 
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
@@ -195,19 +195,6 @@ def _failure(function: Callable[[], object]) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - of the objects that networks hold
         return error
     return None
-
-
-@contextlib.contextmanager
-def same_randomness(inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """Put back the random states of Python, numpy and torch (on the CPU and where inputs are) when the block ends."""
-    devices = sorted({x.get_device() for x in inputs if x.is_cuda})
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that networks may use
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
 
 
 @contextlib.contextmanager

@@ -17,12 +17,12 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.capture import Watch, folds_of
 from autogas.proxies.features import Fold, as_feature, is_bias, scales_of
-from autogas.proxies.isolation import ONE_AT_A_TIME, same_randomness, unchanged
+from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
 from autogas.proxies.liveness import must_have_values, principal, tensors
 from autogas.proxies.primitives.layers import activations, convolutions
 from autogas.proxies.recording import Recorded, Recorder
 from autogas.proxies.replacing import OnlyReplaced, stand_in
-from autogas.seeding import seed_everything, torch_generator
+from autogas.seeding import same_randomness, seed_everything, torch_generator
 
 T = TypeVar("T")
 UNDIFFERENTIABLE = "is not implemented"
@@ -68,6 +68,15 @@ class Gradient:
 
     weights: list[Tensor]
     convolutions: list[Tensor]
+
+
+def as_number(score: object) -> float:
+    """What a scorer gives; raises ``InputError`` for what is no number."""
+    try:
+        return float(cast("float", score))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        shown = f"{score!r:.40}" if isinstance(score, int | str) else f"a {type(score).__name__}"
+        raise InputError(f"the scorer gives {shown}: expected a number") from None
 
 
 class Probe:
@@ -148,7 +157,7 @@ class Probe:
         with torch.inference_mode(False), torch.no_grad():
             value = self.once("score", lambda: run(self))
         needed = self._needs["score"]
-        return cast("float", value), self.seconds["score"] + sum(self.seconds[name] for name in needed)
+        return as_number(value), self.seconds["score"] + sum(self.seconds[name] for name in needed)
 
     @contextlib.contextmanager
     def _clock(self, name: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogas.errors import InputError
+from autogas.errors import InputError, describe
 from autogas.proxies.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parts_read
@@ -103,10 +103,15 @@ def score_many(
         except Exception as error:  # the network's own must not take the scores of others
             if failures is None:
                 raise
-            failures[name] = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            failures[name] = str(error) if isinstance(error, InputError) else describe(error)
+            if not isinstance(error, InputError):
+                raised.append(error)
         return value if math.isfinite(value) else None
 
+    raised: list[Exception] = []
     found = {name: value_of(name, proxy) for name, proxy in named.items()}
+    if raised and all(value is None for value in found.values()):
+        raise raised[0]
     return {name: value for name, value in found.items() if value is not None}
 
 

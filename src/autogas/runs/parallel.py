@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autogas import plugins
-from autogas.errors import InputError
+from autogas.errors import InputError, Terminated
 from autogas.memory import keep_freed_memory
 from autogas.threads import one_thread
 
@@ -33,7 +33,7 @@ R = TypeVar("R")
 class Failure:
     """What an item's function raised."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception | SystemExit) -> None:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         self.reason = f"{kind}{error}".splitlines()[0]
 
@@ -44,7 +44,9 @@ def attempt(function: Callable[..., R], *args: Any) -> R | Failure:
         return function(*args)
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - one bad piece of work must not stop the others; the reason is kept
+    except Terminated:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad piece of work must not stop the others
         return Failure(error)
 
 

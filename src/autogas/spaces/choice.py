@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NoReturn, TypeAlias
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError, unknown
-from autogas.seeding import derive_seed
+from autogas.seeding import derive_seed, seeded
 from autogas.spaces.base import Space
 from autogas.spaces.cost import Cost
 from autogas.spaces.counting import count_macs
@@ -69,8 +70,9 @@ def _check(name: object, choices: object, build: object, inputs: object) -> None
     for key, values in choices.items():
         if not isinstance(key, str) or key != key.strip() or not key or set(key) & set("=,"):
             raise InputError(f"space {name}, choice {key!r}: expected a name without =, commas or spaces around it")
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise InputError(f"space {name}, choice {key!r}: {values!r}: expected a list of values")
+        if isinstance(values, str | set | frozenset) or not isinstance(values, Iterable):
+            given = f"a {type(values).__name__}" if isinstance(values, set | frozenset) else repr(values)
+            raise InputError(f"space {name}, choice {key!r}: {given}: expected a list of values, which has an order")
     if not callable(build):
         raise InputError(f"space {name}: build {build!r}: expected a function that makes a network")
     shapes = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else []
@@ -139,7 +141,7 @@ class ChoiceSpace(Space[Choices]):
                 )
         self.image_size = self._inputs[0][1] if len(self._inputs[0]) > 1 else 1  # of a vector
         self._size: int | None = None
-        self.sample(np.random.default_rng(0))
+        self.traits(self.sample(np.random.default_rng(0)))
 
     @property
     def makers(self) -> tuple[object, ...]:
@@ -225,14 +227,23 @@ class ChoiceSpace(Space[Choices]):
                 yield arch
 
     def __len__(self) -> int:
+        """Number of architectures, as far as Python lets a length go."""
         if self._size is None:
             whole = math.prod(len(values) for values in self._choices.values())
-            self._size = whole if self._free else sum(1 for _ in self.enumerate())
+            self._size = min(whole, sys.maxsize) if self._free else sum(1 for _ in self.enumerate())
         return self._size
 
     def traits(self, arch: Choices) -> Mapping[str, float]:
         """See ``Space``."""
-        return {} if self._traits is None else self._traits(**arch)
+        if self._traits is None:
+            return {}
+        try:
+            return {str(name): float(value) for name, value in self._traits(**arch).items()}
+        except Exception as error:
+            raise InputError(
+                f"space {self.name}: its traits fail on {arch}: {type(error).__name__}: {error}; "
+                "expected numbers by name"
+            ) from error
 
     def network(self, arch: Choices) -> nn.Module:
         """The user's network, with the weights that it comes with."""
@@ -243,8 +254,7 @@ class ChoiceSpace(Space[Choices]):
 
     def build(self, arch: Choices, *, seed: int = 0) -> nn.Module:
         """The network on the CPU, in training mode, deterministic in ``(arch, seed)``."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("weights", seed, self.name, arch))
+        with seeded(derive_seed("weights", seed, self.name, arch)):
             model = self._build(**arch)
         if not isinstance(model, nn.Module):
             raise InputError(f"space {self.name}: build made a {type(model).__name__}, expected a torch.nn.Module")

@@ -15,7 +15,7 @@ from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.evolution import known_strategy
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, Proxy
-from autogas.settings import Device, all_is_none, on_command_line
+from autogas.settings import MOST, Device, all_is_none, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
@@ -44,8 +44,8 @@ class AcrossSettings(BaseModel):
     )
     terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")
     penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
-    population: int = Field(50, ge=1, description="candidates an iteration")
-    iterations: int = Field(100, ge=1, description="rounds of ask and tell")
+    population: int = Field(50, ge=1, le=MOST, description="candidates an iteration")
+    iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(20, ge=1, description="parents an iteration")
     validation: Annotated[int | None, BeforeValidator(all_is_none)] = Field(
@@ -55,7 +55,7 @@ class AcrossSettings(BaseModel):
         json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
-    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
+    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples of noise that networks are scored on")
     seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
     scoring_seeds: int = Field(
         1,

@@ -20,6 +20,8 @@ from pydantic import BaseModel, Field
 
 from autogas.benchmarks import save_benchmark
 from autogas.errors import InputError
+from autogas.files import read_table
+from autogas.paths import store_folder
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
@@ -27,7 +29,7 @@ from autogas.spaces import SPACES, A, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.training.machine import Precision
 from autogas.versions import versions
-from autogas.workflows.common import from_anywhere, open_run, resumed_settings
+from autogas.workflows.common import PATHS, from_anywhere, open_run, resumed_settings
 from autogas.workflows.keywords import BuildKeywords
 
 
@@ -220,15 +222,31 @@ def _key(item: tuple[str, int]) -> str:
 
 def provenance(settings: TrainingSettings) -> dict[str, Any]:
     """How a benchmark came to be: settings, versions, hardware, commit."""
-    shown = settings.model_dump(mode="json")
-    for source in {"images", "held_out", "data", "teacher", "reference"} & shown.keys():
-        shown[source] = shown[source] and Path(shown[source]).name
     return {
-        "settings": shown,
+        "settings": _without_folders(settings.model_dump(mode="json")),
         "versions": versions(("torch", "torchvision", "torchmetrics", "numpy")) | {"python": platform.python_version()},
         "machine": _machine(settings.device),
         "commit": _commit(),
     }
+
+
+def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as others may read them: of files and folders only their names."""
+    named = {name: Path(value).name if name in PATHS and value else value for name, value in settings.items()}
+    return {**named, "recipe": _without_folders(settings["recipe"])} if settings.get("recipe") else named
+
+
+def check_free(name: str, folder: Path | None, resume: str | None) -> None:
+    """Raise ``InputError`` where there is a benchmark of this name, unless it is what the resumed run made."""
+    path = (folder or store_folder()) / f"{name}.parquet"
+    if not path.exists():
+        return
+    if resume is not None:
+        with contextlib.suppress(InputError, LookupError, TypeError):
+            made = read_table(path)[1]["provenance"]["settings"]
+            if made == _without_folders(Run.open(resume).settings):
+                return
+    raise InputError(f"benchmark {name!r} is there already, in {str(path)!r}: expected another --name, or --replace")
 
 
 def _machine(device: str) -> str:

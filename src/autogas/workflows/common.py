@@ -162,8 +162,8 @@ def _digest(source: object, name: str) -> str:
     return checksum(parts) if files else ""
 
 
-END = 4096
-"""Bytes at the beginning and at the end of a file by which images are told apart."""
+END = 1 << 19
+"""Bytes at the beginning and at the end of a file by which images are told apart: all of them in most."""
 
 
 def _ends(file: Path) -> tuple[str, bytes]:

@@ -28,7 +28,7 @@ from autogas.proxies.primitives.registry import all_functions
 from autogas.proxies.statistics import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import Device, all_is_none, on_command_line, takes
+from autogas.settings import MOST, Device, all_is_none, on_command_line, takes
 from autogas.workflows.common import (
     DEFAULT_BENCHMARK,
     Stopwatch,
@@ -68,8 +68,8 @@ class DiscoverSettings(BaseModel):
     strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate"))] = Field(
         "evolution", description="how candidates are found: evolution, random, enumerate, or a plug-in's"
     )
-    population: int = Field(20, ge=1, description="candidates an iteration")
-    iterations: int = Field(100, ge=1, description="rounds of ask and tell")
+    population: int = Field(20, ge=1, le=MOST, description="candidates an iteration")
+    iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
     top_k: int = Field(5, ge=1, description="parents an iteration")
     fitness: Kendall = Field("kendall_a", description="Kendall's tau-a, or tau-b, the paper's, which leaves out ties")
@@ -80,7 +80,7 @@ class DiscoverSettings(BaseModel):
         json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
-    batch_size: int = Field(16, ge=2, description="samples of noise that networks are scored on")
+    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
     device: Device = Field("cpu", description="where networks run")

@@ -33,7 +33,7 @@ class EvaluateTranslationSettings(SegmentationSettings):
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")
-    batch_size: int = Field(16, ge=1, description="images at a time")
+    batch_size: int = Field(16, ge=1, le=1 << 16, description="images at a time")
     device: Device = Field("cpu", description="where networks run")
 
 

@@ -63,7 +63,7 @@ class RankSettings(BaseModel):
     everything: bool = Field(
         False, description="all architectures of the benchmark instead", json_schema_extra=on_command_line(flag="--all")
     )
-    batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
+    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     seed: int = Field(0, ge=0, description="of weights, noise and split")
     device: Device = Field("cpu", description="where networks run")

@@ -20,7 +20,7 @@ from autogas.proxies.bank import FeatureBank
 from autogas.proxies.evaluate import Evaluator
 from autogas.proxies.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
-from autogas.proxies.probe import Probe
+from autogas.proxies.probe import Probe, as_number
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics import Statistics, measure
 from autogas.runs import Failure, attempt
@@ -34,7 +34,7 @@ class Scoring(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     proxies: list[str] = Field(min_length=1, description="scorers")
-    batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
+    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on the space's own input")
     seed: int = Field(0, ge=0, description="of weights and noise")
     device: Device = Field("cpu", description="where networks run")
@@ -202,7 +202,7 @@ def _measured(scorer: Scorer, space: Space[Any], arch: Any, probe: Callable[[], 
     if scorer.of_architecture is None:
         return probe().cost_of(scorer.of_network)
     start = time.perf_counter()
-    value = scorer.of_architecture(space, arch)
+    value = as_number(scorer.of_architecture(space, arch))
     return value, time.perf_counter() - start
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
-from autogas.settings import Device, on_command_line, split_at_commas
+from autogas.settings import MOST, Device, on_command_line, split_at_commas
 from autogas.spaces import Space, get_space
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -60,11 +60,13 @@ class SearchSettings(BaseModel):
     population: int = Field(
         default_factory=of_the_space("search_population"),
         ge=1,
+        le=MOST,
         description="candidates an iteration; None: 32, translators 10",
     )
     iterations: int = Field(
         default_factory=of_the_space("search_iterations"),
         ge=1,
+        le=MOST,
         description="rounds of ask and tell; None: 150, translators 500",
     )
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
@@ -72,11 +74,14 @@ class SearchSettings(BaseModel):
     max_params: Limit = Field(None, description="most parameters")
     max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
     max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
-    sample: int = Field(100, ge=0, description="random architectures to compare with, and to see what size explains")
-    agreement: int = Field(20, ge=0, description="of them, scored at full size too")
+    sample: int = Field(
+        100, ge=0, le=MOST, description="random architectures to compare with, and to see what size explains"
+    )
+    agreement: int = Field(20, ge=0, le=MOST, description="of them, scored at full size too")
     batch_size: int = Field(
         default_factory=of_the_space("scored_samples"),
         ge=2,
+        le=1 << 16,
         description="samples that networks are scored on; None: 16, spade-translation 4",
     )
     images: str | None = Field(

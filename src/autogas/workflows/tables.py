@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
 from autogas.runs import Run
-from autogas.settings import Device, on_command_line
+from autogas.settings import MOST, Device, on_command_line
 from autogas.workflows.common import about_benchmark
 from autogas.workflows.rank import rank
 
@@ -35,11 +35,11 @@ class ReproduceSettings(BaseModel):
         description="table2: on all architectures too, not only on the test ones",
         json_schema_extra=on_command_line(flag="--all"),
     )
-    batch_size: int = Field(16, ge=2, description="samples that networks are scored on")
+    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     repeats: int = Field(10, ge=2, description="table5, table7: seeds of every search")
-    population: int = Field(20, ge=1, description="table5: candidates an iteration")
-    iterations: int = Field(100, ge=1, description="table5: rounds of ask and tell")
+    population: int = Field(20, ge=1, le=MOST, description="table5: candidates an iteration")
+    iterations: int = Field(100, ge=1, le=MOST, description="table5: rounds of ask and tell")
     validation: int = Field(50, ge=3, description="table5: architectures that candidates are judged on")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
     device: Device = Field("cpu", description="where networks run")
