@@ -43,7 +43,11 @@ def with_options(*models: type[BaseModel], without: Iterable[str] = ()) -> Calla
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
         ]
-        made = [_parameter(name, field, abouts[name], _panel(name, models)) for name, field in fields.items()]
+        needed = {name for name in fields if len(models) == 1 and fields[name].is_required()}
+        made = [
+            _parameter(name, field, abouts[name], _panel(name, models), needed=name in needed)
+            for name, field in fields.items()
+        ]
         parameters = sorted([*made, *own], key=lambda parameter: not _is_argument(parameter))
 
         @functools.wraps(verb)
@@ -76,12 +80,14 @@ def _about(model: type[BaseModel]) -> str:
     return next((line.removeprefix(prefix) for prefix in PREFIXES if line.startswith(prefix)), line)
 
 
-def _parameter(name: str, field: FieldInfo, about: Mapping[str, Any], panel: str | None) -> inspect.Parameter:
+def _parameter(
+    name: str, field: FieldInfo, about: Mapping[str, Any], panel: str | None, *, needed: bool
+) -> inspect.Parameter:
     kind = str if about["text"] else _plain_type(field.annotation)
     many = kind in (list, dict)
     python: Any = list[str] if many else kind
     meaning = about["meaning"].replace("None: ", "if not given: ")
-    text = meaning[:1].upper() + meaning[1:] + _note(field, kind, about["default"])
+    text = meaning[:1].upper() + meaning[1:] + _note(field, kind, about["default"], needed=needed)
     if about["argument"]:
         option: Any = typer.Argument(help=text)
     else:
@@ -116,7 +122,7 @@ def _plain_type(annotation: Any) -> Any:
     return annotation if annotation in (bool, int, float) else str
 
 
-def _note(field: FieldInfo, kind: Any, default: Any) -> str:
+def _note(field: FieldInfo, kind: Any, default: Any, *, needed: bool) -> str:
     """What an option accepts and what it is if it is not given."""
     notes = []
     choices = _choices(field.annotation)
@@ -128,7 +134,7 @@ def _note(field: FieldInfo, kind: Any, default: Any) -> str:
         notes.append("may repeat")
     if default is not None and kind not in (dict, list) and default is not False:
         notes.append(f"default {default:g}" if isinstance(default, float) else f"default {_shown(default)}")
-    if field.is_required() and kind is not dict:
+    if needed and kind is not dict:
         notes.append("needed")
     return f" ({'; '.join(notes)})." if notes else "."
 

@@ -27,7 +27,7 @@ class ReproduceSettings(BaseModel):
     )
     benchmarks: list[str] = Field(
         min_length=1,
-        description="where measured quality comes from",
+        description="where measured quality comes from; None: TransNAS-Bench-101, or the embedded benchmark",
         json_schema_extra=on_command_line(flag="--benchmark", always=True),
     )
     everything: bool = Field(
