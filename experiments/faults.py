@@ -241,8 +241,8 @@ def readers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Any]]]:
     from autogas.benchmarks.store import save_benchmark
     from autogas.files import read_json
     from autogas.metrics.frechet import FeatureStatistics
-    from autogas.proxies.bank import FeatureBank
-    from autogas.proxies.expression import Prefix
+    from autogas.proxies.language.expression import Prefix
+    from autogas.proxies.statistics.bank import FeatureBank
     from autogas.runs import Run
     from autogas.training.checkpoint import load_tensors
     from autogas.training.export import load_generator

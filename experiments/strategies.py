@@ -23,10 +23,10 @@ from scipy.stats import wilcoxon
 from autogas.benchmarks import load_benchmark
 from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.evolution import Evolution, RandomSearch, Strategy
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Proxy, Sum
-from autogas.proxies.sum_grammar import SumGrammar
+from autogas.proxies.language.expression import Expression, Proxy, Sum
+from autogas.proxies.language.sum_grammar import SumGrammar
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import progress
 from autogas.seeding import numpy_generator
 

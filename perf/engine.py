@@ -17,8 +17,8 @@ import torch
 
 from autogas import get_proxy, get_space
 from autogas.memory import keep_freed_memory
-from autogas.proxies.grammar import default_prefixes
-from autogas.proxies.statistics import measure
+from autogas.proxies.language.grammar import default_prefixes
+from autogas.proxies.statistics.measure import measure
 from autogas.seeding import numpy_generator
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from autogas import ChoiceSpace, get_space
 from autogas.code import digest_of
-from autogas.proxies.bank import FeatureBank
+from autogas.proxies.statistics.bank import FeatureBank
 from autogas.spaces.eagan import EAGANGenerator
 
 

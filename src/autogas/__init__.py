@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autogas.errors import InputError
     from autogas.metrics.evaluation import evaluate_generator
     from autogas.proxies.explain import Explanation, explain
-    from autogas.proxies.expression import Expression, Proxy, Sum, parse_proxy
+    from autogas.proxies.language.expression import Expression, Proxy, Sum, parse_proxy
     from autogas.proxies.named import DEFAULT_PROXY, get_proxy, list_proxies
     from autogas.proxies.score import score, score_many
     from autogas.runs import Run
@@ -86,7 +86,7 @@ _HOMES = {
     "autogas.errors": ("InputError",),
     "autogas.metrics.evaluation": ("evaluate_generator",),
     "autogas.proxies.explain": ("Explanation", "explain"),
-    "autogas.proxies.expression": ("Expression", "Proxy", "Sum", "parse_proxy"),
+    "autogas.proxies.language.expression": ("Expression", "Proxy", "Sum", "parse_proxy"),
     "autogas.proxies.named": ("DEFAULT_PROXY", "get_proxy", "list_proxies"),
     "autogas.proxies.score": ("score", "score_many"),
     "autogas.runs": ("Run",),

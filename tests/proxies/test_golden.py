@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import measured_prefixes, parse_proxy
+from autogas.proxies.language.expression import measured_prefixes, parse_proxy
+from autogas.proxies.language.parts import PARTS
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS
-from autogas.proxies.parts import PARTS
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.score import score_many
 from autogas.proxies.scorer import SCORERS
-from autogas.proxies.statistics import measure
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import measure
 from autogas.spaces import get_space
 
 TABLE = Path(__file__).with_name("golden_scores.csv")

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, get_proxy, list_proxies, parse_proxy, score, score_many
-from autogas.proxies.expression import Expression
+from autogas.proxies.language.expression import Expression
 from autogas.proxies.named import EXPRESSIONS, SCORERS
 from autogas.spaces import get_space
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from autogas.proxies.expression import Prefix, Proxy, parse_proxy
+from autogas.proxies.language.expression import Prefix, Proxy, parse_proxy
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.report.formula import ARGUMENT, draw, lines, simple
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autogas.proxies.expression import Sum
-from autogas.proxies.sum_grammar import COEFFICIENTS, SumGrammar
+from autogas.proxies.language.expression import Sum
+from autogas.proxies.language.sum_grammar import COEFFICIENTS, SumGrammar
 from autogas.workflows.ascent import PAIRS, Ascent, Pairs
 
 TERMS = list(SumGrammar(1, layers=("activations",), transforms=((),)).terms())[:12]

@@ -9,10 +9,10 @@ from toys import DISCOVER, SMALL, recorded
 
 from autogas import get_space, load_benchmark, score
 from autogas.errors import InputError
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.expression import Prefix
-from autogas.proxies.grammar import Grammar, default_prefixes
+from autogas.proxies.language.expression import Prefix
+from autogas.proxies.language.grammar import Grammar, default_prefixes
 from autogas.proxies.named import named_prefixes
+from autogas.proxies.statistics.bank import FeatureBank
 from autogas.runs import Run
 from autogas.workflows import discover as module
 from autogas.workflows.discover import discover

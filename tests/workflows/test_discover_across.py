@@ -13,7 +13,7 @@ import autogas
 from autogas import load_benchmark
 from autogas.cli.printing import shown_across
 from autogas.errors import InputError
-from autogas.proxies.expression import parse_proxy
+from autogas.proxies.language.expression import parse_proxy
 from autogas.report import write_report
 from autogas.runs import Run
 from autogas.workflows import discover_across as module

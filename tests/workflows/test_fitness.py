@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 from autogas.errors import InputError
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Prefix, parse_proxy
-from autogas.proxies.grammar import Grammar
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.language.expression import Prefix, parse_proxy
+from autogas.proxies.language.grammar import Grammar
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics
 from autogas.spaces import get_space
 from autogas.workflows import fitness as module
 from autogas.workflows.fitness import KEPT, Enumeration, Fitness, histogram

@@ -15,8 +15,8 @@ from toys import DISCOVER, RANK, SMALL, recorded
 
 from autogas import Benchmark, ChoiceSpace, get_space, list_proxies, load_benchmark, score, score_many
 from autogas.errors import InputError
-from autogas.proxies.bank import FeatureBank
 from autogas.proxies.scorer import SCORERS, Scorer
+from autogas.proxies.statistics.bank import FeatureBank
 from autogas.spaces import TransNASMacro
 from autogas.workflows import rank as module
 from autogas.workflows.common import correlation_table, strata, trivial_scores

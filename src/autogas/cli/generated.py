@@ -134,7 +134,7 @@ def _note(field: FieldInfo, kind: Any, default: Any, *, needed: bool) -> str:
         notes.append("may repeat")
     if default is not None and kind not in (dict, list) and default is not False:
         notes.append(f"default {default:g}" if isinstance(default, float) else f"default {_shown(default)}")
-    if needed and kind is not dict:
+    if needed and kind is not dict and "None: " not in (field.description or ""):
         notes.append("needed")
     return f" ({'; '.join(notes)})." if notes else "."
 

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from autogas.errors import InputError
-from autogas.proxies.binding import Bound, Inputs, bind, hidden
-from autogas.proxies.capture import Watch, folds_of, watched
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Proxy, measured_prefixes
-from autogas.proxies.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
-from autogas.proxies.grammar import apply_tail
-from autogas.proxies.liveness import varies
+from autogas.proxies.language.expression import Expression, Proxy, measured_prefixes
+from autogas.proxies.language.grammar import apply_tail
+from autogas.proxies.language.parts import get_part
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
-from autogas.proxies.parts import get_part
+from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
+from autogas.proxies.passes.capture import Watch, folds_of, watched
+from autogas.proxies.passes.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
+from autogas.proxies.passes.liveness import varies
 from autogas.proxies.score import score
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import STAND_INS, measure
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import STAND_INS, measure
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import fnmatch
 import autogas.proxies.zoo  # noqa: F401 - fills the registry
 from autogas import plugins
 from autogas.errors import InputError, unknown
-from autogas.proxies.expression import SEPARATOR, Expression, Prefix, measured_prefixes, parse_proxy
+from autogas.proxies.language.expression import SEPARATOR, Expression, Prefix, measured_prefixes, parse_proxy
 from autogas.proxies.scorer import SCORERS, Scorer
 
 DEFAULT_PROXY = "separation"

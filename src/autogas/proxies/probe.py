@@ -15,13 +15,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.capture import Watch, folds_of
-from autogas.proxies.features import Fold, as_feature, is_bias, scales_of
-from autogas.proxies.isolation import ONE_AT_A_TIME, unchanged
-from autogas.proxies.liveness import must_have_values, principal, tensors
+from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
+from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, unchanged
+from autogas.proxies.passes.capture import Watch, folds_of
+from autogas.proxies.passes.features import Fold, as_feature, is_bias, scales_of
+from autogas.proxies.passes.liveness import must_have_values, principal, tensors
+from autogas.proxies.passes.recording import Recorded, Recorder
 from autogas.proxies.primitives.layers import activations, convolutions
-from autogas.proxies.recording import Recorded, Recorder
-from autogas.proxies.replacing import OnlyReplaced, stand_in
 from autogas.seeding import same_randomness, seed_everything, torch_generator
 
 T = TypeVar("T")

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError, describe
-from autogas.proxies.binding import Bound, Inputs, bind, hidden
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, measured_prefixes, parts_read
+from autogas.proxies.language.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
+from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import Statistics, measure
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics, measure
 
 
 def score(

@@ -12,8 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath, text_to_path
 
-from autogas.proxies.expression import Expression, Proxy
-from autogas.proxies.parts import get_part
+from autogas.proxies.language.expression import Expression, Proxy
+from autogas.proxies.language.parts import get_part
 from autogas.proxies.primitives import Primitive, Stage
 
 SIZE = 20

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from autogas.errors import InputError
-from autogas.proxies.expression import parse_proxy
+from autogas.proxies.language.expression import parse_proxy
 from autogas.proxies.named import PAPERS_PROXY, get_proxy
 from autogas.report import charts, formula, phrases
 from autogas.report.cells import drawn

@@ -15,11 +15,11 @@ from autogas.benchmarks.correlation import compare, kendall_many, ranks_failures
 from autogas.benchmarks.published import TABLE_5_I, TABLE_5_II, TABLE_5_III, TABLE_5_IV, PaperRow
 from autogas.errors import InputError
 from autogas.evolution import Evolution, RandomSearch, Strategy
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, parse_proxy
-from autogas.proxies.grammar import Grammar, default_prefixes
+from autogas.proxies.language.expression import Expression, parse_proxy
+from autogas.proxies.language.grammar import Grammar, default_prefixes
 from autogas.proxies.named import get_proxy
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.workflows.common import correlation_table, default_test

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
 from autogas.evolution import known_strategy
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Proxy
+from autogas.proxies.language.expression import Expression, Proxy
+from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.settings import MOST, Device, all_is_none, on_command_line
 
 Values = NDArray[np.float64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autogas.proxies.expression import Proxy, Sum
-from autogas.proxies.sum_grammar import COEFFICIENTS
+from autogas.proxies.language.expression import Proxy, Sum
+from autogas.proxies.language.sum_grammar import COEFFICIENTS
 
 Values = NDArray[np.float64]
 Combine = Callable[[Mapping[str, Values]], Values]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from autogas.proxies.bank import code_of
+from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import Space
 from autogas.workflows.budget import Budget

@@ -21,7 +21,7 @@ from autogas.errors import InputError
 from autogas.files import checksum
 from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run
 from autogas.settings import described, validated
 from autogas.spaces import Space, by_name

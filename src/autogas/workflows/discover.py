@@ -19,13 +19,13 @@ from autogas.benchmarks.correlation import Kendall
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
 from autogas.evolution import known_strategy, make_strategy
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, measured_prefixes, parse_proxy
-from autogas.proxies.grammar import Grammar
+from autogas.proxies.language.expression import Expression, measured_prefixes, parse_proxy
+from autogas.proxies.language.grammar import Grammar
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
 from autogas.proxies.primitives.registry import all_functions
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import MOST, Device, all_is_none, on_command_line, takes

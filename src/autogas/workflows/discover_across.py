@@ -22,12 +22,12 @@ from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, Sum, measured_prefixes, parse_proxy
+from autogas.proxies.language.expression import Expression, Sum, measured_prefixes, parse_proxy
+from autogas.proxies.language.sum_grammar import SumGrammar
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
 from autogas.proxies.primitives.registry import all_functions
-from autogas.proxies.sum_grammar import SumGrammar
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import takes

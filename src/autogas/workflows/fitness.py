@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from autogas.benchmarks.correlation import Kendall, dense_ranks, kendall_of_ranks
 from autogas.errors import InputError
-from autogas.proxies.enumeration import score_grammar
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression
-from autogas.proxies.grammar import Grammar
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.language.expression import Expression
+from autogas.proxies.language.grammar import Grammar
+from autogas.proxies.statistics.enumeration import score_grammar
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics
 
 Values = NDArray[np.float64]
 KEPT = 20

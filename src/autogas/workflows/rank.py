@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
-from autogas.proxies.bank import code_of
-from autogas.proxies.expression import Expression
+from autogas.proxies.language.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
+from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.settings import Device, on_command_line, takes
 from autogas.workflows.beyond import beyond_size

@@ -16,13 +16,13 @@ from torch import nn
 
 from autogas.datasets import load_images
 from autogas.errors import InputError
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Expression, measured_prefixes, parts_read
+from autogas.proxies.language.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe, as_number
 from autogas.proxies.scorer import Scorer
-from autogas.proxies.statistics import Statistics, measure
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, attempt
 from autogas.settings import Device, validated
 from autogas.spaces import A, Space, by_name, get_space, shared_space

@@ -14,7 +14,7 @@ from autogas.benchmarks import correlate
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
-from autogas.proxies.expression import Expression
+from autogas.proxies.language.expression import Expression
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import over, takes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autogas.proxies.features import ACTIVATIONS, LAYERS, NORMALISATIONS
+from autogas.proxies.passes.features import ACTIVATIONS, LAYERS, NORMALISATIONS
 from autogas.proxies.primitives.registry import Stage, primitive
 
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.features import CONVOLUTIONS, is_bias, known
+from autogas.proxies.isolation.replacing import stand_in
+from autogas.proxies.passes.features import CONVOLUTIONS, is_bias, known
 from autogas.proxies.probe import Probe
-from autogas.proxies.replacing import stand_in
 from autogas.proxies.scorer import scorer
 
 PERTURBATION = 1e-2

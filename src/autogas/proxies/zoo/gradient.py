@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.features import (
+from autogas.proxies.isolation.replacing import stand_in
+from autogas.proxies.passes.features import (
     CONVOLUTIONS,
     NATIVE_NORMALISATIONS,
     NORMALISATIONS,
@@ -27,9 +28,8 @@ from autogas.proxies.features import (
     is_bias,
     known,
 )
-from autogas.proxies.liveness import differentiable
+from autogas.proxies.passes.liveness import differentiable
 from autogas.proxies.probe import Probe, telling
-from autogas.proxies.replacing import stand_in
 from autogas.proxies.scorer import scorer
 
 BLOCK = 1 << 16

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor
-from autogas.proxies.features import TRANSPOSED, TRANSPOSED_FLAG, known
+from autogas.proxies.passes.features import TRANSPOSED, TRANSPOSED_FLAG, known
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import OfArchitecture, scorer
 from autogas.spaces import Cost, Space

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.proxies.isolation import unchanged
+from autogas.proxies.isolation.replacing import OnlyReplaced
+from autogas.proxies.isolation.unchanged import unchanged
 from autogas.proxies.probe import Probe, gradients
-from autogas.proxies.replacing import OnlyReplaced
 from autogas.proxies.scorer import scorer
 from autogas.seeding import seed_everything
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from autogas.proxies import gram_matrices
+from autogas.proxies.statistics import gram_matrices
 
 
 def feature(*shape, seed=0):

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.overrides import _get_current_function_mode_stack
 
-from autogas.proxies import capture
+from autogas.proxies.passes import capture
 from autogas.proxies.primitives import REGISTRY, Stage
 
 

@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Prefix, parse_proxy
+from autogas.proxies.language.expression import Prefix, parse_proxy
 from autogas.proxies.named import get_proxy
-from autogas.proxies.statistics import Statistics, measure
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autogas.proxies.expression import MAX_TERMS, Prefix, Proxy, Sum
-from autogas.proxies.parts import PARTS, WHOLE
+from autogas.proxies.language.expression import MAX_TERMS, Prefix, Proxy, Sum
+from autogas.proxies.language.parts import PARTS, WHOLE
 
 LAYERS = ("activations", "convolutions", "normalisations", "all")
 TRANSFORMS: tuple[tuple[str, ...], ...] = ((), ("softmax",), ("swish",))

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, list_proxies, score
-from autogas.proxies.liveness import failure
+from autogas.proxies.passes.liveness import failure
 
 OF_FEATURES = [
     name

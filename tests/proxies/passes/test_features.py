@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, explain, score
-from autogas.proxies.features import Fold, as_feature, fold_of, rows_of
+from autogas.proxies.passes.features import Fold, as_feature, fold_of, rows_of
 
 
 def noise(*shape, seed=0):

@@ -18,10 +18,10 @@ from autogas import spaces
 from autogas.code import digest_of
 from autogas.files import checksum, replacing, write_json
 from autogas.paths import home
-from autogas.proxies.expression import Prefix, parse_term
-from autogas.proxies.grammar import default_prefixes
+from autogas.proxies.language.expression import Prefix, parse_term
+from autogas.proxies.language.grammar import default_prefixes
 from autogas.proxies.named import named_prefixes
-from autogas.proxies.statistics import Statistics, measure
+from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, shared_space
 

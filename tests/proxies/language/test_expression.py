@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from autogas.errors import InputError
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy, parse_proxy
-from autogas.proxies.moments import moments
+from autogas.proxies.language.expression import MAX_AUGMENTS, Prefix, Proxy, parse_proxy
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import Statistics
+from autogas.proxies.statistics.moments import moments
 
 TRANSFORMS, BINARISERS, KERNELS, REDUCTIONS, AUGMENTS, AGGREGATES = (
     tuple(REGISTRY[stage]) for stage in list(Stage)[1:]

@@ -4,8 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from autogas.proxies.expression import Prefix, Proxy, parse_proxy
-from autogas.proxies.grammar import Grammar, default_prefixes, papers
+from autogas.proxies.language.expression import Prefix, Proxy, parse_proxy
+from autogas.proxies.language.grammar import Grammar, default_prefixes, papers
 from autogas.proxies.primitives import REGISTRY, Stage
 
 KERNELS, REDUCTIONS, AUGMENTS, AGGREGATES = (

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.proxies import capture, liveness
-from autogas.proxies.expression import Prefix
-from autogas.proxies.features import Fold
-from autogas.proxies.moments import Moments, moments
-from autogas.proxies.parts import WHOLE, get_part
+from autogas.proxies.language.expression import Prefix
+from autogas.proxies.language.parts import WHOLE, get_part
+from autogas.proxies.passes import capture, liveness
+from autogas.proxies.passes.features import Fold
+from autogas.proxies.passes.writes import memory_of
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.writes import memory_of
+from autogas.proxies.statistics.moments import Moments, moments
 
 STAND_INS = ("activations", "normalisations")
 """Layers for which convolutions stand in, in a network that has none of them."""

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from autogas.proxies.expression import Sum, parse_proxy
-from autogas.proxies.sum_grammar import SumGrammar
+from autogas.proxies.language.expression import Sum, parse_proxy
+from autogas.proxies.language.sum_grammar import SumGrammar
 
 SMALL = SumGrammar(2, layers=("activations",), transforms=((), ("softmax",)))
 

@@ -11,9 +11,9 @@ import torch
 
 from autogas.files import read_json
 from autogas.paths import home
-from autogas.proxies.bank import FeatureBank
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Prefix, parse_proxy
+from autogas.proxies.language.expression import Prefix, parse_proxy
+from autogas.proxies.statistics.bank import FeatureBank
+from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 4, "decoder_divisor": 64, "stem_stride": 1, "image_size": 16}

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from autogas.proxies.expression import Prefix
+from autogas.proxies.language.expression import Prefix
 from autogas.proxies.primitives import REGISTRY, Primitive, Stage
 
 Transforms: TypeAlias = tuple[Primitive, ...]

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autogas.proxies import gram_matrices
-from autogas.proxies.expression import Prefix
-from autogas.proxies.plan import Plan, Transforms, Wanted, plan
+from autogas.proxies.language.expression import Prefix
 from autogas.proxies.primitives.encodings import above
+from autogas.proxies.statistics import gram_matrices
+from autogas.proxies.statistics.plan import Plan, Transforms, Wanted, plan
 
 BLOCK = 1 << 20
 """Entries that are worked on at a time: column blocks that stay in the cache between two steps."""

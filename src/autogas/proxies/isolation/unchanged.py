@@ -19,7 +19,7 @@ from torch.utils import checkpoint
 
 from autogas.code import slot_value, slots_of
 from autogas.interception import Interceptor
-from autogas.proxies.holders import (
+from autogas.proxies.isolation.holders import (
     CONTAINERS,
     FIXED,
     PLAIN,
@@ -33,8 +33,8 @@ from autogas.proxies.holders import (
     refill,
     restorer,
 )
-from autogas.proxies.saved import Saved
-from autogas.proxies.writes import memory_of, written
+from autogas.proxies.isolation.saved import Saved
+from autogas.proxies.passes.writes import memory_of, written
 from autogas.seeding import same_randomness
 
 ONE_AT_A_TIME = threading.RLock()

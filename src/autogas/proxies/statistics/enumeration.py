@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import Proxy
-from autogas.proxies.grammar import Grammar
+from autogas.proxies.language.expression import Proxy
+from autogas.proxies.language.grammar import Grammar
 from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.statistics.evaluate import Evaluator
 
 Values = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from autogas.proxies.writes import memory_of
+from autogas.proxies.passes.writes import memory_of
 
 PLAIN = (bool, int, float, str, slice, torch.dtype, torch.device, torch.layout, torch.memory_format)
 MAKERS = frozenset(

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from autogas.errors import InputError
-from autogas.proxies.expression import Expression, Prefix, Proxy
-from autogas.proxies.grammar import apply_tail
-from autogas.proxies.parts import get_part
+from autogas.proxies.language.expression import Expression, Prefix, Proxy
+from autogas.proxies.language.grammar import apply_tail
+from autogas.proxies.language.parts import get_part
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.statistics import Statistics
+from autogas.proxies.statistics.measure import Statistics
 from autogas.threads import one_thread
 
 Values = NDArray[np.float64]

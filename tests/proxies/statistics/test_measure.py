@@ -9,14 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.proxies import gram_matrices, statistics
-from autogas.proxies import moments as of_features
-from autogas.proxies.expression import Prefix
-from autogas.proxies.grammar import default_prefixes
-from autogas.proxies.moments import Moments
+from autogas.proxies.language.expression import Prefix
+from autogas.proxies.language.grammar import default_prefixes
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.probe import Probe
-from autogas.proxies.statistics import measure
+from autogas.proxies.statistics import gram_matrices
+from autogas.proxies.statistics import measure as statistics
+from autogas.proxies.statistics import moments as of_features
+from autogas.proxies.statistics.measure import measure
+from autogas.proxies.statistics.moments import Moments
 from autogas.spaces import get_space
 
 SMALL = {"base_width": 8, "decoder_divisor": 16, "stem_stride": 1, "image_size": 32}

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
-from autogas.proxies.constants import Constants
-from autogas.proxies.features import (
+from autogas.proxies.isolation.unchanged import unchanged
+from autogas.proxies.passes.constants import Constants
+from autogas.proxies.passes.features import (
     ACTIVATIONS,
     CONVOLUTIONS,
     LAYERS,
@@ -35,9 +36,8 @@ from autogas.proxies.features import (
     rows_of,
     without_bias,
 )
-from autogas.proxies.isolation import unchanged
-from autogas.proxies.liveness import IGNORES, Finiteness, failure, must_have_values
-from autogas.proxies.writes import written
+from autogas.proxies.passes.liveness import IGNORES, Finiteness, failure, must_have_values
+from autogas.proxies.passes.writes import written
 from autogas.seeding import seed_everything, torch_generator
 
 Consumer = Callable[[Tensor], None]

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autogas.errors import InputError
-from autogas.proxies.expression import Proxy, Sum, measured_prefixes, parse_proxy
-from autogas.proxies.parts import PARTS
+from autogas.proxies.language.expression import Proxy, Sum, measured_prefixes, parse_proxy
+from autogas.proxies.language.parts import PARTS
 from autogas.proxies.score import score, score_many
 
 FIRST, SECOND = "softmax > covariance > eigenvalue_floor > log", "convolutions@late > gram > trace > log > max"

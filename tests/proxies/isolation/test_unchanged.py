@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, list_proxies, score, score_many
-from autogas.proxies.isolation import unchanged
+from autogas.proxies.isolation.unchanged import unchanged
 
 OF_MODULE = [name for name in list_proxies() if not name.startswith(("num_down", "num_skips"))]
 EXPRESSIONS = ["gram > slogdet", "swish > above_mean > gram > slogdet > pow2"]

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from autogas.proxies.capture import Watch
-from autogas.proxies.features import ACTIVATIONS, Fold
+from autogas.proxies.passes.capture import Watch
+from autogas.proxies.passes.features import ACTIVATIONS, Fold
 
 
 @dataclass

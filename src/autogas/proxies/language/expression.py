@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from autogas.errors import InputError, unknown
-from autogas.proxies.parts import WHOLE, get_part
+from autogas.proxies.language.parts import WHOLE, get_part
 from autogas.proxies.primitives import REGISTRY, Kind, Primitive, Stage, stages_of, words_after
 from autogas.proxies.primitives.encodings import zero_one
 
@@ -171,7 +171,7 @@ def measured_prefixes(expressions: Iterable[Expression]) -> list[Prefix]:
 
 
 def parts_read(expressions: Iterable[Expression]) -> dict[str, frozenset[str]]:
-    """Which parts of a network some expressions read, by word for layers; see ``autogas.proxies.parts``."""
+    """Which parts of a network some expressions read, by word for layers; see ``autogas.proxies.language.parts``."""
     read: dict[str, set[str]] = {}
     for expression in expressions:
         for _, term in expression.terms:

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from autogas.errors import InputError
-from autogas.proxies import statistics
-from autogas.proxies.evaluate import Evaluator
-from autogas.proxies.expression import measured_prefixes, parse_proxy
-from autogas.proxies.moments import moments
-from autogas.proxies.parts import PARTS, get_part
+from autogas.proxies.language.expression import measured_prefixes, parse_proxy
+from autogas.proxies.language.parts import PARTS, get_part
 from autogas.proxies.score import score
-from autogas.proxies.statistics import measure
+from autogas.proxies.statistics import measure as statistics
+from autogas.proxies.statistics.evaluate import Evaluator
+from autogas.proxies.statistics.measure import measure
+from autogas.proxies.statistics.moments import moments
 
 
 def chosen(part, positions):

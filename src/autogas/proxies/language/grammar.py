@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from autogas.proxies.expression import MAX_AUGMENTS, Prefix, Proxy
+from autogas.proxies.language.expression import MAX_AUGMENTS, Prefix, Proxy
 from autogas.proxies.primitives import REGISTRY, Stage
 from autogas.proxies.primitives.augments import Offsets, Values
 from autogas.proxies.primitives.encodings import zero_one
