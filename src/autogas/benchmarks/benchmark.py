@@ -17,7 +17,7 @@ from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.files import checksum
 from autogas.seeding import numpy_generator
-from autogas.spaces import A, Space
+from autogas.spaces import Arch, Space
 
 VALIDATION_SHARE = 4 / 7
 """The paper splits a benchmark 4:3 into validation and test."""
@@ -97,7 +97,7 @@ class Benchmark:
             chosen[part] = pools[part][:count]
         return Split(chosen["validation"], chosen["test"])
 
-    def subset(self, space: Space[A]) -> Benchmark:
+    def subset(self, space: Space[Arch]) -> Benchmark:
         """The architectures that ``space`` holds, as a benchmark of that space."""
         keep = [i for i, arch in enumerate(self.archs) if space.holds(str(arch))]
         if not keep:

@@ -13,14 +13,14 @@ from autogas.benchmarks.benchmark import Benchmark
 from autogas.benchmarks.store import benchmark_of, checked_name, reason_of
 from autogas.benchmarks.tables import read_text_table
 from autogas.errors import InputError
-from autogas.spaces import A, ChoiceSpace, Space, by_name, register_space
+from autogas.spaces import Arch, ChoiceSpace, Space, by_name, register_space
 
 
 def make_benchmark(
     table: pd.DataFrame | str | Path,
     metric: str,
     *,
-    space: str | Space[A] | None = None,
+    space: str | Space[Arch] | None = None,
     build: Callable[..., nn.Module] | None = None,
     inputs: Sequence[Sequence[int]] = (),
     higher_is_better: bool = True,

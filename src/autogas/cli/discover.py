@@ -8,9 +8,8 @@ import typer
 
 from autogas.cli import parsing
 from autogas.cli.generated import with_options
-from autogas.cli.printing import emit, emit_run, shown_across
+from autogas.cli.printing import emit_run
 from autogas.errors import InputError
-from autogas.report import write_report
 from autogas.runs import Run
 from autogas.settings import described
 from autogas.workflows.across import AcrossSettings
@@ -53,10 +52,7 @@ def discover(
     if strategy is not None:
         given["strategy"] = strategy
     if several:
-        run = discover_across(names, **given, out=out, resume=resume, jobs=jobs)
-        page = write_report(run)
-        document = {"run": str(run.path), "report": str(page), **run.results}
-        emit(document, as_json=json, text=f"{shown_across(run.results)}\n\nreport: {page}")
+        emit_run(discover_across(names, **given, out=out, resume=resume, jobs=jobs), as_json=json)
         return
     given |= {"benchmark": names[0]} if names else {}
     emit_run(workflow(**given, out=out, resume=resume, jobs=jobs), as_json=json)

@@ -8,7 +8,7 @@ import math
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -37,13 +37,12 @@ def emit(document: object, *, as_json: bool, text: str) -> None:
 
 
 def emit_run(run: Run, *, as_json: bool) -> None:
-    """Draw the report of a finished run and print its table and where it is."""
+    """Draw the report of a finished run and print what it found and where it is."""
     from autogas.report import write_report
 
     page = write_report(run)
-    results = run.results
-    document = {"run": str(run.path), "report": str(page), **results}
-    emit(document, as_json=as_json, text=describe_ranking(results) + f"\n\nreport: {page}")
+    document = {"run": str(run.path), "report": str(page), **run.results}
+    emit(document, as_json=as_json, text=f"{SHOWN[run.workflow](run)}\n\nreport: {page}")
 
 
 def console_text(table: Table) -> str:
@@ -232,3 +231,16 @@ def shown_tables(results: Mapping[str, Any]) -> str:
         verdict = "held" if claim["held"] else "not held"
         out.print(f"{claim['benchmark']}, {claim['claim']}: {verdict}; {claim['test']}")
     return text.getvalue().rstrip()
+
+
+SHOWN: dict[str, Callable[[Run], str]] = {
+    "discover": lambda run: describe_ranking(run.results),
+    "rank": lambda run: describe_ranking(run.results),
+    "discover-across": lambda run: shown_across(run.results),
+    "search": lambda run: shown_search(run.results, run.costs.get("latency_ms", {})),
+    "reproduce": lambda run: shown_tables(run.results),
+    "train": lambda run: "\n".join(metric_lines(run.results)),
+    "evaluate": lambda run: "\n".join(metric_lines(run.results)),
+    "build": lambda run: f"{run.results['trained']} trainings, {len(run.results['failed'])} failed",
+}
+"""What a run of each workflow says when it ends."""

@@ -6,9 +6,8 @@ from typing import Any
 
 from autogas.cli import parsing
 from autogas.cli.generated import with_options
-from autogas.cli.printing import emit, shown_tables
+from autogas.cli.printing import emit_run
 from autogas.errors import InputError
-from autogas.report import write_report
 from autogas.workflows.reproduce import reproduce as workflow
 from autogas.workflows.tables import ReproduceSettings
 
@@ -24,7 +23,4 @@ def reproduce(
     """Regenerate a table of the paper, with intervals and the printed numbers beside ours."""
     if "name" not in given and resume is None:
         raise InputError("say what to reproduce: expected table2, figure1, table5, table6 and table7")
-    run = workflow(**given, out=out, resume=resume, jobs=jobs)
-    page = write_report(run)
-    document = {"run": str(run.path), "report": str(page), **run.results}
-    emit(document, as_json=json, text=f"{shown_tables(run.results)}\n\nreport: {page}")
+    emit_run(workflow(**given, out=out, resume=resume, jobs=jobs), as_json=json)

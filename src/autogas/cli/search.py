@@ -8,9 +8,8 @@ import typer
 
 from autogas.cli import parsing
 from autogas.cli.generated import with_options
-from autogas.cli.printing import emit, shown_search
+from autogas.cli.printing import emit_run
 from autogas.errors import InputError
-from autogas.report import write_report
 from autogas.workflows.search import search as workflow
 from autogas.workflows.search_settings import SearchSettings
 
@@ -41,7 +40,4 @@ def search(
         raise InputError(f"--dataset {dataset!r} and --set dataset={given['space_settings']['dataset']}: expected one")
     if dataset is not None:
         given["space_settings"] = {**given.get("space_settings", {}), "dataset": dataset}
-    run = workflow(**given, out=out, resume=resume, jobs=jobs)
-    page = write_report(run)
-    document = {"run": str(run.path), "report": str(page), **run.results}
-    emit(document, as_json=json, text=f"{shown_search(run.results, run.costs['latency_ms'])}\n\nreport: {page}")
+    emit_run(workflow(**given, out=out, resume=resume, jobs=jobs), as_json=json)

@@ -11,7 +11,7 @@ from typing import Any
 
 from autogas import plugins
 from autogas.errors import InputError, unknown
-from autogas.spaces.base import A, Space
+from autogas.spaces.base import Arch, Space
 from autogas.spaces.choice import Choices, ChoiceSpace
 from autogas.spaces.cost import Cost
 from autogas.spaces.diffusion import DiffusionUNet
@@ -31,7 +31,7 @@ SPACES: dict[str, Callable[..., Space[Any]]] = {
 }
 
 
-def register_space(space: Space[A] | type[Space[A]], *, replace: bool = False) -> None:
+def register_space(space: Space[Arch] | type[Space[Arch]], *, replace: bool = False) -> None:
     """Make a space known by its name, to everything that takes the name of a space.
 
     Args:
@@ -46,7 +46,7 @@ def register_space(space: Space[A] | type[Space[A]], *, replace: bool = False) -
     plugins.note(register_space, space, replace=True)
 
 
-def by_name(space: str | Space[A]) -> tuple[str, dict[str, Any]]:
+def by_name(space: str | Space[Arch]) -> tuple[str, dict[str, Any]]:
     """Name and settings that ``get_space`` makes a space from; one that is not registered is registered now."""
     if isinstance(space, str):
         return space, {}
@@ -119,4 +119,4 @@ def _made(name: str, settings: str, _registered: object) -> Space[Any]:
     return get_space(name, **json.loads(settings))
 
 
-__all__ = ["SPACES", "A", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]
+__all__ = ["SPACES", "Arch", "ChoiceSpace", "Choices", "Cost", "Space", "get_space", "list_spaces", "register_space"]

@@ -15,12 +15,12 @@ from autogas.seeding import torch_generator
 from autogas.spaces.cost import Cost, count_cost
 from autogas.spaces.diagram import Diagram
 
-A = TypeVar("A", bound=Hashable)
+Arch = TypeVar("Arch", bound=Hashable)
 LARGEST_IMAGE = 8192
 """Height and width of the largest images that networks of the package's spaces are made for."""
 
 
-class Space(ABC, Generic[A]):
+class Space(ABC, Generic[Arch]):
     """A search space: architectures are frozen, hashable, and ``str(arch)`` parses back to the same architecture.
 
     Subclasses give the genotype operators and the network; weights depend on ``(seed, arch)`` only: an architecture has
@@ -68,7 +68,7 @@ class Space(ABC, Generic[A]):
         return (type(self),)
 
     @abstractmethod
-    def parse(self, text: str) -> A:
+    def parse(self, text: str) -> Arch:
         """Read an architecture string; raises ``InputError`` for one outside the space."""
 
     def holds(self, text: str) -> bool:
@@ -80,28 +80,28 @@ class Space(ABC, Generic[A]):
         return True
 
     @abstractmethod
-    def sample(self, rng: np.random.Generator) -> A:
+    def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture uniformly."""
 
-    def sample_distinct(self, count: int, rng: np.random.Generator) -> list[A]:
+    def sample_distinct(self, count: int, rng: np.random.Generator) -> list[Arch]:
         """Draw ``count`` different architectures; raises ``InputError`` when the space holds fewer."""
         if count > len(self):
             raise InputError(f"{count} architectures asked of space {self.name}, which holds {len(self)}")
-        drawn: dict[A, None] = {}
+        drawn: dict[Arch, None] = {}
         while len(drawn) < count:
             drawn[self.sample(rng)] = None
         return list(drawn)
 
     @abstractmethod
-    def mutate(self, arch: A, rng: np.random.Generator) -> A:
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A neighbour of ``arch``, never ``arch`` itself."""
 
     @abstractmethod
-    def crossover(self, first: A, second: A, rng: np.random.Generator) -> A:
+    def crossover(self, first: Arch, second: Arch, rng: np.random.Generator) -> Arch:
         """A child whose genes all come from one of two parents."""
 
     @abstractmethod
-    def enumerate(self) -> Iterator[A]:
+    def enumerate(self) -> Iterator[Arch]:
         """Every architecture once, in a fixed order."""
 
     @abstractmethod
@@ -109,14 +109,14 @@ class Space(ABC, Generic[A]):
         """Number of architectures."""
 
     @abstractmethod
-    def network(self, arch: A) -> nn.Module:
+    def network(self, arch: Arch) -> nn.Module:
         """The network with uninitialised weights, on whatever device is the default."""
 
     @abstractmethod
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
         """Fill every parameter and buffer of ``network`` in place, as the benchmark's authors do."""
 
-    def traits(self, arch: A) -> Mapping[str, float]:  # noqa: ARG002 - a space without countable traits has none
+    def traits(self, arch: Arch) -> Mapping[str, float]:  # noqa: ARG002 - a space without countable traits has none
         """Counts read off the genotype (the trivial scorers): name to value."""
         return {}
 
@@ -132,15 +132,15 @@ class Space(ABC, Generic[A]):
         made: torch.Tensor = (network(*drawn) + 1) / 2
         return made
 
-    def original(self) -> tuple[Space[A], A] | None:
+    def original(self) -> tuple[Space[Arch], Arch] | None:
         """The uncompressed network that a search makes smaller: a space and an architecture of it, or None."""
         return None
 
-    def diagrams(self, arch: A) -> list[Diagram]:  # noqa: ARG002 - a space without cells has none
+    def diagrams(self, arch: Arch) -> list[Diagram]:  # noqa: ARG002 - a space without cells has none
         """A drawing of every searched cell, in order of execution."""
         return []
 
-    def build(self, arch: A, *, seed: int = 0) -> nn.Module:
+    def build(self, arch: Arch, *, seed: int = 0) -> nn.Module:
         """The network of ``arch`` on the CPU, in training mode, deterministic in ``(arch, seed)``.
 
         Every weight is written once: the skeleton is made on the meta device, then filled.
@@ -157,7 +157,7 @@ class Space(ABC, Generic[A]):
         generator = torch_generator("inputs", seed)
         return tuple(torch.randn((batch_size, *shape), generator=generator) for shape in self.input_shapes)
 
-    def cost(self, arch: A) -> Cost:
+    def cost(self, arch: Arch) -> Cost:
         """Parameters and MACs for one sample, counted on the meta device (no memory, no arithmetic)."""
         with torch.device("meta"):
             samples = [torch.empty(1, *shape) for shape in self.input_shapes]

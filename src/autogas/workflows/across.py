@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from autogas.benchmarks.correlation import dense_ranks, kendall_of_ranks
+from autogas.benchmarks.correlation import kendall_of_ranks, ranks_failures_last
 from autogas.evolution import known_strategy
 from autogas.proxies.language.expression import Expression, Proxy
 from autogas.proxies.statistics.evaluate import Evaluator
@@ -96,10 +96,8 @@ class Ground:
     def tau(self, scores: Values, count: int | None = None) -> float:
         """Kendall's tau-a of the first ``count`` architectures; a network without a score ranks last."""
         part = scores[:count]
-        failed = ~np.isfinite(part)
-        ranks = dense_ranks(np.where(failed, 0.0, part)[None]) + 1
-        ranks[0, failed] = 0
-        return float(kendall_of_ranks(self.goodness[:count], ranks, "kendall_a")[0])
+        ranks = ranks_failures_last(np.where(np.isfinite(part), part, np.nan)).astype(np.int32)
+        return float(kendall_of_ranks(self.goodness[:count], ranks[None], "kendall_a")[0])
 
 
 class AcrossFitness:

@@ -25,7 +25,7 @@ from autogas.paths import store_folder
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.spaces import SPACES, A, Space, by_name, get_space
+from autogas.spaces import SPACES, Arch, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.training.machine import Precision
 from autogas.versions import versions
@@ -83,7 +83,7 @@ def which(training: Training[Any, Any]) -> BuildSettings:
 @takes(BuildSettings, *all_settings())
 def build(
     *,
-    space: str | Space[A] | None = None,
+    space: str | Space[Arch] | None = None,
     out: str | None = None,
     resume: str | None = None,
     jobs: int | None = None,

@@ -51,7 +51,7 @@ FINALISTS = ("discovered", DEFAULT_PROXY, PAPERS_PROXY, "random search", "enumer
 
 
 class DiscoverSettings(BaseModel):
-    """What determines a discovery; the defaults are the paper's."""
+    """What determines a discovery; but for the fitness, tau-a, the defaults are the paper's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -15,7 +15,7 @@ import torch
 
 from autogas.errors import InputError
 from autogas.settings import SettingError, known_device
-from autogas.spaces import A, Space, by_name, get_space
+from autogas.spaces import Arch, Space, by_name, get_space
 from autogas.training.export import GENERATOR_FILE, load_network
 from autogas.training.interchange import SUFFIXES, Format, onnx_session, write_onnx, write_torchscript
 from autogas.training.loop import CHECKPOINT_FILE
@@ -108,7 +108,7 @@ def _check_target(out: Path, weights: Path, format: Format) -> None:
 def latency(
     run: str | Path | None = None,
     *,
-    space: str | Space[A] | None = None,
+    space: str | Space[Arch] | None = None,
     arch: str | None = None,
     space_settings: Mapping[str, object] | None = None,
     batch_size: int = 1,
@@ -181,7 +181,7 @@ def latency(
 
 
 def _by_onnxruntime(
-    model: torch.nn.Module, space: Space[A], inputs: tuple[torch.Tensor, ...], threads: int
+    model: torch.nn.Module, space: Space[Arch], inputs: tuple[torch.Tensor, ...], threads: int
 ) -> Times | str:
     """Times, or why there are none."""
     with tempfile.TemporaryDirectory() as folder:

@@ -80,7 +80,7 @@ class Fitness:
             raise InputError(f"only {live} validation networks have scores; 3 are needed{why and f' ({why})'}")
 
     def __call__(self, proxy: Expression) -> Judged:
-        """Fitness one candidate; a ranking that was judged before is not correlated again."""
+        """Judge one candidate; a ranking that was judged before is not correlated again."""
         scores = self.evaluator.scores(proxy)
         reason = self.evaluator.why_failed(proxy, scores)
         if reason:
@@ -99,7 +99,7 @@ class Fitness:
         return every
 
     def enumerate(self, grammar: Grammar) -> Enumeration:
-        """Fitness every expression of a grammar."""
+        """Judge every expression of a grammar."""
         out = Enumeration()
         seen: set[bytes] = set()
         taus: list[Values] = []

@@ -25,7 +25,7 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, attempt
 from autogas.settings import Device, validated
-from autogas.spaces import A, Space, by_name, get_space, shared_space
+from autogas.spaces import Arch, Space, by_name, get_space, shared_space
 
 
 class Scoring(BaseModel):
@@ -63,8 +63,8 @@ def unscored(reason: str) -> dict[str, Any]:
 
 
 def score_architecture(
-    space: str | Space[A],
-    arch: A | str,
+    space: str | Space[Arch],
+    arch: Arch | str,
     proxies: str | Sequence[str],
     *,
     batch_size: int = 16,

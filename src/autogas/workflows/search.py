@@ -18,7 +18,7 @@ from autogas.proxies.language.expression import Expression
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import over, takes
-from autogas.spaces import A, Space, by_name
+from autogas.spaces import Arch, Space, by_name
 from autogas.workflows.budget import REDRAWS, check
 from autogas.workflows.candidates import Candidates
 from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
@@ -32,7 +32,7 @@ BEST = 10
 
 @takes(SearchSettings)
 def search(
-    space: str | Space[A] | None = None,
+    space: str | Space[Arch] | None = None,
     proxy: str | Expression | None = None,
     *,
     out: str | None = None,

@@ -34,7 +34,7 @@ def of_the_space(fact: str, otherwise: object = None) -> Callable[[dict[str, Any
 
 
 class SearchSettings(BaseModel):
-    """What determines a search; the defaults are the paper's."""
+    """What determines a search; but for the proxy the defaults are the paper's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

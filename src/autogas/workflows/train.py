@@ -16,7 +16,7 @@ from autogas.errors import InputError
 from autogas.files import replacing
 from autogas.runs import Run, progress
 from autogas.settings import SettingError, on_command_line, over, takes
-from autogas.spaces import A, Space
+from autogas.spaces import Arch, Space
 from autogas.training.export import GENERATOR_FILE, save_generator
 from autogas.training.kinds import TRAINED, Training, all_settings, read_training
 from autogas.training.logs import check_loggers, loggers
@@ -52,7 +52,7 @@ class TrainSettings(BaseModel):
 def train(
     arch: str | None = None,
     *,
-    space: str | Space[A] | None = None,
+    space: str | Space[Arch] | None = None,
     recipe: Mapping[str, object] | None = None,
     out: str | None = None,
     resume: str | None = None,
@@ -110,7 +110,12 @@ def train(
 
 
 def profile(
-    arch: str, *, space: str | Space[A] | None = None, steps: int = 5, rows: int = 20, **settings: Unpack[TrainKeywords]
+    arch: str,
+    *,
+    space: str | Space[Arch] | None = None,
+    steps: int = 5,
+    rows: int = 20,
+    **settings: Unpack[TrainKeywords],
 ) -> str:
     """Where the time of a step goes: the operations that take most of it, as a table; nothing is kept.
 
@@ -143,7 +148,7 @@ def _profiled(machine: Machine, settings_json: str, steps: int, rows: int) -> st
     return profiled(task, machine, steps=steps, rows=rows, seed=training.settings.seed)
 
 
-def _of(space: str | Space[A] | None) -> dict[str, str | Space[A]]:
+def _of(space: str | Space[Arch] | None) -> dict[str, str | Space[Arch]]:
     return {} if space is None else {"space": space}
 
 

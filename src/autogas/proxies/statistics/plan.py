@@ -15,8 +15,8 @@ Wanted: TypeAlias = dict[str | None, int]
 """Where the statistics of a transformed feature stand, for each binariser and for none."""
 
 
-AS_BITS = ("sign", "above_zero", "above_mean", "above_median")
-"""Binarisers that the engine knows: their statistics are counted, not multiplied."""
+KNOWN_BINARISERS = ("sign", "above_zero", "above_mean", "above_median")
+"""Those that the engine needs no function for: thresholds are counted as bits, signs multiplied."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def plan(prefixes: tuple[Prefix, ...]) -> Plan:
             needed.append(_base(prefix))
     groups: dict[tuple[str, ...], Wanted] = {}
     for place, prefix in enumerate(needed):
-        if prefix.binariser is None or prefix.binariser in AS_BITS:
+        if prefix.binariser is None or prefix.binariser in KNOWN_BINARISERS:
             groups.setdefault(prefix.transforms, {})[prefix.binariser] = place
         else:  # any other is applied as it is
             groups.setdefault((*prefix.transforms, prefix.binariser), {})[None] = place
