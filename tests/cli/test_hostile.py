@@ -244,7 +244,7 @@ def test_a_flag_is_no_number(autogas, image_folder):
 
 @pytest.mark.usefixtures("toy")
 def test_too_much_memory_is_one_line(autogas, monkeypatch):
-    monkeypatch.setattr("autogas.workflows.scoring.scoring_inputs", lambda *_: (torch.empty(10**15),))
+    monkeypatch.setattr("autogas.workflows.rank.scoring_inputs", lambda *_: (torch.empty(10**15),))
     code, out, err = autogas("rank", "snip", "--benchmark", "toy", "--all", "--jobs", 1)
     assert (code, out) == (2, "")
     assert err.startswith("autogas: not enough memory")
