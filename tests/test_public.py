@@ -83,6 +83,10 @@ def test_importing_does_not_wait_for_torch():
     assert fresh(code) == "[]"
 
 
+def test_a_run_is_opened_without_torch():
+    assert fresh("import sys, autogas; autogas.Run; print('torch' in sys.modules)") == "False"
+
+
 def test_a_name_stays_a_function_when_its_module_is_imported():
     code = "import autogas.workflows.rank, autogas.workflows.discover, autogas.proxies.score, autogas\n"
     code += "print(*(type(getattr(autogas, name)).__name__ for name in ('rank', 'discover', 'score', 'correlate')))"

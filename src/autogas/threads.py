@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
-
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
@@ -15,6 +13,8 @@ def one_thread() -> Iterator[None]:
     Two threads take twice as long for batches of 16x16 matrices, and twenty times as long beside other load, since each
     step ends in a barrier.
     """
+    import torch  # here, since run folders are read without it
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
