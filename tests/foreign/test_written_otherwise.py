@@ -297,3 +297,24 @@ def test_a_network_that_fails_for_one_scorer_keeps_the_scores_of_others():
     assert list(found) == ["separation"]
     assert re.fullmatch(r"KeyError at test_written_otherwise.py:\d+: 'no graph'", failures.pop("snip"))
     assert not failures
+
+
+@pytest.mark.parametrize("mean", [0, 10, 100, 1000])
+def test_a_covariance_does_not_see_what_all_entries_have(mean):
+    """Also where it is a thousand times what is left, as of images from 0 to 255."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 1))
+    expected = score(copy.deepcopy(net).double(), images().double(), FLOOR)
+    net[4].bias.data += mean
+    assert score(net, images(), FLOOR) == pytest.approx(expected, abs=2e-4)
+
+
+FLOOR = "convolutions > covariance > eigenvalue_floor > log > last"
+
+
+@pytest.mark.parametrize("mask", [torch.ones(5, 5), torch.zeros(5, 5).long(), torch.ones(5, 5).tril()])
+@pytest.mark.parametrize("proxy", ["nwot", "separation", "snip"])
+def test_a_mask_before_the_output(mask, proxy):
+    plain = Net(lambda s, x: s.b(F.relu(s.a(x))), a=convolution(), b=convolution(8))
+    masked = Net(lambda s, x: (mask, s.b(F.relu(s.a(x)))), a=convolution(), b=convolution(8))
+    assert score(masked, images(), proxy) == pytest.approx(score(plain, images(), proxy), rel=1e-6)

@@ -205,7 +205,7 @@ def run(
     must_have_values(model, inputs)
     offer = _Offer(consumers, len(inputs[0]), folds)
     output = watched(model, inputs, offer, seed, on_write)
-    reason = failure(output)
+    reason = failure(output, len(inputs[0]))
     if reason == IGNORES and _starts_at_zero(model, inputs, seed):
         reason = ""
     return Pass(output, reason or offer.finiteness.failure, offer.missed, offer.folded)
@@ -254,6 +254,6 @@ def _starts_at_zero(model: nn.Module, inputs: tuple[Tensor, ...], seed: int) -> 
             seed_everything(seed, inputs)
             refused = () if given is inputs else (Exception,)
             with contextlib.suppress(*refused):
-                if not failure(model(*(x.clone() for x in given))):
+                if not failure(model(*(x.clone() for x in given)), len(given[0])):
                     return True
     return False

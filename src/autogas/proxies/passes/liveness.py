@@ -84,10 +84,11 @@ class Finiteness:
         return f"feature {bad[0] + 1} of {len(self._sums)} in the network, at {self._names[bad[0]]}, is not finite"
 
 
-def failure(output: object) -> str:
-    """Why a network that gave this cannot be scored, or empty.
+def failure(output: object, samples: int | None = None) -> str:
+    """Why a network that gave this for so many samples cannot be scored, or empty.
 
-    No tensor in the output may hold NaN or infinity; of several the first that is a batch ``[N, D, …]`` must vary.
+    No tensor in the output may hold NaN or infinity; of several the first that is a batch ``[N, D, …]`` must vary: one of
+    floating-point numbers with a row for each sample, if there is any, rather than a mask.
     """
     found = list(_tensors(output))
     if not found:
@@ -95,6 +96,7 @@ def failure(output: object) -> str:
     if not all(bool(x.isfinite().all()) for x in found):
         return "the output of the network is not finite"
     batches = [x for x in found if x.dim() > 1] or [x for x in found if x.dim() == 1]
+    batches.sort(key=lambda x: not (len(x) == samples and (x.is_floating_point() or x.is_complex())))
     if batches and len(batches[0]) > 1 and not varies_beyond_rounding(batches[0]):
         return IGNORES
     return ""
@@ -135,6 +137,7 @@ def principal(output: object, samples: int) -> Tensor:
         InputError: there is none.
     """
     found = differentiable(output)
+    found.sort(key=lambda x: not x.requires_grad)  # what depends on weights before masks, where there is a graph
     alike = {(x.shape, x.dtype, x.device) for x in found}
     apart = isinstance(output, list | tuple) and len(output) == len(found) == samples > 1 and len(alike) == 1
     return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from autogas.proxies.passes import capture, liveness
 from autogas.proxies.passes.features import Fold
 from autogas.proxies.passes.writes import memory_of
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.statistics.moments import Moments, moments
+from autogas.proxies.statistics.moments import FLAT, Moments, moments
 
 STAND_INS = ("activations", "normalisations")
 """Layers for which convolutions stand in, in a network that has none of them."""
@@ -38,7 +39,7 @@ class Statistics:
     """Sufficient statistics of one network, layer by layer in order of execution.
 
     Attributes:
-        gram: for each prefix ``float32 [L, N, N]``.
+        gram: for each prefix ``float32 [L, N, N]``, or float64 where a layer is little but its mean.
         sums: for each prefix ``float64 [L, N]``.
         sizes: for each prefix ``int64 [L]``, the number D of entries a sample.
         live: for each word for layers ``bool [L]``: whether the layer varies over the batch; one entry is no layer.
@@ -48,7 +49,7 @@ class Statistics:
         left_out: layers of these kinds whose tensor has no dimension of samples.
     """
 
-    gram: dict[Prefix, NDArray[np.float32]]
+    gram: dict[Prefix, NDArray[np.floating[Any]]]
     sums: dict[Prefix, NDArray[np.float64]]
     sizes: dict[Prefix, NDArray[np.int64]]
     live: dict[str, NDArray[np.bool_]]
@@ -267,6 +268,15 @@ def _accumulators(
     }
 
 
+def _as_kept(G: Tensor, s: Tensor, D: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+    """Gram matrices in float32, or in float64 where a layer is little but its mean, which its covariance leaves out."""
+    squares = G.diagonal(dim1=1, dim2=2).sum(dim=1)
+    of_mean = s.sum(dim=1).square() / (s.shape[1] * torch.from_numpy(D))
+    flat = bool((of_mean > FLAT * squares).any())
+    kept: NDArray[np.floating[Any]] = (G if flat else G.float()).numpy()
+    return kept
+
+
 def _collected(accumulators: Mapping[str, _LayerAccumulator], seen: capture.Pass, forward_seconds: float) -> Statistics:
     gram, sums, sizes = {}, {}, {}
     for layers, accumulator in accumulators.items():
@@ -274,7 +284,7 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], seen: capture.Pass
             missing = f"the network has no layer of kind {layers!r} with features [N, …]"
             raise InputError(f"the network has no score: {seen.failure}" if seen.failure else missing)
         G, s, D = accumulator.finish()
-        of_prefixes = zip(G.float().cpu().numpy(), s.cpu().numpy(), D, strict=True)
+        of_prefixes = zip(map(_as_kept, G.cpu(), s.cpu(), D), s.cpu().numpy(), D, strict=True)
         for prefix, found in zip(accumulator.prefixes, of_prefixes, strict=True):
             gram[prefix], sums[prefix], sizes[prefix] = found
     return Statistics(

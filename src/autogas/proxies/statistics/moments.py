@@ -21,6 +21,8 @@ from autogas.proxies.statistics.plan import Plan, Transforms, Wanted, plan
 
 BLOCK = 1 << 20
 """Entries that are worked on at a time: column blocks that stay in the cache between two steps."""
+FLAT = 0.99
+"""Share of the squares of a feature beyond which it is little but its mean."""
 SMALL = 1 << 16
 """Entries up to which all transforms of features are measured together."""
 
@@ -68,6 +70,23 @@ class _Stack:
     def means(self) -> Tensor:
         """Of all entries of each feature, ``[T, K]``."""
         return self.sums.sum(dim=2) / (self.sums.shape[2] * self.size)
+
+    def share_of_mean(self, row: int, gram: Tensor) -> Tensor:
+        """How much of the squares of each feature is that of its mean, ``[K]``, at most 1."""
+        squares = gram.diagonal(dim1=1, dim2=2).sum(dim=1)
+        return self.means[row].double().square() * gram.shape[1] * self.size / squares.clamp_min(1e-300)
+
+    def about_its_mean(self, row: int) -> tuple[Tensor, Tensor]:
+        """Gram matrices ``[K, N, N]`` and sums ``[K, N]`` by way of those of features less their means.
+
+        In float32 a covariance would be the difference of two numbers that are nearly the same.
+        """
+        mean = self.means[row].float()
+        less = [block[row] - mean.to(block)[:, None, None] for block in self.blocks()]
+        gram, sums, m = _total(map(gram_matrices.gram, less)), _total(x.sum(dim=2) for x in less), mean.double()
+        both = sums[:, :, None] + sums[:, None, :]
+        whole = gram + m[:, None, None] * both + (m.square() * self.size)[:, None, None]
+        return whole, sums + m[:, None] * self.size
 
     def thresholds(self, binariser: str, row: int) -> Tensor:
         """What entries of each feature must be above after a transform: ``[K]``, or ``[1]`` if all have the same."""
@@ -138,7 +157,10 @@ class _Found:
                     binary[place] = row, stack.thresholds(binariser, row)
         if plain:
             squares = _total(map(gram_matrices.gram, stack.blocks()))
-            self._grams.update((place, squares[row]) for place, row in plain.items())
+            for place, row in plain.items():
+                self._grams[place] = squares[row]
+                if bool((stack.share_of_mean(row, squares[row]) > FLAT).any()):
+                    self._grams[place], self._sums[place] = stack.about_its_mean(row)
         if binary:
             self._add_binary(binary, stack.blocks)
 
