@@ -87,7 +87,7 @@ class Finiteness:
 def failure(output: object, samples: int | None = None) -> str:
     """Why a network that gave this for so many samples cannot be scored, or empty.
 
-    No tensor in the output may hold NaN or infinity; of several the first that is a batch ``[N, D, …]`` must vary: one of
+    No tensor in the output may hold NaN or infinity; of several the first batch ``[N, D, …]`` must vary: one of
     floating-point numbers with a row for each sample, if there is any, rather than a mask.
     """
     found = list(_tensors(output))
