@@ -21,7 +21,7 @@ from tests.test_documentation import BLOCK, ROOT, WITH_CONSOLE, commands_of_ours
 SMALLER = {
     "bench build": "--images dead-leaves --train-images 8 --count 2 --repeats 0 --recipe steps=1",
     "data make": "--images dead-leaves --count 2 --held-out-count 2 --size 64",
-    "discover": "--validation 4 --test 4 --top-k 2",
+    "discover": "--validation 4 --test 4 --top-k 1",
     "evaluate": "--samples 12 --reference photos",
     "rank": "--test 4",
     "reproduce": "--batch-size 4",
@@ -86,7 +86,7 @@ def stand_ins(tmp_path_factory):
     (folder / "mine.py").write_text(own)
     for name in ("transnas-macro", "transnas-micro"):
         space = get_space(name, base_width=4, decoder_divisor=16, stem_stride=1, image_size=16)
-        archs = [str(arch) for arch in space.sample_distinct(14, numpy_generator(name))]
+        archs = [str(arch) for arch in space.sample_distinct(9, numpy_generator(name))]
         rows = pd.DataFrame({"arch": archs, "ssim": np.linspace(0.2, 0.8, len(archs))})
         about = {"space": name, "space_settings": space.settings, "higher_is_better": True, "provenance": {}}
         (folder / "home" / "benchmarks").mkdir(parents=True, exist_ok=True)

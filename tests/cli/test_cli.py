@@ -491,6 +491,9 @@ def test_a_network_that_does_not_take_the_shape_is_refused(refused, nets):
     assert "nets.py:Dense" in refused("score", "--module", f"{nets}:Dense", "--shape", "3,32,32")
 
 
+FEW_IMAGES = ("--images", "dead-leaves", "--train-images", "8", "--held-out-images", "4")
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -508,7 +511,7 @@ def test_a_network_that_does_not_take_the_shape_is_refused(refused, nets):
         (["bench", "build", "--count", "0", "--out", "run"], ["--count 0"]),
         (["bench", "build", "--device", "gpu", "--out", "run"], ["--device 'gpu'"]),
         (
-            ["bench", "build", "--repeat-space", "transnas-mikro", "--images", "dead-leaves", "--out", "run"],
+            [*("bench", "build", "--repeat-space", "transnas-mikro", "--out", "run"), *FEW_IMAGES],
             ["'transnas-micro'"],
         ),
         (["bench", "build", "--name", "a/b", "--out", "run"], ["'a/b'"]),

@@ -110,7 +110,8 @@ def test_full_size_needs_no_agreement(autogas, here):
         (["--resume", "nowhere"], "'nowhere'"),
     ],
 )
-def test_bad_input_is_one_line(autogas, here, given, named):
+def test_bad_input_is_one_line(autogas, here, monkeypatch, given, named):
+    monkeypatch.setattr("autogas.workflows.budget.DRAWS", 40)
     code, out, err = autogas("search", *given)
     assert (code, out) == (2, "")
     assert named in err

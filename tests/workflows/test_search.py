@@ -246,7 +246,8 @@ def test_a_small_space_is_scored_at_its_own_size():
         ({"space_settings": {"width": 0}}, "width=0"),
     ],
 )
-def test_bad_settings_are_said_in_one_line(tmp_path, changes, message):
+def test_bad_settings_are_said_in_one_line(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr("autogas.workflows.budget.DRAWS", 40)
     with pytest.raises(InputError, match=message):
         run(tmp_path / "run", **changes)
     assert {"max_params", "proxy"} & set(changes) or not (tmp_path / "run").exists()

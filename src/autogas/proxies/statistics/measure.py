@@ -268,11 +268,11 @@ def _accumulators(
     }
 
 
-def _as_kept(G: Tensor, s: Tensor, D: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+def _as_kept(prefix: Prefix, G: Tensor, s: Tensor, D: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
     """Gram matrices in float32, or in float64 where a layer is little but its mean, which its covariance leaves out."""
     squares = G.diagonal(dim1=1, dim2=2).sum(dim=1)
     of_mean = s.sum(dim=1).square() / (s.shape[1] * torch.from_numpy(D))
-    flat = bool((of_mean > FLAT * squares).any())
+    flat = prefix.binariser is None and bool((of_mean > FLAT * squares).any())
     kept: NDArray[np.floating[Any]] = (G if flat else G.float()).numpy()
     return kept
 
@@ -284,9 +284,8 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], seen: capture.Pass
             missing = f"the network has no layer of kind {layers!r} with features [N, …]"
             raise InputError(f"the network has no score: {seen.failure}" if seen.failure else missing)
         G, s, D = accumulator.finish()
-        of_prefixes = zip(map(_as_kept, G.cpu(), s.cpu(), D), s.cpu().numpy(), D, strict=True)
-        for prefix, found in zip(accumulator.prefixes, of_prefixes, strict=True):
-            gram[prefix], sums[prefix], sizes[prefix] = found
+        for prefix, *found in zip(accumulator.prefixes, G.cpu(), s.cpu(), D, strict=True):
+            gram[prefix], sums[prefix], sizes[prefix] = _as_kept(prefix, *found), found[1].numpy(), found[2]
     return Statistics(
         gram=gram,
         sums=sums,
