@@ -102,7 +102,7 @@ def test_work_on_a_cluster_is_the_work_here(cluster, autogas_with, here, tmp_pat
 
 @pytest.mark.parametrize("here", ["build"], indirect=True)
 def test_a_worker_that_is_killed_costs_a_retry(cluster, autogas_with, here, tmp_path):
-    killed, there = [], tmp_path / "there"
+    killed, there = [], tmp_path / "killed"
 
     def kill():
         while not (there / "record.sqlite").exists():
