@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from autogas.cli.printing import fitted
+from autogas.cli.printing import console_text, fitted
 
 HEAD = ("scorer", "tau-b", "95 % interval", "tau-a", "Spearman", "Pearson", "within", "failed")
 LINES = [
@@ -39,3 +39,9 @@ def test_what_gives_way_is_named():
     text = " ".join(drawn(60).split())
     assert "not shown here, in --json:" in text
     assert "failed" in text.split("--json:")[1]
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[red]", ":smile:", "[bold]x[/bold]"])
+def test_names_are_printed_as_they_are(name):
+    table = fitted(("scorer", "tau"), [[name, "0.5"]], 80)
+    assert name in console_text(table)

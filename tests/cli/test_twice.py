@@ -37,3 +37,13 @@ def test_a_shape_has_plain_digits(autogas, shape):
     code, _, err = autogas("score", "params", "--module", "nets.py:make", "--shape", shape)
     assert code == 2
     assert "expected positive numbers, such as 3,32,32" in err
+
+
+@pytest.mark.parametrize("verb", [["rank", "params", "--benchmark", "mini-gan"], ["search", "transnas-micro"]])
+@pytest.mark.parametrize("option", ["--batch-size", "--population"])
+def test_numbers_have_ends(autogas, verb, option):
+    if verb[0] == "rank" and option == "--population":
+        return
+    code, out, err = autogas(*verb, option, 10**20)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert option in err

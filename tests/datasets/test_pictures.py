@@ -14,6 +14,7 @@ from pyarrow import parquet
 from autogas.datasets import load_images
 from autogas.datasets.domains import Frame
 from autogas.datasets.images import count_images
+from autogas.datasets.pictures import rgb
 from autogas.datasets.translation import load_translation
 from autogas.errors import InputError
 from autogas.runs import Run
@@ -228,3 +229,10 @@ def test_a_name_in_another_writing(tmp_path):
     os.rename(tmp_path / "Bild é 漢.PNG", os.fsencode(tmp_path) + b"/\xff\xfe.png")
     assert len(load_images(tmp_path, size=8)) == 1
     assert Path(tmp_path).exists()
+
+
+def test_numbers_of_32_bits_that_may_be_of_8_are_refused():
+    small = Image.fromarray(np.full((4, 4), 200, dtype=np.int32))
+    with pytest.raises(ValueError, match="32-bit numbers up to 200"):
+        rgb(small)
+    assert np.asarray(rgb(Image.fromarray(np.full((4, 4), 65535, dtype=np.int32)))).max() == 255
