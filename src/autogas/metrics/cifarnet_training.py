@@ -21,7 +21,7 @@ from autogas.errors import InputError
 from autogas.files import replacing, write_json
 from autogas.metrics.cifarnet import CLASSES, SIZE, WHITENED, CifarNet, read_cifarnet
 from autogas.runs import progress
-from autogas.seeding import derive_seed, torch_generator
+from autogas.seeding import derive_seed, seeded, torch_generator
 
 
 class CifarNetRecipe(BaseModel):
@@ -48,8 +48,7 @@ def train_cifarnet(
 ) -> CifarNet:
     """Train on ``uint8 [n, 3, 32, 32]`` and ``int64 [n]``; convolutions run in bfloat16, weights stay float32."""
     generator = torch_generator("cifarnet", seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("cifarnet weights", seed))
+    with seeded(derive_seed("cifarnet weights", seed)):
         model = CifarNet()
     model.whiten.weight.copy_(whitening_filters(model.normalise(pixels[:5000])))
     model.train().to(device).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from autogas.files import replacing, write_json
 from autogas.metrics.segmentation import SegmentationScores, confusion_matrix, segmentation_scores
 from autogas.metrics.segmenter import TORCHSCRIPT_SUFFIXES
 from autogas.runs import progress
-from autogas.seeding import derive_seed, torch_generator
+from autogas.seeding import derive_seed, seeded, torch_generator
 
 DILATIONS = (1, 2, 4, 1)
 
@@ -53,8 +53,7 @@ def train_segmentation(data: TranslationData, recipe: SegmentationRecipe, *, see
     """Train on the real images of a data set with label maps."""
     assert isinstance(data.inputs, LabelMaps)
     generator = torch_generator("segmentation", seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("segmentation weights", seed))
+    with seeded(derive_seed("segmentation weights", seed)):
         model = SegmentationNet(data.inputs.num_labels, recipe.width)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
+from autogas.proxies.gradients import gradients
 from autogas.proxies.isolation.replacing import OnlyReplaced
 from autogas.proxies.isolation.unchanged import unchanged
-from autogas.proxies.probe import Probe, gradients
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 from autogas.seeding import seed_everything
 
