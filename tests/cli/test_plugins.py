@@ -45,11 +45,15 @@ def block(width):
 """
 
 
+def write_plugin(folder):
+    (folder / "blocks.py").write_text(BLOCKS)
+    (folder / "mine.py").write_text(PLUGIN)
+    return folder / "mine.py"
+
+
 @pytest.fixture
 def plugin(tmp_path):
-    (tmp_path / "blocks.py").write_text(BLOCKS)
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    return tmp_path / "mine.py"
+    return write_plugin(tmp_path)
 
 
 def command(*words, home):
@@ -60,19 +64,24 @@ def command(*words, home):
 
 
 SEARCH = ["search", "plain-autoencoder", "--population", 4, "--iterations", 2, "--sample", 4, "--agreement", 0]
+SEARCH += ["--proxy", "relu_share"]
 
 
-def test_a_search_finds_the_same_alone_and_with_workers(plugin, tmp_path):
-    found = []
-    for jobs in (1, 2):
-        out = tmp_path / f"run-{jobs}"
-        done = command(
-            *SEARCH, "--proxy", "relu_share", "--jobs", jobs, "--out", out, "--plugin", plugin, home=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-        found.append((out / "results.json").read_bytes())
-    assert found[0] == found[1]
-    assert json.loads(found[0])["failed"] == 0
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Folder of a plug-in and of a search of its space by one process."""
+    folder = tmp_path_factory.mktemp("searched")
+    done = command(*SEARCH, "--jobs", 1, "--out", folder / "run", "--plugin", write_plugin(folder), home=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_search_finds_the_same_with_workers(searched, tmp_path):
+    done = command(*SEARCH, "--jobs", 2, "--out", tmp_path / "run", "--plugin", searched / "mine.py", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = (searched / "run" / "results.json").read_bytes()
+    assert found == (tmp_path / "run" / "results.json").read_bytes()
+    assert json.loads(found)["failed"] == 0
 
 
 def test_a_name_without_its_plugin_is_unknown(plugin, tmp_path):
@@ -102,10 +111,8 @@ def test_a_bad_plugin_is_one_line(tmp_path, content, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_plugin_that_changed_is_noticed_when_a_run_is_resumed(plugin, tmp_path):
-    out = tmp_path / "run"
-    words = ["--proxy", "relu_share", "--jobs", 1, "--plugin", plugin]
-    assert command(*SEARCH, *words, "--out", out, home=tmp_path).returncode == 0
+def test_a_plugin_that_changed_is_noticed_when_a_run_is_resumed(searched, plugin, tmp_path):
+    out = shutil.copytree(searched / "run", tmp_path / "run")
     before = (out / "results.json").read_bytes()
     resume = ["search", "--resume", out, "--plugin", plugin]
     plugin.write_text("# a remark\n" + PLUGIN)
