@@ -19,8 +19,8 @@ from scipy.spatial.distance import cdist
 from autogas.benchmarks import load_benchmark
 from autogas.benchmarks.correlation import correlate, ranks_failures_last
 from autogas.seeding import numpy_generator
-from autogas.workflows.beyond import pick, usual
-from autogas.workflows.common import strata
+from autogas.workflows.judging.beyond import pick, usual
+from autogas.workflows.judging.correlations import strata
 
 Values = NDArray[np.float64]
 WIDTHS = (0.02, 0.05, 0.1, 0.2, 0.4)

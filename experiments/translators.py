@@ -23,8 +23,8 @@ import autogas
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
 from autogas.spaces.translation import TranslationSpace
-from autogas.workflows.budget import Budget
-from autogas.workflows.search_settings import SearchSettings
+from autogas.workflows.searching.budget import Budget
+from autogas.workflows.searching.settings import SearchSettings
 
 
 def space_of(search: Mapping[str, Any], **settings: Any) -> TranslationSpace:

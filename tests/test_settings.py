@@ -13,7 +13,7 @@ import autogas
 from autogas.errors import InputError
 from autogas.runs import processes
 from autogas.settings import SettingError, described, takes, validated
-from autogas.workflows.search_settings import SearchSettings
+from autogas.workflows.searching.settings import SearchSettings
 
 
 class Inner(BaseModel, extra="forbid"):

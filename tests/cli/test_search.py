@@ -111,7 +111,7 @@ def test_full_size_needs_no_agreement(autogas, here):
     ],
 )
 def test_bad_input_is_one_line(autogas, here, monkeypatch, given, named):
-    monkeypatch.setattr("autogas.workflows.budget.DRAWS", 40)
+    monkeypatch.setattr("autogas.workflows.searching.budget.DRAWS", 40)
     code, out, err = autogas("search", *given)
     assert (code, out) == (2, "")
     assert named in err

@@ -12,11 +12,11 @@ from autogas.settings import described
 from autogas.training.kinds.autoencoder import AutoencoderSettings
 from autogas.training.kinds.base import joined
 from autogas.training.kinds.gan import GeneratorSettings
-from autogas.workflows.across import AcrossSettings
 from autogas.workflows.build import BuildSettings
 from autogas.workflows.discover import DiscoverSettings
+from autogas.workflows.judging.across import AcrossSettings
 from autogas.workflows.rank import RankSettings
-from autogas.workflows.search_settings import SearchSettings
+from autogas.workflows.searching.settings import SearchSettings
 
 Autoencoders = joined(BuildSettings, AutoencoderSettings)
 Generators = joined(BuildSettings, GeneratorSettings)

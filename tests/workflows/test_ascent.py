@@ -6,7 +6,7 @@ from scipy import stats
 
 from autogas.proxies.language.expression import Sum
 from autogas.proxies.language.sum_grammar import COEFFICIENTS, SumGrammar
-from autogas.workflows.ascent import PAIRS, Ascent, Pairs
+from autogas.workflows.judging.ascent import PAIRS, Ascent, Pairs
 
 TERMS = list(SumGrammar(1, layers=("activations",), transforms=((),)).terms())[:12]
 FACTORS = [sign * size for size in COEFFICIENTS for sign in (1, -1)]

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from autogas import load_benchmark
-from autogas.workflows.beyond import beyond_size, partial_spearman, pick, usual
+from autogas.workflows.judging.beyond import beyond_size, partial_spearman, pick, usual
 
 
 def drawn(seed=0, n=80):

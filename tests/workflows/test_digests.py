@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from autogas.workflows.common import _digest
+from autogas.workflows.opening import _digest
 
 
 def test_a_pixel_in_the_middle_counts(tmp_path):

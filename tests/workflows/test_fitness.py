@@ -12,8 +12,8 @@ from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics
 from autogas.spaces import get_space
-from autogas.workflows import fitness as module
-from autogas.workflows.fitness import KEPT, Enumeration, Fitness, histogram
+from autogas.workflows.judging import fitness as module
+from autogas.workflows.judging.fitness import KEPT, Enumeration, Fitness, histogram
 
 PREFIXES = (Prefix(), Prefix(binariser="above_mean"))
 ARCHS = ["64-1234-basic", "64-4111-basic", "64-3121-basic", "64-4241-basic", "64-1114-basic", "64-34123-basic"]

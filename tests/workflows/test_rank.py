@@ -19,8 +19,8 @@ from autogas.proxies.scorer import SCORERS, Scorer
 from autogas.proxies.statistics.bank import FeatureBank
 from autogas.spaces import TransNASMacro
 from autogas.workflows import rank as module
-from autogas.workflows.common import correlation_table, strata, trivial_scores
 from autogas.workflows.discover import discover
+from autogas.workflows.judging.correlations import correlation_table, strata, trivial_scores
 from autogas.workflows.rank import rank
 
 

@@ -12,11 +12,11 @@ from autogas.cli.printing import shown_tables
 from autogas.errors import InputError
 from autogas.proxies.named import get_proxy
 from autogas.report import write_report
-from autogas.workflows import ablation, hyperparameters
 from autogas.workflows import reproduce as module
-from autogas.workflows.ablation import claim_of_formulas, claim_of_searches, grammars
 from autogas.workflows.rank import rank
 from autogas.workflows.reproduce import reproduce
+from autogas.workflows.tables import ablation, hyperparameters
+from autogas.workflows.tables.ablation import claim_of_formulas, claim_of_searches, grammars
 
 TABLE5 = {"repeats": 3, "population": 4, "iterations": 3, "validation": 3, "batch_size": 4}
 

@@ -6,9 +6,9 @@ from scipy.stats import spearmanr
 from autogas import InputError, get_space, score, search
 from autogas.files import read_json
 from autogas.seeding import numpy_generator
-from autogas.workflows import candidates as candidates_module
-from autogas.workflows.candidates import measure_latency
-from autogas.workflows.search_settings import SearchSettings, spaces_of
+from autogas.workflows.searching import candidates as candidates_module
+from autogas.workflows.searching.candidates import measure_latency
+from autogas.workflows.searching.settings import SearchSettings, spaces_of
 
 EAGAN = {
     "space_settings": {"width": 8},
@@ -101,7 +101,7 @@ def test_processes_change_nothing(undisturbed, tmp_path):
 def test_a_killed_run_is_continued(undisturbed, killed, tmp_path, monkeypatch):
     code = f"""
 import time
-from autogas.workflows import candidates as module
+from autogas.workflows.searching import candidates as module
 from autogas import search
 score = module.score_candidate
 module.score_candidate = lambda *args, **options: (time.sleep(0.2), score(*args, **options))[1]
@@ -247,7 +247,7 @@ def test_a_small_space_is_scored_at_its_own_size():
     ],
 )
 def test_bad_settings_are_said_in_one_line(tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr("autogas.workflows.budget.DRAWS", 40)
+    monkeypatch.setattr("autogas.workflows.searching.budget.DRAWS", 40)
     with pytest.raises(InputError, match=message):
         run(tmp_path / "run", **changes)
     assert {"max_params", "proxy"} & set(changes) or not (tmp_path / "run").exists()

@@ -23,8 +23,8 @@ from autogas.runs import Run
 from autogas.spaces import get_space
 from autogas.training.checkpoint import load_tensors
 from autogas.training.export import load_generator, load_translator
-from autogas.workflows.common import from_anywhere, open_run
 from autogas.workflows.evaluate_translation import evaluate_translation
+from autogas.workflows.opening import from_anywhere, open_run
 from autogas.workflows.train import train
 
 WIDE = "32_32_32_32_32_32_32_32"

@@ -12,10 +12,10 @@ from autogas.cli.printing import emit_run
 from autogas.errors import InputError
 from autogas.runs import Run
 from autogas.settings import described
-from autogas.workflows.across import AcrossSettings
 from autogas.workflows.discover import DiscoverSettings
 from autogas.workflows.discover import discover as workflow
 from autogas.workflows.discover_across import discover_across
+from autogas.workflows.judging.across import AcrossSettings
 
 OF_POPULATIONS = {"population", "iterations", "sampling_ratio"}
 UNUSED = {"enumerate": {*OF_POPULATIONS, "top_k"}, "ascent": OF_POPULATIONS}

@@ -9,7 +9,7 @@ from autogas.cli.generated import with_options
 from autogas.cli.printing import emit_run
 from autogas.errors import InputError
 from autogas.workflows.reproduce import reproduce as workflow
-from autogas.workflows.tables import ReproduceSettings
+from autogas.workflows.tables.rows import ReproduceSettings
 
 
 @with_options(ReproduceSettings)

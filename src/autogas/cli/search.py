@@ -11,7 +11,7 @@ from autogas.cli.generated import with_options
 from autogas.cli.printing import emit_run
 from autogas.errors import InputError
 from autogas.workflows.search import search as workflow
-from autogas.workflows.search_settings import SearchSettings
+from autogas.workflows.searching.settings import SearchSettings
 
 
 @with_options(SearchSettings, without=["scored_at"])

@@ -29,8 +29,8 @@ from autogas.spaces import SPACES, Arch, Space, by_name, get_space
 from autogas.training.kinds import BUILT, Training, TrainingSettings, all_settings, read_training, training_of
 from autogas.training.machine import Precision
 from autogas.versions import versions
-from autogas.workflows.common import PATHS, from_anywhere, open_run, resumed_settings
 from autogas.workflows.keywords import BuildKeywords
+from autogas.workflows.opening import PATHS, from_anywhere, open_run, resumed_settings
 
 
 class BuildSettings(BaseModel):

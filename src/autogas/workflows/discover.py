@@ -29,22 +29,19 @@ from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import MOST, Device, all_is_none, on_command_line, takes
-from autogas.workflows.common import (
-    DEFAULT_BENCHMARK,
-    Stopwatch,
+from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
     check_metric,
     correlation_table,
     default_test,
     name_of,
-    open_run,
-    read_settings,
-    seconds_spent,
     trivial_scores,
 )
-from autogas.workflows.fitness import Enumeration, Fitness, Judged, histogram
+from autogas.workflows.judging.fitness import Enumeration, Fitness, Judged, histogram
 from autogas.workflows.keywords import DiscoverKeywords
+from autogas.workflows.opening import DEFAULT_BENCHMARK, open_run, read_settings
+from autogas.workflows.seconds import Stopwatch, seconds_spent
 
 FINALISTS = ("discovered", DEFAULT_PROXY, PAPERS_PROXY, "random search", "enumeration optimum")
 """Names of expressions that may be judged on test architectures."""

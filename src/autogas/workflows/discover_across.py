@@ -31,20 +31,19 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.workflows.across import AcrossFitness, AcrossSettings, Ground
-from autogas.workflows.ascent import Ascent, Pairs
-from autogas.workflows.common import (
-    Stopwatch,
+from autogas.workflows.judging.across import AcrossFitness, AcrossSettings, Ground
+from autogas.workflows.judging.ascent import Ascent, Pairs
+from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
     check_metric,
     correlation_table,
     name_of,
-    open_run,
-    read_settings,
     trivial_scores,
 )
 from autogas.workflows.keywords import DiscoverAcrossKeywords
+from autogas.workflows.opening import open_run, read_settings
+from autogas.workflows.seconds import Stopwatch
 
 
 @takes(AcrossSettings)

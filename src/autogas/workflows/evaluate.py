@@ -26,8 +26,8 @@ from autogas.seeding import torch_generator
 from autogas.settings import Device, takes
 from autogas.spaces.base import LARGEST_IMAGE
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
-from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.keywords import EvaluateKeywords
+from autogas.workflows.opening import open_run, read_settings
 
 
 class EvaluateSettings(BaseModel):

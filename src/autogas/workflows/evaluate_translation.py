@@ -14,8 +14,8 @@ from autogas.metrics.translation import SegmentationSettings, measure_translatio
 from autogas.runs import Run
 from autogas.settings import Device, takes
 from autogas.training.export import load_translator
-from autogas.workflows.common import open_run, read_settings
 from autogas.workflows.keywords import EvaluateTranslationKeywords
+from autogas.workflows.opening import open_run, read_settings
 
 
 class EvaluateTranslationSettings(SegmentationSettings):

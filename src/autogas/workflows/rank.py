@@ -20,10 +20,8 @@ from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_prox
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.settings import Device, on_command_line, takes
-from autogas.workflows.beyond import beyond_size
-from autogas.workflows.common import (
-    DEFAULT_BENCHMARK,
-    Stopwatch,
+from autogas.workflows.judging.beyond import beyond_size
+from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
     check_metric,
@@ -31,11 +29,11 @@ from autogas.workflows.common import (
     default_test,
     enough,
     name_of,
-    open_run,
-    read_settings,
 )
 from autogas.workflows.keywords import RankKeywords
+from autogas.workflows.opening import DEFAULT_BENCHMARK, open_run, read_settings
 from autogas.workflows.scoring import Scoring, functions_of, score_record, scoring_inputs, space_key, unscored
+from autogas.workflows.seconds import Stopwatch
 
 
 class RankSettings(BaseModel):

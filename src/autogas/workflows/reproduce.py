@@ -12,11 +12,13 @@ from autogas.benchmarks import Benchmark, list_benchmarks, load_benchmark
 from autogas.benchmarks.published import BEYOND_TABLE_2, FIGURE_1, TABLE_2, TABLE_6, PaperRow
 from autogas.runs import Run
 from autogas.settings import takes
-from autogas.workflows.ablation import table5
-from autogas.workflows.common import Stopwatch, correlation_table, default_test, open_run, read_settings
-from autogas.workflows.hyperparameters import table7
+from autogas.workflows.judging.correlations import correlation_table, default_test
 from autogas.workflows.keywords import ReproduceKeywords
-from autogas.workflows.tables import ReproduceSettings, beside, inner_rank, table
+from autogas.workflows.opening import open_run, read_settings
+from autogas.workflows.seconds import Stopwatch
+from autogas.workflows.tables.ablation import table5
+from autogas.workflows.tables.hyperparameters import table7
+from autogas.workflows.tables.rows import ReproduceSettings, beside, inner_rank, table
 
 OFFICIAL = ("transnas-macro", "transnas-micro")
 EMBEDDED = ("mini-autoencoder/macro", "mini-autoencoder/micro")

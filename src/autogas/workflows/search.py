@@ -19,12 +19,14 @@ from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import over, takes
 from autogas.spaces import Arch, Space, by_name
-from autogas.workflows.budget import REDRAWS, check
-from autogas.workflows.candidates import Candidates
-from autogas.workflows.common import Stopwatch, as_json, open_run, read_settings
+from autogas.workflows.judging.correlations import as_json
 from autogas.workflows.keywords import SearchKeywords
+from autogas.workflows.opening import open_run, read_settings
 from autogas.workflows.scoring import functions_of
-from autogas.workflows.search_settings import SearchSettings, spaces_of
+from autogas.workflows.searching.budget import REDRAWS, check
+from autogas.workflows.searching.candidates import Candidates
+from autogas.workflows.searching.settings import SearchSettings, spaces_of
+from autogas.workflows.seconds import Stopwatch
 
 Row: TypeAlias = dict[str, Any]
 BEST = 10

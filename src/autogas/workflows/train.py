@@ -25,8 +25,8 @@ from autogas.training.loop import train as run_loop
 from autogas.training.machine import Graphs, Machine, Precision, check_machine, launch
 from autogas.training.pictures import loss_curves
 from autogas.training.profiling import profiled
-from autogas.workflows.common import from_anywhere, open_run, resumed_settings
 from autogas.workflows.keywords import TrainKeywords
+from autogas.workflows.opening import from_anywhere, open_run, resumed_settings
 
 
 class TrainSettings(BaseModel):

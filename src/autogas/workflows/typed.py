@@ -31,17 +31,17 @@ def page() -> str:
 
 def _workflows() -> Mapping[str, tuple[Callable[..., Any], Sequence[type[BaseModel]]]]:
     from autogas.training.kinds import all_settings
-    from autogas.workflows.across import AcrossSettings
     from autogas.workflows.build import BuildSettings, build
     from autogas.workflows.discover import DiscoverSettings, discover
     from autogas.workflows.discover_across import discover_across
     from autogas.workflows.evaluate import EvaluateSettings, evaluate
     from autogas.workflows.evaluate_translation import EvaluateTranslationSettings, evaluate_translation
+    from autogas.workflows.judging.across import AcrossSettings
     from autogas.workflows.rank import RankSettings, rank
     from autogas.workflows.reproduce import reproduce
     from autogas.workflows.search import search
-    from autogas.workflows.search_settings import SearchSettings
-    from autogas.workflows.tables import ReproduceSettings
+    from autogas.workflows.searching.settings import SearchSettings
+    from autogas.workflows.tables.rows import ReproduceSettings
     from autogas.workflows.train import TrainSettings, train
 
     return {

@@ -22,9 +22,9 @@ from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
-from autogas.workflows.common import correlation_table, default_test
-from autogas.workflows.fitness import Fitness
-from autogas.workflows.tables import SIGNIFICANT, ReproduceSettings, beside, printed, table
+from autogas.workflows.judging.correlations import correlation_table, default_test
+from autogas.workflows.judging.fitness import Fitness
+from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, beside, printed, table
 
 Values = NDArray[np.float64]
 Positions = NDArray[np.intp]

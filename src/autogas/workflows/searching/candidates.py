@@ -14,9 +14,9 @@ import torch
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.spaces import Space
-from autogas.workflows.budget import Budget
 from autogas.workflows.scoring import Scoring, score_record, space_key
-from autogas.workflows.search_settings import SearchSettings, spaces_of
+from autogas.workflows.searching.budget import Budget
+from autogas.workflows.searching.settings import SearchSettings, spaces_of
 
 FULL_SIZE = "at full size: "
 """Starts the keys of scores at full size on the record."""

@@ -16,7 +16,7 @@ from autogas.runs import Failure, attempt
 from autogas.seeding import numpy_generator
 from autogas.spaces import Cost, Space
 from autogas.workflows.scoring import scoring_inputs, space_key
-from autogas.workflows.search_settings import SearchSettings, spaces_of
+from autogas.workflows.searching.settings import SearchSettings, spaces_of
 
 ENUMERABLE = 100_000
 """Architectures whose costs are listed before a search."""

@@ -11,7 +11,7 @@ from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
 from autogas.runs import Run
 from autogas.settings import MOST, Device, on_command_line
-from autogas.workflows.common import about_benchmark
+from autogas.workflows.judging.correlations import about_benchmark
 from autogas.workflows.rank import rank
 
 SIGNIFICANT = 0.05

@@ -17,8 +17,8 @@ from autogas.evolution import Evolution
 from autogas.proxies.named import PAPERS_PROXY
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
-from autogas.workflows.common import about_benchmark
-from autogas.workflows.tables import SIGNIFICANT, ReproduceSettings, inner_rank
+from autogas.workflows.judging.correlations import about_benchmark
+from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, inner_rank
 
 Values = NDArray[np.float64]
 EVALUATIONS = 640

@@ -1,0 +1,1 @@
+"""How well proxies rank trained architectures: correlations, fitness of one benchmark and of several."""
