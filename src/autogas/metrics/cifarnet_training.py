@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,15 +22,14 @@ from autogas.files import replacing, write_json
 from autogas.metrics.cifarnet import CLASSES, SIZE, WHITENED, CifarNet, read_cifarnet
 from autogas.runs import progress
 from autogas.seeding import derive_seed, seeded, torch_generator
+from autogas.settings import Settings
 
 
-class CifarNetRecipe(BaseModel):
+class CifarNetRecipe(Settings):
     """SGD with Nesterov momentum, a one-cycle learning rate, label smoothing, flips and translations.
 
     With ``noise`` and ``blur`` a network learns that neither changes what an image shows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(18, ge=1, description="passes over the images")
     batch_size: int = Field(256, ge=2, description="images a step")

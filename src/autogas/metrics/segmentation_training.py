@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,14 +20,13 @@ from autogas.metrics.segmentation import SegmentationScores, confusion_matrix, s
 from autogas.metrics.segmenter import TORCHSCRIPT_SUFFIXES
 from autogas.runs import progress
 from autogas.seeding import derive_seed, seeded, torch_generator
+from autogas.settings import Settings
 
 DILATIONS = (1, 2, 4, 1)
 
 
-class SegmentationRecipe(BaseModel):
+class SegmentationRecipe(Settings):
     """Adam with a one-cycle learning rate on the cross-entropy; images are mirrored one time in two."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(400, ge=1, description="updates")
     batch: int = Field(16, ge=1, description="images an update")

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.errors import InputError, unknown
 from autogas.metrics.weights import read_weights
+from autogas.settings import Settings
 
 IGNORED = -1
 """Class of pixels that do not count."""
@@ -28,10 +29,8 @@ LAST_LAYERS = ("classifier.4.weight", "classifier.low_classifier.weight")
 TORCHSCRIPT_SUFFIXES = (".pt", ".ts", ".torchscript")
 
 
-class SegmentationMap(BaseModel):
+class SegmentationMap(Settings):
     """What a segmentation network takes, and how labels of the data are its classes; a JSON file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mean: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="subtracted from images in [0, 1]")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from autogas.datasets.domains import Domain, LabelMaps
@@ -19,6 +19,7 @@ from autogas.metrics.pixels import as_uint8
 from autogas.metrics.segmentation import confusion_matrix, segmentation_scores
 from autogas.metrics.segmenter import IGNORED, Segmenter, load_segmenter
 from autogas.runs.parallel import progress
+from autogas.settings import Settings
 from autogas.spaces.translation import TranslationSpace
 from autogas.versions import versions
 
@@ -26,10 +27,8 @@ Translate = Callable[[Tensor], Tensor]
 """Inputs of a space to images ``[N, 3, H, W]`` in [0, 1]."""
 
 
-class SegmentationSettings(BaseModel):
+class SegmentationSettings(Settings):
     """Which network says what is seen in translated images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     segmentation: str | None = Field(
         None,

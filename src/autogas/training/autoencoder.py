@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.datasets import Images
 from autogas.metrics import ssim
 from autogas.seeding import torch_generator
-from autogas.settings import LARGEST
+from autogas.settings import LARGEST, Settings
 from autogas.training.layout import memory_layout
 from autogas.training.machine import Machine, set_learning_rate
 
 
-class AutoencoderRecipe(BaseModel):
+class AutoencoderRecipe(Settings):
     """How an autoencoder is trained: Adam with a one-cycle learning rate on the L1 reconstruction loss."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(300, ge=1, description="optimiser steps")
     batch_size: int = Field(32, ge=2, description="images a step")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogas.datasets import Images
 from autogas.seeding import torch_generator
-from autogas.settings import LARGEST
+from autogas.settings import LARGEST, Settings
 from autogas.spaces import Space
 from autogas.spaces.diffusion.schedule import noisy
 from autogas.training.average import averaged_copy, ramped, update_average
@@ -22,10 +22,8 @@ LEVELS = 8
 """Times at which held-out images are denoised, evenly spread over (0, 1)."""
 
 
-class DiffusionRecipe(BaseModel):
+class DiffusionRecipe(Settings):
     """How a denoiser is trained: Adam on the squared error of the noise, at times drawn uniformly."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     batch: int = Field(64, ge=1, description="images a step")

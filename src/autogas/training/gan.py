@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from autogas.datasets import Images
-from autogas.settings import LARGEST
+from autogas.settings import LARGEST, Settings
 from autogas.spaces.eagan import EAGANArch, EAGANDiscriminator, EAGANGenerator
 from autogas.training.augment import NUMBERS, augmented, named
 from autogas.training.average import averaged_copy, ramped, update_average
@@ -31,13 +31,11 @@ EMBEDDING = 16
 """Numbers that an image becomes for the MMD loss, as Wang, Sun & Halgamuge have it."""
 
 
-class AdversarialRecipe(BaseModel):
+class AdversarialRecipe(Settings):
     """How a generator and a discriminator are trained: Adam, on the hinge loss unless said.
 
     A step is ``critic_steps`` updates of the discriminator and then one of the generator.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(150_000, ge=1, description="updates of the generator")
     generator_batch: int = Field(80, ge=2, description="images an update of the generator")

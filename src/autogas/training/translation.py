@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +17,7 @@ from autogas.datasets.domains import draw_views
 from autogas.datasets.translation import TranslationData
 from autogas.errors import InputError
 from autogas.seeding import torch_generator
-from autogas.settings import LARGEST
+from autogas.settings import LARGEST, Settings
 from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.distill import Teacher, captured
@@ -35,10 +35,8 @@ Terms = dict[str, tuple[float, Tensor]]
 """Weight and value of each part of a generator's loss, by name."""
 
 
-class TranslationRecipe(BaseModel):
+class TranslationRecipe(Settings):
     """How a translation is trained: Adam, at a constant learning rate that then falls linearly to 0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int | None = Field(None, ge=1, description="updates of the generator; None: those of the passes")
     passes: float = Field(200, gt=0, description="over the training images, of the larger domain")

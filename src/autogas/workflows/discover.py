@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias, Unpack
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.correlation import Kendall
@@ -28,7 +28,7 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import MOST, Device, all_is_none, on_command_line, takes
+from autogas.settings import MOST, Device, Settings, all_is_none, on_command_line, takes
 from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
@@ -47,10 +47,8 @@ FINALISTS = ("discovered", DEFAULT_PROXY, PAPERS_PROXY, "random search", "enumer
 """Names of expressions that may be judged on test architectures."""
 
 
-class DiscoverSettings(BaseModel):
+class DiscoverSettings(Settings):
     """What determines a discovery; but for the fitness, tau-a, the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmark: str = Field(
         DEFAULT_BENCHMARK,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from autogas.datasets import load_images, stream_images
@@ -23,17 +23,15 @@ from autogas.metrics.evaluation import (
 from autogas.metrics.features import known_extractor
 from autogas.runs import Run
 from autogas.seeding import torch_generator
-from autogas.settings import Device, takes
+from autogas.settings import Device, Settings, takes
 from autogas.spaces.base import LARGEST_IMAGE
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.keywords import EvaluateKeywords
 from autogas.workflows.opening import open_run, read_settings
 
 
-class EvaluateSettings(BaseModel):
+class EvaluateSettings(Settings):
     """What determines an evaluation of images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     images: str = Field(
         description="a folder, a Parquet file or a trained generator (.safetensors, or its run); "

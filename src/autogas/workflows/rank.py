@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.store import with_space_settings
@@ -19,7 +19,7 @@ from autogas.proxies.language.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import Device, on_command_line, takes
+from autogas.settings import Device, Settings, on_command_line, takes
 from autogas.workflows.judging.beyond import beyond_size
 from autogas.workflows.judging.correlations import (
     about_benchmark,
@@ -36,10 +36,8 @@ from autogas.workflows.scoring import Scoring, functions_of, score_record, scori
 from autogas.workflows.seconds import Stopwatch
 
 
-class RankSettings(BaseModel):
+class RankSettings(Settings):
     """What determines a ranking."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmark: str = Field(
         DEFAULT_BENCHMARK,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from autogas.datasets import load_images
@@ -24,14 +24,12 @@ from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, attempt
-from autogas.settings import Device, validated
+from autogas.settings import Device, Settings, validated
 from autogas.spaces import Arch, Space, by_name, get_space, shared_space
 
 
-class Scoring(BaseModel):
+class Scoring(Settings):
     """With what, and on what, networks are scored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     proxies: list[str] = Field(min_length=1, description="scorers")
     batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, Field, create_model
 from torch import nn
 
 from autogas.datasets import Images, load_images
@@ -21,7 +21,7 @@ from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
 from autogas.metrics.features import known_extractor
-from autogas.settings import Device, on_command_line, validated
+from autogas.settings import Device, Settings, on_command_line, validated
 from autogas.spaces import Space, get_space
 from autogas.training.loop import CollapseError, Row, Task, train
 from autogas.training.machine import Precision, launch
@@ -29,13 +29,11 @@ from autogas.training.machine import Precision, launch
 REFERENCE_FILE = "reference.npz"
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Settings):
     """What determines what a training reaches, whatever is trained.
 
     Each kind adds its images and its ``recipe``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(always=True))
     space_settings: dict[str, Any] = Field(

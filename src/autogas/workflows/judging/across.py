@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from autogas.benchmarks.correlation import kendall_of_ranks, ranks_failures_last
 from autogas.evolution import known_strategy
 from autogas.proxies.language.expression import Expression, Proxy
 from autogas.proxies.statistics.evaluate import Evaluator
-from autogas.settings import MOST, Device, all_is_none, on_command_line
+from autogas.settings import MOST, Device, Settings, all_is_none, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
@@ -25,10 +25,8 @@ STANDARD_ERROR = 0.45
 """Of tau-a on one architecture, roughly; it falls with the root of their number."""
 
 
-class AcrossSettings(BaseModel):
+class AcrossSettings(Settings):
     """What determines a discovery on several benchmarks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmarks: list[str] = Field(
         min_length=2,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
-from autogas.settings import MOST, Device, on_command_line, split_at_commas
+from autogas.settings import MOST, Device, Settings, on_command_line, split_at_commas
 from autogas.spaces import Space, get_space
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -33,10 +33,8 @@ def of_the_space(fact: str, otherwise: object = None) -> Callable[[dict[str, Any
     return default
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Settings):
     """What determines a search; but for the proxy the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
     space_settings: dict[str, Any] = Field(

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
 from autogas.runs import Run
-from autogas.settings import MOST, Device, on_command_line
+from autogas.settings import MOST, Device, Settings, on_command_line
 from autogas.workflows.judging.correlations import about_benchmark
 from autogas.workflows.rank import rank
 
 SIGNIFICANT = 0.05
 
 
-class ReproduceSettings(BaseModel):
+class ReproduceSettings(Settings):
     """What determines a reproduction."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["table2", "figure1", "table5", "table6", "table7"] = Field(
         description="which table or figure", json_schema_extra=on_command_line(argument=True)
