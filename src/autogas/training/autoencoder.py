@@ -15,6 +15,7 @@ from autogas.seeding import torch_generator
 from autogas.settings import LARGEST, Settings
 from autogas.training.layout import memory_layout
 from autogas.training.machine import Machine, set_learning_rate
+from autogas.training.measured import measured
 
 
 class AutoencoderRecipe(Settings):
@@ -92,7 +93,6 @@ def one_cycle(recipe: AutoencoderRecipe) -> list[float]:
     return rates
 
 
-@torch.no_grad()
 def evaluate_autoencoder(
     model: nn.Module, images: Images, *, batch_size: int = 256, device: str = "cpu"
 ) -> tuple[float, float]:
@@ -101,13 +101,11 @@ def evaluate_autoencoder(
     SSIM is that of Wang et al. (2004) with an 11x11 Gaussian window, mirrored at the border as torchmetrics 1.9 does,
     and averaged over all pixels and images. The model is measured in evaluation mode and left in its own.
     """
-    was_training = model.training
-    model.eval().to(device)
     similarity, l1 = 0.0, 0.0
-    for index in torch.arange(len(images)).split(batch_size):
-        batch = images.batch(index).to(device)
-        target, output = (batch + 1) / 2, (model(batch) + 1) / 2
-        similarity += ssim(output, target) * len(index)
-        l1 += float(F.l1_loss(output, target)) * len(index)
-    model.train(was_training)
+    with measured(model, device):
+        for index in torch.arange(len(images)).split(batch_size):
+            batch = images.batch(index).to(device)
+            target, output = (batch + 1) / 2, (model(batch) + 1) / 2
+            similarity += ssim(output, target) * len(index)
+            l1 += float(F.l1_loss(output, target)) * len(index)
     return similarity / len(images), l1 / len(images)

@@ -17,6 +17,7 @@ from autogas.spaces.diffusion.schedule import noisy
 from autogas.training.average import averaged_copy, ramped, update_average
 from autogas.training.layout import memory_layout
 from autogas.training.machine import Machine, set_learning_rate
+from autogas.training.measured import measured
 
 LEVELS = 8
 """Times at which held-out images are denoised, evenly spread over (0, 1)."""
@@ -103,7 +104,6 @@ class DiffusionTask:
         return self.space.images(self.average, count, generator)
 
 
-@torch.no_grad()
 def denoising_loss(
     model: nn.Module, images: Images, *, seed: int = 0, batch_size: int = 64, device: str = "cpu"
 ) -> dict[str, float]:
@@ -119,19 +119,17 @@ def denoising_loss(
     Returns:
         ``denoising-loss``, and its parts at early times (little noise) and at late ones.
     """
-    was_training = model.training
-    model.eval().to(device)
     sums = torch.zeros(LEVELS, dtype=torch.float64)
-    for start in range(0, len(images), batch_size):
-        index = torch.arange(start, min(start + batch_size, len(images)))
-        batch = images.batch(index)
-        generator = torch_generator("denoising", seed, start)
-        for level in range(LEVELS):
-            noise = torch.randn(batch.shape, generator=generator)
-            time = torch.full((len(batch), 1), (level + 0.5) / LEVELS)
-            predicted = model(noisy(batch, noise, time).to(device), time.to(device)).cpu()
-            sums[level] += (predicted - noise).double().square().mean(dim=(1, 2, 3)).sum()
-    model.train(was_training)
+    with measured(model, device):
+        for start in range(0, len(images), batch_size):
+            index = torch.arange(start, min(start + batch_size, len(images)))
+            batch = images.batch(index)
+            generator = torch_generator("denoising", seed, start)
+            for level in range(LEVELS):
+                noise = torch.randn(batch.shape, generator=generator)
+                time = torch.full((len(batch), 1), (level + 0.5) / LEVELS)
+                predicted = model(noisy(batch, noise, time).to(device), time.to(device)).cpu()
+                sums[level] += (predicted - noise).double().square().mean(dim=(1, 2, 3)).sum()
     losses = sums / len(images)
     half = LEVELS // 2
     return {

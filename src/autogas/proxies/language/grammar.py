@@ -38,13 +38,9 @@ DEFAULT_PREFIXES: dict[tuple[str, ...], tuple[str | None, ...]] = {
 }
 
 
-BEYOND_THE_PAPER = ("deviation", "eigenvalue_floor", "log_range", "coding_rate", "median", "slope")
-"""Words that ``Grammar`` leaves out by default: it is the language of the paper."""
-
-
 def papers(stage: Stage) -> tuple[str, ...]:
-    """Words of a stage that the paper's language has."""
-    return tuple(word for word in REGISTRY[stage] if word not in BEYOND_THE_PAPER)
+    """Words of a stage that the paper's language has, and those of users."""
+    return tuple(word for word, known in REGISTRY[stage].items() if not known.beyond_paper)
 
 
 def default_prefixes() -> tuple[Prefix, ...]:

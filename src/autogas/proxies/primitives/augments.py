@@ -22,7 +22,7 @@ Aggregate: TypeAlias = Callable[[Values, Offsets], Values]
 augment = functools.partial(primitive, Stage.AUGMENT)
 
 
-def aggregate(*, formula: str) -> Callable[[Aggregate], Aggregate]:
+def aggregate(*, formula: str, beyond_paper: bool = False) -> Callable[[Aggregate], Aggregate]:
     """Register an aggregate; one layer without a finite value leaves the network without a score."""
 
     def register(function: Aggregate) -> Aggregate:
@@ -32,7 +32,7 @@ def aggregate(*, formula: str) -> Callable[[Aggregate], Aggregate]:
             return np.where(finite, function(x, offsets), np.nan)
 
         edge = "one non-finite layer makes the score NaN"
-        return primitive(Stage.AGGREGATE, formula=formula, edge=edge)(checked)
+        return primitive(Stage.AGGREGATE, formula=formula, edge=edge, beyond_paper=beyond_paper)(checked)
 
     return register
 
@@ -111,7 +111,12 @@ def spread(x: Values, offsets: Offsets) -> Values:
     return deviation
 
 
-@primitive(Stage.AGGREGATE, formula=r"\mathrm{med}_l\,x_l", edge="layers without a finite value are left out")
+@primitive(
+    Stage.AGGREGATE,
+    formula=r"\mathrm{med}_l\,x_l",
+    edge="layers without a finite value are left out",
+    beyond_paper=True,
+)
 def median(x: Values, offsets: Offsets) -> Values:
     """Median over layers, of an even number the mean of the two in the middle; NaN where no layer has a value."""
     parts = np.split(np.where(np.isfinite(x), x, np.nan), offsets[1:], axis=-1)
@@ -120,7 +125,7 @@ def median(x: Values, offsets: Offsets) -> Values:
         return np.stack([np.nanmedian(part, axis=-1) for part in parts], axis=-1)
 
 
-@aggregate(formula=r"\mathrm{slope}_l\,x_l")
+@aggregate(formula=r"\mathrm{slope}_l\,x_l", beyond_paper=True)
 def slope(x: Values, offsets: Offsets) -> Values:
     """Slope of the least-squares line through the layers, depth from -1 to 1; 0 for one layer."""
     lengths = _lengths(x, offsets)

@@ -74,7 +74,9 @@ def covariance(G: Tensor, s: Tensor, D: Tensor) -> Tensor:
     return _centred(G, s, D) / D[:, None, None]
 
 
-@kernel(formula=r"\tfrac1D(x-\bar x_n)(x-\bar x_n)^\top", edge="samples that are all alike give zeros")
+@kernel(
+    formula=r"\tfrac1D(x-\bar x_n)(x-\bar x_n)^\top", edge="samples that are all alike give zeros", beyond_paper=True
+)
 def deviation(G: Tensor, _s: Tensor, D: Tensor) -> Tensor:
     """Gram matrix of what sets the samples apart: each entry less its mean over the batch, divided by D.
 

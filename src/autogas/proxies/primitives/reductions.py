@@ -58,7 +58,9 @@ def eigenvalue_min(eigenvalues: Tensor) -> Tensor:
 
 
 @spectral(
-    formula=r"\min\{\lambda(x)>10^{-5}\lambda_{\max}(x)\}", edge="no positive eigenvalue: not finite; " + ALL_ZERO
+    formula=r"\min\{\lambda(x)>10^{-5}\lambda_{\max}(x)\}",
+    edge="no positive eigenvalue: not finite; " + ALL_ZERO,
+    beyond_paper=True,
 )
 def eigenvalue_floor(eigenvalues: Tensor) -> Tensor:
     """Smallest eigenvalue that is not zero: above the largest times 1e-5, well over what float32 sums can tell."""
@@ -67,13 +69,17 @@ def eigenvalue_floor(eigenvalues: Tensor) -> Tensor:
     return torch.where(positive.any(dim=1), smallest, torch.nan)
 
 
-@spectral(formula=r"\ln(\lambda_{\max}(x)/\lambda_{>0}(x))", edge="no positive eigenvalue: not finite; " + ALL_ZERO)
+@spectral(
+    formula=r"\ln(\lambda_{\max}(x)/\lambda_{>0}(x))",
+    edge="no positive eigenvalue: not finite; " + ALL_ZERO,
+    beyond_paper=True,
+)
 def log_range(eigenvalues: Tensor) -> Tensor:
     """Logarithm of the largest eigenvalue over the smallest that is not zero: a condition number without null space."""
     return eigenvalues[:, -1].log() - eigenvalue_floor(eigenvalues).log()
 
 
-@spectral(formula=r"\ln\det(1+x)", edge="negative eigenvalues count zero")
+@spectral(formula=r"\ln\det(1+x)", edge="negative eigenvalues count zero", beyond_paper=True)
 def coding_rate(eigenvalues: Tensor) -> Tensor:
     """Coding rate (nats) of the samples at unit distortion (Yu et al., 2020); of features per entry with covariance."""
     return eigenvalues.clamp_min(0).log1p().sum(dim=1)

@@ -55,6 +55,7 @@ class Primitive:
         positive: every result is above zero, so thresholds at zero see nothing.
         elementwise: entries do not see each other.
         zero_one: a binariser that gives zeros and ones, as the Hamming kernel needs.
+        beyond_paper: the paper's language does not have it, and grammars leave it out unless it is named.
         needs: a reduction of ``eigenvalues`` or of the ``matrix``; a kernel of ``binary`` or of any feature.
     """
 
@@ -69,6 +70,7 @@ class Primitive:
     positive: bool = False
     elementwise: bool = True
     zero_one: bool = False
+    beyond_paper: bool = False
     needs: str = ""
 
 

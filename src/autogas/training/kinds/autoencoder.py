@@ -17,6 +17,7 @@ from autogas.settings import on_command_line
 from autogas.training.autoencoder import AutoencoderRecipe, AutoencoderTask, evaluate_autoencoder
 from autogas.training.export import load_network
 from autogas.training.kinds.base import HeldOutSettings, Quality, Training
+from autogas.training.measured import measured
 from autogas.training.pictures import sample_grid
 from autogas.versions import versions
 
@@ -69,10 +70,8 @@ class AutoencoderTraining(Training[AutoencoderSettings, AutoencoderTask]):
         held_out = self.images[1]
         index = torch.arange(min(SHOWN, len(held_out)))
         images = held_out.batch(index).to(next(task.model.parameters()).device)
-        was_training = task.model.training
-        with torch.no_grad():
-            made = task.model.eval()(images)
-        task.model.train(was_training)
+        with measured(task.model) as model:
+            made = model(images)
         rows = [part for pair in zip(images.split(COLUMNS), made.split(COLUMNS), strict=True) for part in pair]
         return sample_grid((torch.cat(rows).cpu() + 1) / 2, columns=COLUMNS)
 
