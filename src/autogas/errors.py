@@ -58,3 +58,9 @@ def describe(error: BaseException) -> str:
         own = [frame for frame in frames if not any(part in frame.filename for part in OTHERS)]
         place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
     return f"{type(error).__name__}{place}: {message}".removesuffix(": ")
+
+
+def shape_of(value: object) -> str:
+    """What something is, in words: a tensor by its shape, anything else by its type."""
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" if shape is None else f"a tensor of shape {tuple(shape)}"

@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,16 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def or_none(value: float) -> float | None:
+    """The number for JSON, which has none that are not finite: None instead."""
+    return float(value) if math.isfinite(value) else None
+
+
+def or_nan(value: float | None) -> float:
+    """What ``or_none`` was given, as far as it says: NaN for None."""
+    return math.nan if value is None else float(value)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from autogas.errors import InputError, unknown
@@ -17,6 +17,19 @@ class Settings(BaseModel):
     """What determines a result: unknown names and numbers that are not finite are refused, nothing changes later."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def must_be_usual(settings: BaseModel, names: Iterable[str], because: str) -> None:
+    """Raise ``ValueError`` for a setting that is not at its default where it says nothing.
+
+    Args:
+        settings: which.
+        names: of those that say nothing.
+        because: what else was asked for, as ``with strategy random``.
+    """
+    for name in names:
+        if getattr(settings, name) != usual(type(settings).model_fields[name]):
+            raise ValueError(f"{name}={getattr(settings, name)!r} {because}, which does not use it: leave it out")
 
 
 def on_command_line(
@@ -114,6 +127,9 @@ def known_device(name: str) -> str:
 
 
 Device: TypeAlias = Annotated[str, AfterValidator(known_device)]
+Batch: TypeAlias = Annotated[int, Field(ge=1, le=1 << 16)]
+ScoredBatch: TypeAlias = Annotated[int, Field(ge=2, le=1 << 16)]
+"""Samples that networks are scored on together: of one, nothing varies."""
 MOST = 1_000_000
 """Candidates, rounds or networks of which nobody needs more."""
 LARGEST = 1e38
@@ -156,7 +172,8 @@ def setting_error(error: ValidationError) -> InputError:
     if first["type"] == "extra_forbidden":
         names = {".".join(map(str, (*first["loc"][:-1], name))) for name in _fields(error.title, first["loc"][:-1])}
         return unknown("setting", where, names)
-    return SettingError(where, first.get("input"), first["msg"].removeprefix("Value error, "))
+    reason = first["msg"].removeprefix("Value error, ")
+    return SettingError(where, first.get("input"), reason) if where else InputError(reason)
 
 
 def _fields(title: str, parts: Sequence[int | str]) -> Iterable[str]:

@@ -318,7 +318,15 @@ def test_a_damaged_table_of_pictures_is_named(autogas, image_folder, here):
 
 
 def test_settings_that_a_strategy_does_not_have_are_refused(autogas, here):
-    code, _, err = autogas("discover", "--strategy", "enumerate", "--iterations", 3, "--top-k", 2)
-    assert code == 2
-    assert err == "autogas: --iterations, --top-k with --strategy enumerate, which has none: leave it out\n"
-    assert list(here.iterdir()) == []
+    for words, said in (
+        (("discover", "--strategy", "enumerate", "--iterations", 3), "iterations=3 with strategy enumerate"),
+        (("discover", "--strategy", "random", "--top-k", 2), "top_k=2 with strategy random"),
+        (("search", "eagan-generator", "--objectives", "score,macs", "--top-k", 2), "top_k=2 with several objectives"),
+        (("reproduce", "table5", "--images", "cifar10"), "images='cifar10' with table5"),
+        (("reproduce", "table7", "--batch-size", 4), "batch_size=4 with table7"),
+        (("reproduce", "table2", "--population", 4), "population=4 with table2"),
+    ):
+        code, _, err = autogas(*words)
+        assert code == 2
+        assert err == f"autogas: {said}, which does not use it: leave it out\n"
+        assert list(here.iterdir()) == []

@@ -52,7 +52,13 @@ def test_what_is_printed_and_drawn(autogas, here):
 
 
 def test_the_command_on_the_page_repeats_the_run(autogas, here):
-    given = [*WORDS, "--objectives", "score,macs", "--max-params", "60000", "--top-k", "2", "--sampling-ratio", "0.5"]
+    given = [
+        *WORDS,
+        "--objectives",
+        "score,macs",
+        "--max-params",
+        "60000",
+    ]
     autogas(*given, "--out", "run")
     page = (here / "run" / "report.html").read_text()
     command = page.partition('<h2>Repeat it</h2>\n<pre class="copy"><code>')[2].partition("</code>")[0]

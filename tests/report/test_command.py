@@ -32,10 +32,10 @@ def test_defaults_are_not_repeated():
 
 
 def test_what_differs_is_given_in_the_order_of_the_settings():
-    s = DiscoverSettings(benchmark="tiny", controls=False, top_k=2, strategy="random", sampling_ratio=0.5, test=60)
+    s = DiscoverSettings(benchmark="tiny", controls=False, iterations=2, strategy="random", population=5, test=60)
     shuffled = dict(sorted(s.model_dump(mode="json").items()))
     assert module.command("discover", shuffled, described(DiscoverSettings)) == (
-        "autogas discover --benchmark tiny --strategy random --sampling-ratio 0.5 --top-k 2 --test 60 --no-controls"
+        "autogas discover --benchmark tiny --strategy random --population 5 --iterations 2 --test 60 --no-controls"
     )
 
 
@@ -59,7 +59,11 @@ class AskedError(BaseException):
 @pytest.mark.parametrize(
     ("workflow", "module", "settings"),
     [
-        ("discover", discover, DiscoverSettings(benchmark="b", controls=False, top_k=2, strategy="random", seed=7)),
+        (
+            "discover",
+            discover,
+            DiscoverSettings(benchmark="b", controls=False, iterations=2, strategy="random", seed=7),
+        ),
         ("discover", discover, DiscoverSettings(benchmark="b", population=3, sampling_ratio=0.5, validation=9, test=8)),
         ("discover", discover, DiscoverSettings(benchmark="b", validation=None, population=9, fitness="kendall_b")),
         ("discover-across", discover, AcrossSettings(benchmarks=["b", "c"], terms=2, objective="mean", validation=8)),

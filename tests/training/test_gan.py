@@ -12,7 +12,6 @@ from autogas.errors import InputError
 from autogas.spaces import get_space
 from autogas.training.augment import augmented
 from autogas.training.gan import PUBLISHED_RECIPES, GANRecipe, GANTask, gan_task
-from autogas.workflows.train import read
 
 
 def test_published_recipes():
@@ -36,14 +35,6 @@ def test_published_recipes():
 def test_a_recipe_out_of_range_is_refused(fault):
     with pytest.raises(ValidationError, match=next(iter(fault))):
         GANRecipe(**fault)
-
-
-def test_a_recipe_of_before_the_ramp_keeps_its_constant_average():
-    old = {name: value for name, value in GANRecipe(steps=7).model_dump().items() if name != "average_ramp"}
-    assert not GANRecipe.model_validate(old).average_ramp
-    assert not read({"arch": "eagan-best", "recipe": old}).settings.recipe.average_ramp
-    assert read({"arch": "eagan-best", "recipe": {"steps": 7}}).settings.recipe.average_ramp
-    assert GANRecipe(steps=7).average_ramp
 
 
 class Pixels(nn.Module):
@@ -332,10 +323,3 @@ def test_the_mmd_loss_takes_embeddings():
 def test_unknown_losses_and_augmentations_are_refused(fault):
     with pytest.raises(ValidationError, match=next(iter(fault))):
         GANRecipe(**fault)
-
-
-def test_recipes_of_before_losses_could_be_chosen_are_read():
-    old = GANRecipe(steps=7).model_dump(exclude={"loss", "augment"})
-    assert GANRecipe.model_validate(old) == GANRecipe(steps=7)
-    older = {name: value for name, value in old.items() if name != "average_ramp"}
-    assert not GANRecipe.model_validate(older).average_ramp

@@ -41,13 +41,13 @@ def test_the_expected_best_of_random_picks():
     rng, n = np.random.default_rng(0), 50
     goodness = rng.normal(size=n)
     for count in (1, 10):
-        found = pick(np.arange(n)[::-1], goodness, goodness, count)
+        found = pick(np.arange(n)[::-1], goodness, count, higher_is_better=True)
         draws = [np.max(rng.choice(n, size=count, replace=False)) for _ in range(20_000)]
         assert found["random"] == pytest.approx(100 * np.mean(draws) / n, abs=0.5)
         best = goodness[:count].max()
         assert found["percentile"] == pytest.approx(100 * np.mean(goodness < best))
         assert found["quality"] == best
-        assert pick(np.arange(n)[::-1], goodness, -goodness, count)["quality"] == -best
+        assert pick(np.arange(n)[::-1], goodness, count, higher_is_better=False)["quality"] == -best
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -56,13 +56,14 @@ def test_ties_are_all_choices_alike(count):
     scores, goodness = np.array([1, 0, 1, 1, 2, 0]), np.array([3.0, 1, 2, 2, 2, 9])
     beaten = 100 * np.array([np.mean(goodness < value) for value in goodness])
     orders = [o for o in itertools.permutations(range(6)) if all(np.diff(scores[list(o)]) <= 0)]
-    found = pick(scores, goodness, goodness, count)
+    found = pick(scores, goodness, count, higher_is_better=True)
     assert found["percentile"] == pytest.approx(np.mean([beaten[list(o[:count])].max() for o in orders]))
     assert found["quality"] == pytest.approx(np.mean([goodness[list(o[:count])].max() for o in orders]))
     every = [beaten[list(subset)].max() for subset in itertools.combinations(range(6), count)]
     assert found["random"] == pytest.approx(np.mean(every))
     for order in (slice(None), slice(None, None, -1)):
-        assert pick(scores[order], goodness[order], goodness[order], count) == pytest.approx(found)
+        again = pick(scores[order], goodness[order], count, higher_is_better=True)
+        assert again == pytest.approx(found)
 
 
 def test_a_perfect_score_picks_the_best():

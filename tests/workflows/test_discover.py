@@ -214,7 +214,8 @@ def test_controls_are_run_next_to_the_search(small_grammar, tmp_path):
 
 
 def test_enumeration_alone_finds_the_optimum(small_grammar, tmp_path):
-    run = discover("toy", out=str(tmp_path), **DISCOVER, strategy="enumerate")
+    settings = {name: value for name, value in DISCOVER.items() if name not in ("iterations", "population")}
+    run = discover("toy", out=str(tmp_path), **settings, strategy="enumerate")
     results = run.results
     assert results["winner"] == results["enumeration"]["optimum"]
     assert results["enumeration"]["winner_place"] == 1

@@ -20,6 +20,8 @@ from autogas.workflows import discover_across as module
 from autogas.workflows.discover_across import AcrossFitness, AcrossSettings, Ground, discover_across
 
 SETTINGS = {"population": 8, "iterations": 3, "top_k": 4, "batch_size": 4, "terms": 2}
+WITHOUT_PARENTS = {name: value for name, value in SETTINGS.items() if name != "top_k"}
+ASCENT = {"strategy": "ascent", "batch_size": 4, "terms": 2}
 
 
 def interrupt():
@@ -124,7 +126,7 @@ def pareto(opposed, shared_home, tmp_path_factory):
         return discover_across(
             opposed,
             out=str(tmp_path_factory.mktemp("front")),
-            **(SETTINGS | {"objective": "pareto", "strategy": "evolution"}),
+            **(WITHOUT_PARENTS | {"objective": "pareto"}),
         )
 
 
@@ -240,7 +242,7 @@ def test_a_candidate_as_good_as_the_bar_stays_in_the_race(after_25, looked_at):
 
 
 def test_a_front_that_is_resumed_judges_nothing_again(benches, tmp_path, monkeypatch):
-    run = discover_across(benches, out=str(tmp_path / "run"), objective="pareto", **SETTINGS)
+    run = discover_across(benches, out=str(tmp_path / "run"), objective="pareto", **WITHOUT_PARENTS)
     before = (run.path / "results.json").read_bytes()
     finalists = len(run.results["finalists"])
     judged = []
@@ -302,7 +304,7 @@ def test_the_folder_is_of_its_own_workflow(run):
 
 
 def test_ascent_starts_from_single_terms_and_resumes(benches, tmp_path, monkeypatch):
-    settings = SETTINGS | {"strategy": "ascent", "top_k": 3}
+    settings = ASCENT | {"top_k": 3}
     whole = discover_across(benches, out=str(tmp_path / "whole"), **settings)
     table = whole.read_table("candidates")
     assert len(table) == 3
@@ -327,6 +329,6 @@ def test_ascent_leaves_networks_without_a_score_out(benches, tmp_path, monkeypat
         return [replace(found[0], failure="ignores its input"), *found[1:]]
 
     monkeypatch.setattr(module.FeatureBank, "load_all", one_fails)
-    settings = SETTINGS | {"strategy": "ascent", "top_k": 2}
+    settings = ASCENT | {"top_k": 2}
     run = discover_across(benches, out=str(tmp_path / "run"), **settings)
     assert any(len(parse_proxy(text).terms) == 2 for text in run.read_table("candidates")["proxy"])

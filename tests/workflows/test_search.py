@@ -240,7 +240,7 @@ def test_a_small_space_is_scored_at_its_own_size():
     [
         ({"proxy": "nwott"}, "nwot"),
         ({"max_params": 10.0}, "at most 10 parameters"),
-        ({"proxy": "num_downsamples"}, "none of 4 candidates has a score"),
+        ({"proxy": "num_downsamples"}, "none of 16 candidates has a score"),
         ({"images": "/nowhere/at/all.parquet"}, "do not take an image"),
         ({"scored_at": {"image_size": 3}}, "image_size"),
         ({"space_settings": {"width": 0}}, "width=0"),

@@ -249,7 +249,7 @@ def test_the_winner_of_a_search_is_trained(data, tmp_path):
     ("name", "changed", "named"),
     [
         ("pix2pix", {"task": None}, "say which task of resnet-translation is trained: --task pix2pix or cyclegan"),
-        ("pix2pix", {"task": "gaugan"}, "expected spade-translation"),
+        ("pix2pix", {"task": "gaugan"}, "expected one of family spade-translation"),
         ("pix2pix", {"task": "pix2pixhd"}, "did you mean 'pix2pix'"),
         ("gaugan", {"task": "cyclegan"}, "task 'cyclegan' with space 'spade-translation'"),
         ("pix2pix", {"arch": "1_2_3"}, "1_2_3"),

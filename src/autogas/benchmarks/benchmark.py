@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,15 +103,12 @@ class Benchmark:
         if not keep:
             raise InputError(f"benchmark {self.name} has no architecture of space {space.name}")
         short = space.name.rpartition("-")[2]
-        return Benchmark(
+        return replace(
+            self,
             name=f"{self.name}/{short}",
             space=space,
             archs=tuple(space.parse(str(self.archs[i])) for i in keep),
             quality=self.quality[keep],
-            metric=self.metric,
-            higher_is_better=self.higher_is_better,
-            provenance=self.provenance,
-            repeats=self.repeats,
         )
 
     def noise_ceiling(self) -> tuple[float, int] | None:

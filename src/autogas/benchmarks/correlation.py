@@ -24,7 +24,10 @@ SIGNIFICANT_DIGITS = 12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95 % percentile-bootstrap interval; NaN where it is undefined (a constant)."""
+    """A statistic with its 95 % percentile-bootstrap interval; NaN where it is undefined.
+
+    Of a constant all are, but for tau-a, which is 0.
+    """
 
     value: float
     low: float

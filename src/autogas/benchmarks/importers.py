@@ -66,7 +66,7 @@ def import_benchmark(
     if not path.is_file():
         raise InputError(f"benchmark file {str(path)!r} {'is a folder' if path.is_dir() else 'does not exist'}")
     readers: dict[str, Callable[[], list[Imported]]] = {
-        ".pth": lambda: _read_pth(path, task, metric or TNB_METRIC, allow_pickle),
+        ".pth": lambda: _read_pth(path, task, metric or TNB_METRIC, allow_pickle, higher_is_better),
         ".json": lambda: [read_suite_zero(path, space, task, metric or ZC_METRIC)],
         ".csv": lambda: _read_csv(path, space, metric),
     }
@@ -131,7 +131,7 @@ def _say_others(part: Imported, others: Iterable[Imported]) -> None:
             part.skip(row["arch"], f"of space {other.name}")
 
 
-def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Imported]:
+def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool, higher_is_better: bool) -> list[Imported]:
     try:
         if zipfile.is_zipfile(path):
             check_zip_size(path)
@@ -156,21 +156,24 @@ def _read_pth(path: Path, task: str, metric: str, allow_pickle: bool) -> list[Im
         raise InputError(f"{str(path)!r} is not TransNAS-Bench-101: it has no data for macro or micro")
     return [
         collect(
-            f"transnas-{part}", metric, ((text, _best_epoch(entry, task, metric)) for text, entry in data[part].items())
+            f"transnas-{part}",
+            metric,
+            ((text, _best_epoch(entry, task, metric, higher_is_better)) for text, entry in data[part].items()),
         )
         for part in parts
     ]
 
 
-def _best_epoch(entry: Any, task: str, metric: str) -> Callable[[], dict[str, Any]]:
+def _best_epoch(entry: Any, task: str, metric: str, higher_is_better: bool) -> Callable[[], dict[str, Any]]:
     """The metrics of the epoch in which ``metric`` was best, as the paper takes them, and the final one's value."""
 
     def read() -> dict[str, Any]:
         metrics = functools.reduce(dict.__getitem__, (task, "metrics"), entry)
         names = [name for name in metrics if isinstance(name, str) and name not in ("arch", "seed")]
         curves = {name: metrics[name] for name in names if isinstance(metrics[name], list)}
-        quality = [-math.inf if math.isnan(value) else value for value in map(number, curves[metric])]
-        best = max(range(len(quality)), key=quality.__getitem__)
+        sign = 1 if higher_is_better else -1
+        goodness = [-math.inf if math.isnan(value) else sign * value for value in map(number, curves[metric])]
+        best = max(range(len(goodness)), key=goodness.__getitem__)
         row = {key: number_or_nan(curve[best]) for key, curve in curves.items() if len(curve) > best}
         return {**row, f"{metric}_final": float(curves[metric][-1]), "best_epoch": best}
 

@@ -65,7 +65,8 @@ def make_benchmark(
             f"a benchmark of a table: row {int(rows['arch'].isna().argmax())} has no name in column 'arch'"
         )
     if space is None:
-        assert build is not None
+        if not callable(build):
+            raise InputError(f"a benchmark of a table: build={build!r}: expected a function that makes a network")
         of, settings = by_name(_space_of_rows(rows, build, inputs, name))
     else:
         of, settings = by_name(space)
@@ -96,7 +97,11 @@ def _space_of_rows(
     rows: pd.DataFrame, build: Callable[..., nn.Module], inputs: Sequence[Sequence[int]], name: str
 ) -> ChoiceSpace:
     """A space that has one architecture for each name in a table."""
-    asked = [name for name in inspect.signature(build).parameters if name in rows and name != "arch"]
+    try:
+        parameters = inspect.signature(build).parameters
+    except ValueError:
+        raise InputError(f"a benchmark of a table: build={build!r} does not say its arguments: wrap it") from None
+    asked = [name for name in parameters if name in rows and name != "arch"]
     for arch, same in rows.groupby("arch", sort=False):
         differ = next((name for name in asked if same[name].astype(str).nunique() > 1), None)
         if differ is not None:

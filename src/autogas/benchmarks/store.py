@@ -48,6 +48,8 @@ def checked_name(name: str, folder: Path | None = None) -> str:
     Raises:
         InputError: any other name.
     """
+    if not isinstance(name, str):
+        raise InputError(f"benchmark name {name!r}: expected a text")
     if not is_name(name):
         shown = repr(name[:60]) + (f"… ({len(name)} characters)" if len(name) > 60 else "")
         raise InputError(
@@ -158,9 +160,11 @@ def benchmark_of(name: str, table: pd.DataFrame, about: Mapping[str, Any]) -> Be
     space = get_space(checked.space, **checked.space_settings)
     _check_columns(table, checked.metric)
     quality = table.groupby("arch", sort=False)[checked.metric].mean()
-    archs = tuple(map(space.parse, quality.index))
+    known = {text: space.parse(text) for text in quality.index}
+    archs = tuple(known.values())
     if len(set(archs)) < len(archs):
         raise ValueError("an architecture is written in two ways")
+    several = "seed" in table and table["seed"].nunique() > 1
     return Benchmark(
         name=name,
         space=space,
@@ -169,7 +173,7 @@ def benchmark_of(name: str, table: pd.DataFrame, about: Mapping[str, Any]) -> Be
         metric=checked.metric,
         higher_is_better=checked.higher_is_better,
         provenance=checked.provenance,
-        repeats=table if "seed" in table and table["seed"].nunique() > 1 else None,
+        repeats=table.assign(arch=[str(known[text]) for text in table["arch"]]) if several else None,
     )
 
 

@@ -17,10 +17,6 @@ from autogas.workflows.discover import discover as workflow
 from autogas.workflows.discover_across import discover_across
 from autogas.workflows.judging.across import AcrossSettings
 
-OF_POPULATIONS = {"population", "iterations", "sampling_ratio"}
-UNUSED = {"enumerate": {*OF_POPULATIONS, "top_k"}, "ascent": OF_POPULATIONS}
-"""Settings that say nothing to a strategy."""
-
 
 @with_options(DiscoverSettings, AcrossSettings, without=["benchmark", "benchmarks", "strategy"])
 def discover(
@@ -45,10 +41,6 @@ def discover(
     for name in given.keys() - known.model_fields.keys():
         flag = described(other)[name]["flag"] or "--" + name.replace("_", "-")
         raise InputError(f"{flag} {given[name]}: accepted with {'one benchmark' if several else 'several --benchmark'}")
-    unused = sorted(given.keys() & UNUSED.get(strategy or "", set()))
-    if unused:
-        options = ", ".join("--" + name.replace("_", "-") for name in unused)
-        raise InputError(f"{options} with --strategy {strategy}, which has none: leave it out")
     if strategy is not None:
         given["strategy"] = strategy
     if several:

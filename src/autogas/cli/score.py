@@ -78,7 +78,7 @@ def score(
     inputs = tuple(x.to(device) for x in inputs)
     if explain:
         with guarded(f"{module or arch!r} does not take its input"):
-            seen = explain_network(model.to(device), inputs, names[0])
+            seen = explain_network(model.to(device), inputs, names[0], seed=seed)
         emit(json_loads(seen.frame().to_json(orient="records")), as_json=json, text=str(seen))
         return
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)

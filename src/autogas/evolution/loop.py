@@ -92,8 +92,9 @@ class RandomSearch(Strategy[G]):
 class Evolution(Strategy[G]):
     """Algorithm 1 of Auto-GAS (Li et al., ECCV 2024).
 
-    Each iteration draws a share ``sampling_ratio`` of the population, takes its ``top_k`` as parents, proposes one
-    mutant and one crossover a parent, and fills up with random genomes. The best ``population`` of old and new survive.
+    Each iteration draws a share ``sampling_ratio`` of the population, takes its ``top_k`` as parents, at most half as
+    many as the population, proposes one mutant and one crossover a parent, and fills up with random genomes. The best
+    ``population`` of old and new survive.
 
     Args:
         sampling_ratio: r of the paper, above 0 and at most 1.
@@ -131,7 +132,8 @@ class Evolution(Strategy[G]):
             return ()
         size = math.ceil(self.sampling_ratio * len(self.survivors))
         drawn = sorted(self.rng.choice(len(self.survivors), size=size, replace=False))
-        parents = [self.survivors[i][0] for i in drawn[: self.top_k]]
+        most = max(1, self.population // 2)  # or there were no room for their crossovers
+        parents = [self.survivors[i][0] for i in drawn[: min(self.top_k, most)]]
         mutants = [functools.partial(self.space.mutate, parent, self.rng) for parent in parents]
         return [*mutants, *(functools.partial(self._cross, parent, parents) for parent in parents)]
 

@@ -155,21 +155,34 @@ def evaluation_of(
             metric_name("is-std", extractor): score.std,
         },
         protocol={
-            "extractor": extractor.name,
-            "extractor_version": extractor.version,
-            "features": extractor.dim,
-            "resizing": extractor.resizing,
+            **protocol_of(statistics, reference, extractor, shape, batch_size),
             "images": source,
-            "image_size": shape,
-            "samples": statistics.count,
-            "batch_size": batch_size,
             "splits": splits,
-            "reference": reference.source,
-            "reference_samples": reference.count,
-            "kid_samples": [sampled(statistics), sampled(reference)],
-            "versions": versions(LIBRARIES),
         },
     )
+
+
+def protocol_of(
+    statistics: FeatureStatistics,
+    reference: FeatureStatistics,
+    extractor: FeatureExtractor,
+    shape: list[int],
+    batch_size: int,
+) -> dict[str, Any]:
+    """How distances between the statistics of images of one shape and those of a reference came to be."""
+    return {
+        "extractor": extractor.name,
+        "extractor_version": extractor.version,
+        "features": extractor.dim,
+        "resizing": extractor.resizing,
+        "image_size": shape,
+        "samples": statistics.count,
+        "batch_size": batch_size,
+        "reference": reference.source,
+        "reference_samples": reference.count,
+        "kid_samples": [sampled(statistics), sampled(reference)],
+        "versions": versions(LIBRARIES),
+    }
 
 
 def sampled(statistics: FeatureStatistics) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from autogas.datasets.domains import Domain, LabelMaps
 from autogas.datasets.translation import Layout, TranslationData, load_data
 from autogas.errors import InputError
-from autogas.metrics.evaluation import LIBRARIES, Evaluation, distances, identity
+from autogas.metrics.evaluation import Evaluation, distances, identity, protocol_of
 from autogas.metrics.features import FeatureExtractor
 from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics
 from autogas.metrics.paired import psnr, ssim
@@ -21,7 +21,6 @@ from autogas.metrics.segmenter import IGNORED, Segmenter, load_segmenter
 from autogas.runs.parallel import progress
 from autogas.settings import Settings
 from autogas.spaces.translation import TranslationSpace
-from autogas.versions import versions
 
 Translate = Callable[[Tensor], Tensor]
 """Inputs of a space to images ``[N, 3, H, W]`` in [0, 1]."""
@@ -131,19 +130,10 @@ def measure_translation(
     return Evaluation(
         metrics=metrics,
         protocol={
-            "extractor": extractor.name,
-            "extractor_version": extractor.version,
-            "features": extractor.dim,
-            "resizing": extractor.resizing,
+            **protocol_of(statistics, reference, extractor, shape, batch_size),
             "segmentation": None if segmenter is None else segmenter.protocol,
             "data": data.source,
             "split": data.split,
-            "image_size": shape,
-            "samples": count,
-            "batch_size": batch_size,
-            "reference": reference.source,
-            "reference_samples": reference.count,
-            "versions": versions(LIBRARIES),
         },
     )
 

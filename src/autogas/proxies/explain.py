@@ -7,7 +7,7 @@ import html
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -193,7 +193,10 @@ def _paths(network: nn.Module) -> Iterator[Callable[[], str]]:
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         running.pop()
 
-    before, after = hooks.register_module_forward_pre_hook(enter), hooks.register_module_forward_hook(leave)
+    before, after = (
+        hooks.register_module_forward_pre_hook(enter),
+        hooks.register_module_forward_hook(leave, always_call=True),
+    )
     try:
         yield lambda: running[-1] if running else ""
     finally:
@@ -213,9 +216,7 @@ def _valued(
     statistics = measure(network, tensors, measured_prefixes(expressions), seed=seed)
     evaluator = Evaluator([statistics])
     columns = [_column(layers, evaluator, statistics.live, statistics.positions, term) for term in expressions]
-    return [
-        Layer(**{**vars(layer), "values": tuple(column.get(i) for column in columns)}) for i, layer in enumerate(layers)
-    ]
+    return [replace(layer, values=tuple(column.get(i) for column in columns)) for i, layer in enumerate(layers)]
 
 
 def _column(

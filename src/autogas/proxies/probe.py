@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,15 @@ class Gradient:
     convolutions: list[Tensor]
 
 
+NO_LEAF = re.compile("requires.grad|created explicitly by the user")
+"""What torch says of code that takes no tensor with a graph, as of numpy and deepcopy."""
+
+
 def as_number(score: object) -> float:
     """What a scorer gives; raises ``InputError`` for what is no number."""
     try:
+        if isinstance(score, str | bytes):
+            raise TypeError
         return float(cast("float", score))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         shown = f"{score!r:.40}" if isinstance(score, int | str) else f"a {type(score).__name__}"
@@ -105,6 +112,9 @@ class Probe:
         self.inputs = tuple(x.clone() if x.is_inference() else x for x in inputs)
         self.loss = loss
         self.seed = seed
+        device = self.inputs[0].device.type
+        cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        self._autocast = torch.get_autocast_dtype(device) if cast else None
         self._own = dict(model.named_parameters())
         # One that is written in the forward pass must be no leaf with a gradient, and a vector needs none.
         self.parameters = {
@@ -155,7 +165,11 @@ class Probe:
         """A score and the seconds that it takes alone, with all passes that it needs."""
         self._results.pop("score", None)
         # Passes that need a graph switch gradients on themselves, which an inference mode around would not let them.
-        with torch.inference_mode(False), torch.no_grad():
+        # What is called under autocast is the network, not the arithmetic of scorers.
+        autocast = (
+            torch.autocast(self.inputs[0].device.type, enabled=False) if self._autocast else contextlib.nullcontext()
+        )
+        with torch.inference_mode(False), torch.no_grad(), autocast:
             value = self.once("score", lambda: run(self))
         needed = self._needs["score"]
         return as_number(value), self.seconds["score"] + sum(self.seconds[name] for name in needed)
@@ -173,6 +187,12 @@ class Probe:
             self.seconds[name] = total - self._inner
             self._needs[name] = self._used
             self._used, self._inner = used, inner + total
+
+    def as_called(self) -> contextlib.AbstractContextManager[object]:
+        """For the network alone: autocast as it was around the probe, without copies of weights that may change."""
+        if self._autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.inputs[0].device.type, self._autocast, cache_enabled=False)
 
     def generator(self) -> torch.Generator:
         """Random numbers of a scorer: the same for every network, on the CPU so that every device gets the same."""
@@ -248,6 +268,7 @@ class Probe:
                 if isinstance(mode, Watch):
                     mode.constants.start(others)
                 stack.enter_context(mode)
+            stack.enter_context(self.as_called())
             # A network whose first layer works in place writes its input.
             output = self.model(*(x.clone() for x in inputs))
         self._last_output = next((x for x in tensors(output) if x.dim()), self.inputs[0].new_zeros(()))
@@ -300,7 +321,7 @@ class Probe:
                 with torch.set_grad_enabled(graph):
                     record.output = self.run(inputs, None, watch)
             except RuntimeError as error:
-                if "requires_grad" not in str(error) or not any(x.requires_grad for x in inputs):
+                if not NO_LEAF.search(str(error)) or not any(x.requires_grad for x in inputs):
                     raise
                 inputs = self.inputs  # which the network itself asks gradients of, as it may of leaves only
                 continue
@@ -331,6 +352,7 @@ class Probe:
         """One backward pass of the objective."""
         record, n = self.recorded, len(self.inputs[0])
         found = self.derivatives(self.objective, [*self.weights, *record.sources])
+        found = [x.float() if x.dtype.itemsize < 4 else x for x in found]
         by_source = zip(found[len(self.weights) :], record.folds, strict=True)
         turned = [as_feature(derivative, n, fold) for derivative, fold in by_source]
         return Gradient(found[: len(self.weights)], [feature for feature in turned if feature is not None])

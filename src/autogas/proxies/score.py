@@ -85,9 +85,7 @@ def score_many(
     network, tensors = bind(model, inputs)
     if not callable(loss):
         raise InputError(f"loss {loss!r}: expected a function of the network's output and its inputs")
-    if isinstance(proxies, str):
-        raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
-    named = {str(p): _proxy(p) for p in proxies}
+    named = _named(proxies, seed)
     _look_into(network, named)
     rearranged = isinstance(network, Bound) and loss is not reconstruction
     objective: Loss = functools.partial(_loss_of_given, loss, network) if rearranged else loss
@@ -164,6 +162,16 @@ def _look_into(network: nn.Module, names: Iterable[str]) -> None:
         "score it unscripted",
         stacklevel=4,
     )
+
+
+def _named(proxies: object, seed: object) -> dict[str, Expression | Scorer]:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed {seed!r}: expected a whole number")
+    if isinstance(proxies, str):
+        raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")
+    if not isinstance(proxies, Iterable):
+        raise InputError(f"proxies {proxies!r}: expected a list of names or expressions")
+    return {str(p): _proxy(p) for p in proxies}
 
 
 def _proxy(given: object) -> Expression | Scorer:

@@ -57,6 +57,8 @@ def scorer(
     Warns:
         UserWarning: there was a scorer of that name, as when a cell of a notebook is run again.
     """
+    if isinstance(of_architecture, type(lambda: None)) and "probe" in inspect.signature(of_architecture).parameters:
+        raise ValueError("@scorer: expected @scorer(), with parentheses")
 
     def register(function: OfNetwork) -> OfNetwork:
         doc = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".").lower()
@@ -72,8 +74,19 @@ def scorer(
 def add_scorer(made: Scorer, *, replace: bool = False) -> None:
     """Make a scorer known under its name; see ``scorer``."""
     known = SCORERS.get(made.name)
+    own = made.of_network.__module__.startswith("autogas.")
+    if made.name in _names_of_ours(own=own):
+        raise ValueError(f"scorer {made.name!r} is registered twice")
     if known is not None and not replace:
-        if known.of_network.__module__.startswith("autogas."):
-            raise ValueError(f"scorer {made.name!r} is registered twice")
         warnings.warn(f"scorer {made.name!r} is replaced", stacklevel=4)
     SCORERS[made.name] = made
+
+
+def _names_of_ours(*, own: bool) -> set[str]:
+    """Names that are taken: of the package's scorers, and of its expressions, which it names after them."""
+    found = {name for name, known in SCORERS.items() if known.of_network.__module__.startswith("autogas.")}
+    if own:
+        return found
+    from autogas.proxies.named import EXPRESSIONS
+
+    return found | set(EXPRESSIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,29 +128,25 @@ def _table(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def panels(data: RunData) -> list[Panel]:
     """Every scorer of the correlation table with its scores, in the table's order."""
-    scores = data.tables["scores"]
-    archs = tuple(map(str, scores[ARCH]))
-    quality = scores[data.results["benchmark"]["metric"]].to_numpy(dtype=np.float64)
-    return [
-        Panel(row["name"], row, archs, quality, scores[row["name"]].to_numpy(dtype=np.float64))
-        for row in data.results["test"]
-        if row["name"] in scores
-    ]
+    return _panels(data.tables["scores"], data.results["benchmark"], data.results["test"])
 
 
 def panels_across(data: RunData) -> dict[str, list[Panel]]:
     """The scorers of a discovery on several benchmarks, by benchmark."""
-    out = {}
-    for name, benchmark in data.results["benchmarks"].items():
-        scores = data.tables[f"scores-{name}"]
-        archs = tuple(map(str, scores[ARCH]))
-        quality = scores[benchmark["metric"]].to_numpy(dtype=np.float64)
-        out[name] = [
-            Panel(row["name"], row, archs, quality, scores[row["name"]].to_numpy(dtype=np.float64))
-            for row in data.results["test"][name]
-            if row["name"] in scores
-        ]
-    return out
+    return {
+        name: _panels(data.tables[f"scores-{name}"], benchmark, data.results["test"][name])
+        for name, benchmark in data.results["benchmarks"].items()
+    }
+
+
+def _panels(scores: pd.DataFrame, benchmark: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    archs = tuple(map(str, scores[ARCH]))
+    quality = scores[benchmark["metric"]].to_numpy(dtype=np.float64)
+    return [
+        Panel(row["name"], row, archs, quality, scores[row["name"]].to_numpy(dtype=np.float64))
+        for row in rows
+        if row["name"] in scores
+    ]
 
 
 def metric_of(data: RunData) -> str:

@@ -20,7 +20,7 @@ def write_report(run: Run) -> Path:
     The page opens offline: it loads nothing, neither fonts nor scripts. Equal run folders give equal bytes.
 
     Args:
-        run: a finished run of any workflow but ``train``.
+        run: a finished run of any workflow but ``train`` and ``evaluate``.
 
     Raises:
         InputError: the run did not finish, a file is missing, or its workflow has no report.

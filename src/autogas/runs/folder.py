@@ -31,7 +31,7 @@ LONGEST_SHOWN = 200
 BARE = (SETTINGS_FILE, RECORD_FILE, f"{RECORD_FILE}-wal", f"{RECORD_FILE}-shm", LOCK_FILE)
 """What a run has that has done nothing yet."""
 MEASURED = "latency of "
-"""Starts the keys of what was measured on the way to work."""
+"""Prefix of keys on record that are no work yet: a run that has only these may be removed."""
 
 
 def _unused(path: Path) -> Path:

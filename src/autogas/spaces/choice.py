@@ -261,9 +261,12 @@ class ChoiceSpace(Space[Choices]):
         return model.train()
 
     def cost(self, arch: Choices) -> Cost:
-        """Parameters, and MACs of one of two samples, whatever the layers."""
+        """Parameters, and MACs for one sample: what a third one adds to two, and what any number needs once."""
         model = self.build(arch).eval()
-        samples = [torch.zeros(2, *shape) for shape in self._inputs]
-        with torch.no_grad():
-            macs = count_macs(lambda: model(*samples)) / 2
-        return Cost(params=sum(p.numel() for p in model.parameters()), macs=math.ceil(macs))
+
+        def macs(samples: int) -> float:
+            with torch.no_grad(), seeded(derive_seed("cost", self.name, arch)):
+                return count_macs(lambda: model(*(torch.zeros(samples, *shape) for shape in self._inputs)))
+
+        two = macs(2)
+        return Cost(params=sum(p.numel() for p in model.parameters()), macs=math.ceil(2 * two - macs(3)))

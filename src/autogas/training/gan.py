@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from autogas.datasets import Images
@@ -65,17 +65,6 @@ class GANRecipe(AdversarialRecipe):
 
     discriminator: str = Field("eagan-best-cifar10", description="architecture of eagan-discriminator")
     discriminator_width: int = Field(128, ge=1, description="its channels")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_any_version(cls, given: Any) -> Any:
-        return of_any_version(given) if isinstance(given, Mapping) else given
-
-
-def of_any_version(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe; one that says all but ``average_ramp`` was written by a version whose averages had no ramp."""
-    older = GANRecipe.model_fields.keys() - recipe.keys() - {"loss", "augment"} == {"average_ramp"}
-    return {**recipe, "average_ramp": False} if older else dict(recipe)
 
 
 PUBLISHED_RECIPES: Mapping[str, GANRecipe] = {

@@ -107,7 +107,7 @@ def build(
     """
     given: dict[str, Any] = {**settings} if space is None else {"space": space, **settings}
     if resume is not None:
-        given = resumed_settings("build", given, resume)
+        given = resumed_settings("build", from_anywhere(given), resume, lambda settings: read(settings).settings)
     s = read(from_anywhere(given)).settings
     settings_json = s.model_dump_json()
     training = shared_training(settings_json)
@@ -116,7 +116,7 @@ def build(
     source = provenance(s)
     with open_run("build", s, out=out, resume=resume, code=training.space.makers) as run:
         run.write_table(WORK, pd.DataFrame(work, columns=["arch", "seed"]))
-        todo = [item for item in work if metric not in run.record.get(_key(item), {})]
+        todo = [item for item in work if run.record.get(_key(item), {}).get(metric) is None]
 
         start = time.perf_counter()
         task = functools.partial(train_one, settings_json=settings_json)
@@ -127,8 +127,8 @@ def build(
         rows, failed = [], {}
         for item in work:
             value = run.record[_key(item)]
-            if "error" in value:
-                failed[_key(item)] = value["error"]
+            if value.get(metric) is None:
+                failed[_key(item)] = value.get("error", f"{metric} is not finite")
             else:
                 rows.append({"arch": item[0], "seed": item[1], **value})
         if not rows:

@@ -5,20 +5,20 @@ Algorithm 1 of Auto-GAS (Li et al., ECCV 2024), with random search and the enume
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.correlation import Kendall
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
 from autogas.evolution import known_strategy, make_strategy
+from autogas.files import or_nan, or_none
 from autogas.proxies.language.expression import Expression, measured_prefixes, parse_proxy
 from autogas.proxies.language.grammar import Grammar
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
@@ -28,7 +28,7 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import MOST, Device, Settings, all_is_none, on_command_line, takes
+from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line, takes
 from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
@@ -45,6 +45,13 @@ from autogas.workflows.seconds import Stopwatch, seconds_spent
 
 FINALISTS = ("discovered", DEFAULT_PROXY, PAPERS_PROXY, "random search", "enumeration optimum")
 """Names of expressions that may be judged on test architectures."""
+
+
+UNUSED = {
+    "enumerate": ("population", "iterations", "sampling_ratio", "top_k"),
+    "random": ("sampling_ratio", "top_k"),
+}
+"""Settings that say nothing to a strategy."""
 
 
 class DiscoverSettings(Settings):
@@ -75,10 +82,15 @@ class DiscoverSettings(Settings):
         json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="unseen architectures for the report; None: 200, or all if fewer")
-    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples of noise that networks are scored on")
+    batch_size: ScoredBatch = Field(16, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
     device: Device = Field("cpu", description="where networks run")
+
+    @model_validator(mode="after")
+    def _used(self) -> DiscoverSettings:
+        must_be_usual(self, UNUSED.get(self.strategy, ()), f"with strategy {self.strategy}")
+        return self
 
 
 @takes(DiscoverSettings)
@@ -122,13 +134,15 @@ def discover(
         enumeration: Enumeration | None = None
         if s.strategy != "enumerate":
             with seconds("search"):
-                searches[s.strategy] = search(s.strategy, grammar, judge, s, run)
+                searches[s.strategy] = found_by(s.strategy, grammar, judge, s, run)
         if s.controls and s.strategy == "evolution":
             with seconds("random_control"):
-                searches["random"] = search("random", grammar, judge, s, run)
+                searches["random"] = found_by("random", grammar, judge, s, run)
         if s.controls or s.strategy == "enumerate":
             with seconds("enumeration"):
                 enumeration = judge.enumerate(grammar)
+                if not enumeration.top:
+                    raise InputError(f"none of {enumeration.expressions} expressions had a finite, varying score")
         finalists = named_finalists(s.strategy, searches, enumeration)
         winner = finalists["discovered"]
 
@@ -136,12 +150,14 @@ def discover(
             needed = measured_prefixes(finalists.values())
             test = bank.load_all([bench.archs[i] for i in split.test], prefixes=needed, jobs=jobs)
         table, scores = judged_on_test(bench, split.test, test, finalists)
-        validation_tau = {name: judge(proxy).fitness_or_none for name, proxy in finalists.items()}
+        validation_tau = {name: or_none(judge(proxy).fitness) for name, proxy in finalists.items()}
 
         candidates = [frame for _, frame in searches.values()]
         run.write_table("candidates", pd.concat(candidates, ignore_index=True) if candidates else pd.DataFrame())
         run.write_table("scores", scores)
-        run.write_costs({"seconds": seconds.laps, "networks": seconds_spent([*validation, *test])})
+        run.write_costs(
+            {"seconds": seconds.laps, "networks": seconds_spent([network.seconds for network in [*validation, *test]])}
+        )
         run.finish(
             {
                 "benchmark": about_benchmark(bench),
@@ -165,7 +181,7 @@ def discover(
 Search: TypeAlias = tuple[Expression, pd.DataFrame]
 
 
-def search(name: str, grammar: Grammar, judge: Fitness, s: DiscoverSettings, run: Run) -> Search:
+def found_by(name: str, grammar: Grammar, judge: Fitness, s: DiscoverSettings, run: Run) -> Search:
     """Run evolution or random search; what is on record is not judged again.
 
     Returns the best candidate, and all in order: ``strategy``, ``iteration``, ``proxy``, ``fitness``, ``reason``.
@@ -193,10 +209,10 @@ def judged(batch: Sequence[Expression], judge: Fitness, run: Run) -> list[Judged
     for proxy in batch:
         known = run.record.get(str(proxy))
         if known is not None:
-            verdict = Judged(math.nan if known["fitness"] is None else known["fitness"], known["reason"])
+            verdict = Judged(or_nan(known["fitness"]), known["reason"])
         else:
             verdict = judge(proxy)
-            new.append((str(proxy), {"fitness": verdict.fitness_or_none, "reason": verdict.reason}))
+            new.append((str(proxy), {"fitness": or_none(verdict.fitness), "reason": verdict.reason}))
         verdicts.append(verdict)
     run.record.put(new)
     return verdicts

@@ -22,6 +22,7 @@ from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
+from autogas.files import or_nan, or_none
 from autogas.proxies.language.expression import Expression, Sum, measured_prefixes, parse_proxy
 from autogas.proxies.language.sum_grammar import SumGrammar
 from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIVIAL
@@ -72,6 +73,9 @@ def discover_across(
     """
     several = [benchmarks] if isinstance(benchmarks, str) else benchmarks
     given = {name_of(bench): bench for bench in several}
+    for bench in several:
+        if given[name_of(bench)] != bench:
+            raise InputError(f"two benchmarks have the name {name_of(bench)!r}: expected a name of its own for each")
     s = read_settings(
         "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume
     )
@@ -111,7 +115,7 @@ def discover_across(
             if s.strategy == "ascent":
                 best, candidates = ascend(grammar, judge, s, run, singles, scores)
             else:
-                best, candidates = search(grammar, judge, s, run, singles)
+                best, candidates = race(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
 
         tables = {}
@@ -120,7 +124,7 @@ def discover_across(
                 tables[name] = on_test(name, bench, splits[name].test, banks[name], finalists, jobs, run)
         run.write_table("candidates", candidates)
         run.write_costs({"seconds": seconds.laps})
-        validation = {name: judge(expression)[1] for name, expression in finalists.items()}
+        validation = {name: _without_nan(judge(expression)[1]) for name, expression in finalists.items()}
         run.finish(
             {
                 "benchmarks": {
@@ -136,7 +140,7 @@ def discover_across(
                 "validation_tau_a": validation,
                 "test": tables,
                 "fall": {
-                    bench: validation["discovered"].get(bench, math.nan) - tau_a(tables[bench], "discovered")
+                    bench: or_none(or_nan(validation["discovered"].get(bench)) - tau_a(tables[bench], "discovered"))
                     for bench in benches
                 },
             }
@@ -149,6 +153,10 @@ def _check_spaces(benches: Mapping[str, Benchmark]) -> None:
     for (first, one), (second, other) in itertools.combinations(benches.items(), 2):
         if one.space.name == other.space.name and digest_of(one.space.makers) != digest_of(other.space.makers):
             raise InputError(f"benchmarks {first} and {second} have different spaces of the name {one.space.name!r}")
+
+
+def _without_nan(taus: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: or_none(tau) for name, tau in taus.items()}
 
 
 def front_of(candidates: pd.DataFrame) -> dict[str, Any]:
@@ -228,10 +236,10 @@ def ascend(
         if known is None:
             end = ascent.climb(starts[number])
             fitness, taus = judge(end)
-            known = {"proxy": str(end), "fitness": fitness if math.isfinite(fitness) else None, "taus": taus}
+            known = {"proxy": str(end), "fitness": or_none(fitness), "taus": _without_nan(taus)}
             run.record.put([(key, known)])
-        value = math.nan if known["fitness"] is None else known["fitness"]
-        rows.append({"iteration": number, "proxy": known["proxy"], "fitness": value, **known["taus"]})
+        taus = {name: or_nan(tau) for name, tau in known["taus"].items()}
+        rows.append({"iteration": number, "proxy": known["proxy"], "fitness": or_nan(known["fitness"]), **taus})
     table = pd.DataFrame(rows)
     if not table["fitness"].notna().any():
         raise InputError(f"none of {len(rows)} ascents ended in a finite, varying score")
@@ -239,7 +247,7 @@ def ascend(
     return best if isinstance(best, Sum) else Sum(best.terms), table
 
 
-def search(
+def race(
     grammar: SumGrammar, judge: AcrossFitness, s: AcrossSettings, run: Run, singles: Sequence[Sum]
 ) -> tuple[Sum, pd.DataFrame]:
     """The best candidate, and all in order; what is on record is not judged again. It starts from single terms."""
@@ -265,11 +273,12 @@ def search(
             known = run.record.get(str(genome))
             if known is None:
                 value, taus = judge(genome, bar)
-                known = {"fitness": value if math.isfinite(value) else None, "taus": taus}
+                known = {"fitness": or_none(value), "taus": _without_nan(taus)}
                 new.append((str(genome), known))
-            fitness.append(math.nan if known["fitness"] is None else known["fitness"])
-            each[genome] = judge.each(genome, known["taus"])
-            rows.append({"iteration": iteration, "proxy": str(genome), "fitness": fitness[-1], **known["taus"]})
+            fitness.append(or_nan(known["fitness"]))
+            taus = {name: or_nan(tau) for name, tau in known["taus"].items()}
+            each[genome] = judge.each(genome, taus)
+            rows.append({"iteration": iteration, "proxy": str(genome), "fitness": fitness[-1], **taus})
         run.record.put(new)
         bars += [value for value in fitness if math.isfinite(value)]
         finite = {g: f for g, f in zip(batch, fitness, strict=True) if math.isfinite(f)}
@@ -306,5 +315,4 @@ def on_test(
 def tau_a(table: Sequence[Mapping[str, Any]], name: str) -> float:
     """Kendall's tau-a of one row of a table."""
     row = next(row for row in table if row["name"] == name)
-    value = row["kendall_a"]["value"]
-    return math.nan if value is None else float(value)
+    return or_nan(row["kendall_a"]["value"])

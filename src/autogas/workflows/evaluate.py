@@ -23,7 +23,7 @@ from autogas.metrics.evaluation import (
 from autogas.metrics.features import known_extractor
 from autogas.runs import Run
 from autogas.seeding import torch_generator
-from autogas.settings import Device, Settings, takes
+from autogas.settings import Batch, Device, Settings, takes
 from autogas.spaces.base import LARGEST_IMAGE
 from autogas.training.export import GENERATOR_FILE, WEIGHTS_SUFFIX, load_generator
 from autogas.workflows.keywords import EvaluateKeywords
@@ -50,7 +50,7 @@ class EvaluateSettings(Settings):
         None, ge=1, le=LARGEST_IMAGE, description="crop and resize all images to this; None: as they are"
     )
     splits: int = Field(10, ge=1, description="parts of the Inception Score")
-    batch_size: int = Field(100, ge=1, le=1 << 16, description="images at a time")
+    batch_size: Batch = Field(100, description="images at a time")
     seed: int = Field(0, ge=0, description="of the latents of a generator")
     device: Device = Field("cpu", description="where networks run")
 

@@ -12,7 +12,7 @@ from autogas.metrics.evaluation import reference_statistics
 from autogas.metrics.features import known_extractor
 from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
 from autogas.runs import Run
-from autogas.settings import Device, takes
+from autogas.settings import Batch, Device, takes
 from autogas.training.export import load_translator
 from autogas.workflows.keywords import EvaluateTranslationKeywords
 from autogas.workflows.opening import open_run, read_settings
@@ -33,7 +33,7 @@ class EvaluateTranslationSettings(SegmentationSettings):
     )
     inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")
-    batch_size: int = Field(16, ge=1, le=1 << 16, description="images at a time")
+    batch_size: Batch = Field(16, description="images at a time")
     device: Device = Field("cpu", description="where networks run")
 
 

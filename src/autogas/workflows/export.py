@@ -119,9 +119,9 @@ def latency(
 
     Args:
         run: folder of a training, or its weights.
-        space: instead: a space or its name, for
-        arch: an architecture with random weights,
-        space_settings: at these settings.
+        space: a space or its name, instead of ``run``.
+        arch: architecture of that space, built with random weights.
+        space_settings: settings of that space that differ.
         batch_size: samples a pass.
         threads: of either program on the CPU.
         device: where torch runs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from autogas.settings import described, validated
 
 S = TypeVar("S", bound=BaseModel)
 DEFAULT_BENCHMARK = "mini-autoencoder"
+PARTS = frozenset(("recipe", "space_settings"))
+"""Settings that hold others, of which some may be given."""
 PATHS = frozenset(
     (
         "images",
@@ -39,17 +41,31 @@ OF_PICTURES = frozenset(("images", "held_out", "data", "reference"))
 
 def read_settings(workflow: str, model: type[S], given: Mapping[str, Any], resume: str | None) -> S:
     """The settings as given, or those of the run that is resumed, which no given one may contradict."""
-    if resume is None:
-        return validated(model, from_anywhere(given))
-    return validated(model, resumed_settings(workflow, given, resume))
+
+    def read(settings: Mapping[str, Any]) -> S:
+        return validated(model, settings)
+
+    given = from_anywhere(given)
+    return read(given if resume is None else resumed_settings(workflow, given, resume, read))
 
 
-def resumed_settings(workflow: str, given: Mapping[str, Any], resume: str) -> dict[str, Any]:
-    """The settings of a run; raises ``InputError`` for one that is given otherwise beside it."""
+def resumed_settings(
+    workflow: str, given: Mapping[str, Any], resume: str, read: Callable[[Mapping[str, Any]], BaseModel]
+) -> dict[str, Any]:
+    """The settings of a run; raises ``InputError`` for one that is given otherwise beside it.
+
+    Args:
+        workflow: its name.
+        given: settings by name, None where nothing is said.
+        resume: its folder.
+        read: from settings by name to what they mean.
+    """
     saved = Run.open(resume, workflow).settings
-    for name, value in from_anywhere(given).items():
+    meant = read(saved)
+    for name, value in given.items():
         unsaid = name == "benchmark" and value == DEFAULT_BENCHMARK  # the default of Python's functions
-        if value is not None and not unsaid and value not in (saved.get(name), {}):
+        whole = {**(saved.get(name) or {}), **value} if name in PARTS and isinstance(value, Mapping) else value
+        if value is not None and not unsaid and read({**saved, name: whole}) != meant:
             raise InputError(
                 f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
                 "leave it out, or start another run"

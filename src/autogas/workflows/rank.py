@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -15,11 +14,12 @@ from pydantic import Field
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.store import with_space_settings
 from autogas.errors import InputError
+from autogas.files import or_nan
 from autogas.proxies.language.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import Device, Settings, on_command_line, takes
+from autogas.settings import Device, ScoredBatch, Settings, on_command_line, takes
 from autogas.workflows.judging.beyond import beyond_size
 from autogas.workflows.judging.correlations import (
     about_benchmark,
@@ -33,7 +33,7 @@ from autogas.workflows.judging.correlations import (
 from autogas.workflows.keywords import RankKeywords
 from autogas.workflows.opening import DEFAULT_BENCHMARK, open_run, read_settings
 from autogas.workflows.scoring import Scoring, functions_of, score_record, scoring_inputs, space_key, unscored
-from autogas.workflows.seconds import Stopwatch
+from autogas.workflows.seconds import Stopwatch, seconds_spent
 
 
 class RankSettings(Settings):
@@ -59,7 +59,7 @@ class RankSettings(Settings):
     everything: bool = Field(
         False, description="all architectures of the benchmark instead", json_schema_extra=on_command_line(flag="--all")
     )
-    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
+    batch_size: ScoredBatch = Field(16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     seed: int = Field(0, ge=0, description="of weights, noise and split")
     device: Device = Field("cpu", description="where networks run")
@@ -119,10 +119,16 @@ def rank(
                 run.record.put([(arch, value)])
 
         records = [run.record[arch] for arch in archs]
-        scores = {text: np.array([_number(record["scores"].get(text)) for record in records]) for text in s.proxies}
+        scores = {text: np.array([or_nan(record["scores"].get(text)) for record in records]) for text in s.proxies}
         reasons = {arch: record["reason"] for arch, record in zip(archs, records, strict=True) if record["reason"]}
         run.write_table("scores", pd.DataFrame({"arch": archs, bench.metric: bench.quality[chosen], **scores}))
-        run.write_costs({"seconds": seconds.laps, "networks": _spent(records), "scorers": _costs(s.proxies, records)})
+        run.write_costs(
+            {
+                "seconds": seconds.laps,
+                "networks": seconds_spent([record["seconds"] for record in records]),
+                "scorers": _costs(s.proxies, records),
+            }
+        )
         run.finish(
             {
                 "benchmark": about_benchmark(bench),
@@ -143,15 +149,6 @@ def chosen_architectures(bench: Benchmark, s: RankSettings) -> NDArray[np.intp]:
             raise InputError(f"--test {s.test} and --all: expected one of them")
         return np.arange(len(bench))
     return bench.split(validation=None, test=default_test(bench, s.test), seed=s.seed).test
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _spent(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    keys = ("build", "forward", "statistics")
-    return {"count": len(records), **{key: sum(r["seconds"].get(key, 0.0) for r in records) for key in keys}}
 
 
 def _costs(proxies: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from autogas.datasets import load_images
 from autogas.errors import InputError
-from autogas.proxies.language.expression import Expression, measured_prefixes, parts_read
+from autogas.proxies.language.expression import Expression, Prefix, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
 from autogas.proxies.probe import Probe, as_number
 from autogas.proxies.scorer import Scorer
@@ -24,7 +24,7 @@ from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, attempt
-from autogas.settings import Device, Settings, validated
+from autogas.settings import Device, ScoredBatch, Settings, validated
 from autogas.spaces import Arch, Space, by_name, get_space, shared_space
 
 
@@ -32,7 +32,7 @@ class Scoring(Settings):
     """With what, and on what, networks are scored."""
 
     proxies: list[str] = Field(min_length=1, description="scorers")
-    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
+    batch_size: ScoredBatch = Field(16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on the space's own input")
     seed: int = Field(0, ge=0, description="of weights and noise")
     device: Device = Field("cpu", description="where networks run")
@@ -117,61 +117,90 @@ def score_record(text: str, space: tuple[str, str], scoring_json: str) -> dict[s
     """Scores of one architecture by every proxy; the unit of work that the record keeps.
 
     The network is built once, and not at all where no scorer needs it. All expressions share one forward pass, or the
-    feature bank, all other scorers the passes of one ``Probe``. A scorer that fails leaves the others alone.
+    feature bank, all other scorers the passes of one ``Probe``. What fails leaves the others alone.
     """
     s = Scoring.model_validate_json(scoring_json)
-    here = shared_space(*space)
-    arch = here.parse(text)
-    seconds: dict[str, float] = {}
+    subject = Subject(text, space, s)
+    named = {name: get_proxy(name) for name in s.proxies}
+    found = Scores({}, {}, {})
+    reason = subject.by_expressions({n: p for n, p in named.items() if isinstance(p, Expression)}, found)
+    for name, scorer in named.items():
+        if isinstance(scorer, Scorer):
+            subject.by_scorer(name, scorer, found)
+    return {**vars(found), "reason": reason, "seconds": subject.seconds}
 
-    @functools.cache
-    def network() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+
+class Subject:
+    """An architecture that is scored: its network, built when it is first needed, and the seconds of its passes."""
+
+    def __init__(self, text: str, space: tuple[str, str], settings: Scoring) -> None:
+        self.settings = settings
+        self.space_key = space
+        self.space = shared_space(*space)
+        self.arch = self.space.parse(text)
+        self.seconds: dict[str, float] = {}
+
+    @functools.cached_property
+    def network(self) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+        """It and what it is scored on."""
+        s = self.settings
         start = time.perf_counter()
-        model = here.build(arch, seed=s.seed).to(s.device)
-        inputs = tuple(x.to(s.device) for x in scoring_inputs(space, s.images, s.batch_size, s.seed))
-        seconds["build"] = time.perf_counter() - start
+        model = self.space.build(self.arch, seed=s.seed).to(s.device)
+        inputs = tuple(x.to(s.device) for x in scoring_inputs(self.space_key, s.images, s.batch_size, s.seed))
+        self.seconds["build"] = time.perf_counter() - start
         return model, inputs
 
-    @functools.cache
-    def probe() -> Probe:
-        model, inputs = network()
-        return Probe(model, inputs, seed=s.seed)
+    @functools.cached_property
+    def probe(self) -> Probe:
+        """The passes that scorers share."""
+        return Probe(*self.network, seed=self.settings.seed)
 
-    named = {name: get_proxy(name) for name in s.proxies}
-    expressions = {name: proxy for name, proxy in named.items() if isinstance(proxy, Expression)}
-    found = Scores({}, {}, {})
-    reason = ""
-    if expressions:
-        statistics = _banked(here, arch, s, expressions.values()) or measure(
-            *network(),
-            measured_prefixes(expressions.values()),
-            seed=s.seed,
-            parts=parts_read(expressions.values()),
-        )
+    def statistics(self, prefixes: Sequence[Prefix], parts: Mapping[str, frozenset[str]]) -> Statistics:
+        """From the feature bank if it holds all that is needed, else from a pass."""
+        s = self.settings
+        if s.images is None:
+            bank = FeatureBank(self.space, batch_size=s.batch_size, seed=s.seed, device=s.device, code=s.code)
+            known = bank.load(self.arch, prefixes) if set(prefixes) <= set(bank.prefixes) else None
+            if known is not None:
+                return known
+        return measure(*self.network, prefixes, seed=s.seed, parts=parts)
+
+    def by_expressions(self, expressions: Mapping[str, Expression], found: Scores) -> str:
+        """Note the scores of all expressions; returns why the network has none, or nothing."""
+        if not expressions:
+            return ""
+        read = expressions.values()
+        statistics = attempt(self.statistics, measured_prefixes(read), parts_read(read))
+        if isinstance(statistics, Failure):
+            for name in expressions:
+                found.fail(name, statistics.reason)
+            return statistics.reason
+        self.seconds |= statistics.seconds
         evaluator = Evaluator([statistics])
         reason = evaluator.failures.get(0, "")
-        seconds |= statistics.seconds
         cost = statistics.seconds["forward"] + statistics.seconds["statistics"]
         for name, proxy in expressions.items():
             found.put(name, evaluator.scores(proxy)[0], cost, reason)
-    for name, scorer in named.items():
-        if isinstance(scorer, Scorer):
-            result = attempt(_measured, scorer, here, arch, probe)
-            if isinstance(result, Failure):
-                found.fail(name, result.reason)
-            else:
-                found.put(name, *result)
-    if "forward" not in seconds and probe.cache_info().currsize and "recorded" in probe().seconds:
-        seconds["forward"] = probe().seconds["recorded"]
-    return {**vars(found), "reason": reason, "seconds": seconds}
+        return reason
 
+    def by_scorer(self, name: str, scorer: Scorer, found: Scores) -> None:
+        """Note the score of one scorer that is no expression."""
+        result = attempt(self._measured, scorer)
+        if isinstance(result, Failure):
+            found.fail(name, result.reason)
+        else:
+            found.put(name, *result)
 
-def _banked(space: Space[Any], arch: Any, s: Scoring, expressions: Iterable[Expression]) -> Statistics | None:
-    """Statistics that the feature bank holds, if it holds all that is needed."""
-    if s.images is not None:
-        return None
-    bank = FeatureBank(space, batch_size=s.batch_size, seed=s.seed, device=s.device, code=s.code)
-    return bank.load(arch) if set(measured_prefixes(expressions)) <= set(bank.prefixes) else None
+    def _measured(self, scorer: Scorer) -> tuple[float, float]:
+        """A score and the seconds that it took, with the passes that it needs."""
+        if scorer.of_architecture is None:
+            found = self.probe.cost_of(scorer.of_network)
+            if "recorded" in self.probe.seconds:
+                self.seconds.setdefault("forward", self.probe.seconds["recorded"])
+            return found
+        start = time.perf_counter()
+        value = as_number(scorer.of_architecture(self.space, self.arch))
+        return value, time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -193,15 +222,6 @@ class Scores:
     def fail(self, name: str, reason: str) -> None:
         """Note that there is no score."""
         self.scores[name], self.failures[name] = None, reason
-
-
-def _measured(scorer: Scorer, space: Space[Any], arch: Any, probe: Callable[[], Probe]) -> tuple[float, float]:
-    """A score and the seconds that it took, with the passes that it needs."""
-    if scorer.of_architecture is None:
-        return probe().cost_of(scorer.of_network)
-    start = time.perf_counter()
-    value = as_number(scorer.of_architecture(space, arch))
-    return value, time.perf_counter() - start
 
 
 def scoring_inputs(space: tuple[str, str], images: str | None, batch_size: int, seed: int) -> tuple[torch.Tensor, ...]:

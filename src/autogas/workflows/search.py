@@ -30,6 +30,8 @@ from autogas.workflows.seconds import Stopwatch
 
 Row: TypeAlias = dict[str, Any]
 BEST = 10
+HOPELESS = 20
+"""Candidates without a score after which no other is tried."""
 
 
 @takes(SearchSettings)
@@ -124,10 +126,12 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
                     "reason": reason,
                 }
             )
-        if strategy.best is None:
-            raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
+        if strategy.best is None and len(rows) >= HOPELESS:
+            break
     if not rows:
         raise candidates.within.nothing_inside()
+    if strategy.best is None:
+        raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
     return strategy, rows
 
 
@@ -193,9 +197,11 @@ def spearman(first: Any, second: Any) -> Row | None:
 def control_rows(candidates: Candidates, winner: Any, sample: Sequence[Any], seen: Sequence[Any]) -> list[Row]:
     """What the winner is held against: the largest inside the budget, a random one, and the uncompressed original.
 
-    The largest is that of the whole space where it was enumerated for a budget, else of all that were seen.
+    The largest is that of the whole space where it was enumerated for a budget, else of all that were seen, as where
+    each would have to be timed first.
     """
-    s, members = candidates.s, candidates.within.members
+    s = candidates.s
+    members = candidates.within.members if s.max_latency is None else None
     size = "params" if s.max_params is not None and s.max_macs is None else "macs"
     by_size = sorted(seen if members is None else members, key=lambda arch: -getattr(candidates.cost(arch), size))
     largest = next(filter(candidates.admits, by_size))

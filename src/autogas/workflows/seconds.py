@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-
-from autogas.proxies.statistics.measure import Statistics
+from collections.abc import Iterator, Mapping, Sequence
 
 
 class Stopwatch:
@@ -23,7 +21,7 @@ class Stopwatch:
         self.laps[name] = self.laps.get(name, 0.0) + time.perf_counter() - start
 
 
-def seconds_spent(statistics: Sequence[Statistics]) -> dict[str, float]:
+def seconds_spent(networks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Seconds over all networks, by what they went to: build, forward, statistics (on one core, when measured)."""
     keys = ("build", "forward", "statistics")
-    return {"count": len(statistics), **{key: sum(s.seconds.get(key, 0.0) for s in statistics) for key in keys}}
+    return {"count": len(networks), **{key: sum(each.get(key, 0.0) for each in networks) for key in keys}}

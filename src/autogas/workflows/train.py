@@ -67,10 +67,8 @@ def train(
     Args:
         arch: an architecture or the name of a published one, or the folder of a search whose winner is meant.
         space: of the architecture, or its name; None: the search's, or ``eagan-generator``.
-        recipe: settings of the training that differ from the published ones: fields of
-            ``GANRecipe``, ``Pix2PixRecipe``,
-            ``CycleGANRecipe``, ``GauGANRecipe`` or
-            ``AutoencoderRecipe``.
+        recipe: settings of the training that differ from the published ones: fields of ``GANRecipe``,
+            ``DiffusionRecipe``, ``Pix2PixRecipe``, ``CycleGANRecipe``, ``GauGANRecipe`` or ``AutoencoderRecipe``.
         out: folder to make.
         resume: folder to continue instead; its settings count.
         **settings: fields of ``TrainSettings``, and those of the space's kind of training, see
@@ -83,7 +81,7 @@ def train(
         raise SettingError("recipe", recipe, "expected settings by name")
     given = of_a_search({"arch": arch, "recipe": dict(recipe or {}), **_of(space), **settings})
     if resume is not None:
-        given = resumed_settings("train", given, resume)
+        given = resumed_settings("train", from_anywhere(given), resume, lambda settings: read(settings).settings)
     training = read(from_anywhere(given))
     s = how(training)
     check_loggers(tensorboard=s.tensorboard)
@@ -241,9 +239,8 @@ def _observer(training: Training[Any, Any], task: Any, path: Path) -> Iterator[C
         losses: list[dict[str, float | None]] = [{k: v for k, v in row.items() if k != "step"} for row in history]
         return [(at, row | known.get(f"step {at:08}", {})) for at, row in zip(steps, losses, strict=True)]
 
-    with loggers(path, tensorboard=s.tensorboard, csv=s.csv, past=past) as log:
+    with contextlib.closing(run.record), loggers(path, tensorboard=s.tensorboard, csv=s.csv, past=past) as log:
         yield observe
-    run.record.close()
 
 
 def _write(path: Path, content: bytes) -> None:

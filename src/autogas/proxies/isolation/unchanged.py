@@ -51,7 +51,8 @@ class Snapshot(Interceptor):
 
     Parameters are many and hardly ever written, so their values are copied when a function that may write them is
     about to be called, for which this is a context. What a network keeps elsewhere is not seen: in globals, closures,
-    and inside objects of libraries.
+    attributes of functions, objects that only a class attribute holds, and inside objects of libraries; nor a parameter
+    that scripted functions or operators of one's own write.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -83,6 +84,7 @@ class Snapshot(Interceptor):
         elif isinstance(value, REFERENCES):
             yield from filter(looked_into, behind(value))
         elif isinstance(value, nn.Module):
+            self._others.append(functools.partial(_of_class, value, type(value)))
             yield from self._beside_attributes(value)
         elif isinstance(value, (*CONTAINERS, *FIXED)):
             yield from self._inside(value)
@@ -186,6 +188,12 @@ class Snapshot(Interceptor):
         failed = [error for restore in (*restores, *self._others) if (error := _failure(restore))]
         if failed:
             raise failed[0]
+
+
+def _of_class(module: nn.Module, cls: type[nn.Module]) -> None:
+    """Let a module be of a class again, where parametrisations gave it another."""
+    if type(module) is not cls:
+        module.__class__ = cls
 
 
 def _failure(function: Callable[[], object]) -> Exception | None:

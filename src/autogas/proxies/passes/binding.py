@@ -127,6 +127,9 @@ def _check(model: Any, inputs: Any) -> None:
     for kind, named, expected in IN_PLACE_OF_INPUTS:
         if isinstance(inputs, kind):
             raise InputError(f"{named} in place of inputs: expected {expected}")
+    if isinstance(inputs, Mapping) and not all(isinstance(name, str) for name in inputs):
+        name = next(name for name in inputs if not isinstance(name, str))
+        raise InputError(f"inputs with the name {name!r}: expected names of arguments, which are texts")
     if not isinstance(inputs, Tensor | Mapping | list | tuple):
         raise InputError(f"{_a(inputs)} in place of inputs: {ACCEPTED}")
     if isinstance(inputs, list | tuple):

@@ -36,7 +36,7 @@ from autogas.proxies.passes.features import (
     rows_of,
     without_bias,
 )
-from autogas.proxies.passes.liveness import IGNORES, Finiteness, failure, must_have_values
+from autogas.proxies.passes.liveness import ALIKE, IGNORES, Finiteness, all_alike, failure, must_have_values
 from autogas.proxies.passes.writes import written
 from autogas.seeding import seed_everything, torch_generator
 
@@ -206,8 +206,8 @@ def run(
     offer = _Offer(consumers, len(inputs[0]), folds)
     output = watched(model, inputs, offer, seed, on_write)
     reason = failure(output, len(inputs[0]))
-    if reason == IGNORES and _starts_at_zero(model, inputs, seed):
-        reason = ""
+    if reason == IGNORES:
+        reason = ALIKE if all_alike(inputs) else "" if _starts_at_zero(model, inputs, seed) else reason
     return Pass(output, reason or offer.finiteness.failure, offer.missed, offer.folded)
 
 

@@ -19,6 +19,13 @@ from torch.nn.utils.weight_norm import WeightNorm
 Function: TypeAlias = Callable[..., Any]
 
 
+def as_real(x: Tensor) -> Tensor:
+    """The same numbers in float32 or wider; real and imaginary parts are entries of their own, in a last dimension."""
+    if x.is_complex():
+        x = torch.view_as_real(x.resolve_conj())
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 def _named(names: str, *owners: object) -> frozenset[Function]:
     return frozenset(getattr(owner, name) for owner in owners for name in names.split() if hasattr(owner, name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,7 @@ from autogas.code import slot_value, slots_of
 from autogas.errors import InputError
 
 IGNORES = "the output of the network ignores its input"
+ALIKE = "the samples are all the same: expected samples that differ"
 WITHOUT = "the output of the network is a {} without tensors"
 ROUNDING = 16
 """Steps between numbers near the largest entry that is not the same for all."""
@@ -52,6 +53,12 @@ def must_have_values(model: torch.nn.Module, inputs: Iterable[Tensor]) -> None:
         raise InputError("the network or its inputs are on the meta device, which has no values to score")
 
 
+def all_alike(inputs: Sequence[Tensor]) -> bool:
+    """Whether no input differs between the samples of the batch."""
+    batches = [x for x in inputs if x.dim() and len(x) == len(inputs[0])]
+    return not any(bool((x != x[:1]).any()) for x in batches)
+
+
 class Finiteness:
     """Whether all features of a pass are finite, from their sums: one reading, and no wait for the device."""
 
@@ -71,7 +78,7 @@ class Finiteness:
         if feature.is_floating_point() or feature.is_complex():
             wide = feature.dtype if feature.dtype.itemsize >= 4 else torch.float32
             self._names.append(getattr(func, "__name__", "layer"))
-            self._sums.append(feature.detach().sum(dtype=wide).abs().float())
+            self._sums.append(feature.detach().sum(dtype=wide).abs().double())
 
     @property
     def failure(self) -> str:

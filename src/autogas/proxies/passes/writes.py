@@ -12,7 +12,9 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 
-HANDLES = frozenset(("__setitem__", "numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"))
+HANDLES = frozenset(
+    ("__setitem__", "numpy", "__array__", "__dlpack__", "to_dlpack", "data_ptr", "untyped_storage", "storage")
+)
 """Functions that write a tensor or give away its memory, beside those in place, whose names end in ``_``."""
 
 
@@ -46,6 +48,23 @@ def _may_write(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
     return False
 
 
+RUNNING = {
+    F.batch_norm: (1, 2),
+    F.instance_norm: (1, 2),
+    torch.batch_norm: (3, 4),
+    torch.instance_norm: (3, 4),
+    torch.native_batch_norm: (3, 4),
+}
+"""Places of running statistics, which normalisations write and nothing else of what they are given."""
+
+
+def _running(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    for place, name in zip(RUNNING[func], ("running_mean", "running_var"), strict=True):
+        given = args[place] if len(args) > place else kwargs.get(name)
+        if isinstance(given, Tensor):
+            yield given
+
+
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
     """All tensors among arguments, which may be nested."""
     for value in values:
@@ -59,6 +78,8 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
     """The memories that a function may write, or give away to be written; see ``memory_of``."""
+    if func in RUNNING:
+        return [memory_of(tensor) for tensor in _running(func, args, kwargs)]
     if not _may_write(func, args, kwargs):
         return ()
     return [memory_of(tensor) for tensor in _tensors((args, kwargs))]

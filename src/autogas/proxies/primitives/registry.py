@@ -112,7 +112,7 @@ def add_primitive(made: Primitive, *, replace: bool = False) -> None:
         known = words_after(kind).get(made.name)
         if known is None:
             continue
-        if known.stage is not made.stage or (not replace and known.function.__module__.startswith("autogas.")):
+        if known.stage is not made.stage or known.function.__module__.startswith("autogas."):
             raise ValueError(f"primitive {made.name!r} is registered twice")
         if not replace:
             warnings.warn(f"primitive {made.name!r} is replaced", stacklevel=4)

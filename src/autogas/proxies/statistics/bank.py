@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -132,7 +133,7 @@ class FeatureBank:
             model, inputs = model.to(self.device), tuple(x.to(self.device) for x in inputs)
         build = time.perf_counter() - start
         statistics = measure(model, inputs, self.prefixes, seed=self.seed)
-        return Statistics(**{**vars(statistics), "seconds": {"build": build, **statistics.seconds}})
+        return dataclasses.replace(statistics, seconds={"build": build, **statistics.seconds})
 
     def fill(self, archs: Sequence[Hashable], *, jobs: int | None = None) -> dict[str, str]:
         """Measure what is missing, in parallel; returns the architectures that could not be measured, with reasons."""

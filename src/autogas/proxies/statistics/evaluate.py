@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autogas.errors import InputError
+from autogas.errors import InputError, shape_of
 from autogas.proxies.language.expression import Expression, Prefix, Proxy
 from autogas.proxies.language.grammar import apply_tail
 from autogas.proxies.language.parts import get_part
@@ -99,7 +99,10 @@ class Evaluator:
             spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64, device=matrix.device)
             spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
             for name, word in words.items():
-                found[name][rows] = word.function(spectrum if word.needs == "eigenvalues" else matrix)
+                values = word.function(spectrum if word.needs == "eigenvalues" else matrix)
+                if tuple(getattr(values, "shape", ())) != (len(matrix),):
+                    raise InputError(f"reduction {name!r} gives {shape_of(values)}: expected a number for each layer")
+                found[name][rows] = values
         return found
 
     def _compute_moments(self, prefix: Prefix) -> tuple[torch.Tensor, ...]:

@@ -6,6 +6,7 @@ They are the ``moments`` of its layers, with what tells the layers apart.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from autogas.proxies.passes import capture, liveness
 from autogas.proxies.passes.features import Fold
 from autogas.proxies.passes.writes import memory_of
 from autogas.proxies.primitives import REGISTRY, Stage
-from autogas.proxies.statistics.moments import FLAT, Moments, moments
+from autogas.proxies.statistics.moments import Moments, any_flat, moments
 
 STAND_INS = ("activations", "normalisations")
 """Layers for which convolutions stand in, in a network that has none of them."""
@@ -93,7 +94,7 @@ class _LayerAccumulator:
     def __call__(self, feature: Tensor) -> None:
         start = time.perf_counter()
         layer = len(self.live)
-        self.positions.append(feature[0, 0].numel())
+        self.positions.append(math.prod(feature.shape[2:]))
         # Several activations often read one tensor (all edges that leave a cell's node): it is measured once.
         known = self._seen.get(id(feature))
         if known is not None and known[0]() is feature and known[1] == feature._version:
@@ -268,12 +269,9 @@ def _accumulators(
     }
 
 
-def _as_kept(prefix: Prefix, G: Tensor, s: Tensor, D: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-    """Gram matrices in float32, or in float64 where a layer is little but its mean, which its covariance leaves out."""
-    squares = G.diagonal(dim1=1, dim2=2).sum(dim=1)
-    of_mean = s.sum(dim=1).square() / (s.shape[1] * torch.from_numpy(D))
-    flat = prefix.binariser is None and bool((of_mean > FLAT * squares).any())
-    kept: NDArray[np.floating[Any]] = (G if flat else G.float()).numpy()
+def _as_kept(prefix: Prefix, G: Tensor) -> NDArray[np.floating[Any]]:
+    """Gram matrices in float32, or in float64 where a layer is little but its mean, which kernels leave out."""
+    kept: NDArray[np.floating[Any]] = (G if prefix.binariser is None and any_flat(G) else G.float()).numpy()
     return kept
 
 
@@ -285,7 +283,7 @@ def _collected(accumulators: Mapping[str, _LayerAccumulator], seen: capture.Pass
             raise InputError(f"the network has no score: {seen.failure}" if seen.failure else missing)
         G, s, D = accumulator.finish()
         for prefix, *found in zip(accumulator.prefixes, G.cpu(), s.cpu(), D, strict=True):
-            gram[prefix], sums[prefix], sizes[prefix] = _as_kept(prefix, *found), found[1].numpy(), found[2]
+            gram[prefix], sums[prefix], sizes[prefix] = _as_kept(prefix, found[0]), found[1].numpy(), found[2]
     return Statistics(
         gram=gram,
         sums=sums,

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autogas.errors import InputError, shape_of
 from autogas.proxies.language.expression import Prefix
+from autogas.proxies.primitives import Primitive
 from autogas.proxies.primitives.encodings import above
 from autogas.proxies.statistics import gram_matrices
 from autogas.proxies.statistics.plan import Plan, Transforms, Wanted, plan
@@ -22,7 +24,7 @@ from autogas.proxies.statistics.plan import Plan, Transforms, Wanted, plan
 BLOCK = 1 << 20
 """Entries that are worked on at a time: column blocks that stay in the cache between two steps."""
 FLAT = 0.99
-"""Share of the squares of a feature beyond which it is little but its mean."""
+"""Share of the squares of a feature beyond which it is little but its mean over the batch."""
 SMALL = 1 << 16
 """Entries up to which all transforms of features are measured together."""
 
@@ -45,6 +47,12 @@ def moments(features: Tensor, prefixes: Sequence[Prefix]) -> Moments:
     for stack in _stacks(features, found.plan.groups):
         found.add(stack)
     return found.moments(range(len(prefixes)))
+
+
+def any_flat(gram: Tensor) -> bool:
+    """Whether one of the features of these Gram matrices ``[K, N, N]`` is little but its mean over the batch."""
+    squares = gram.diagonal(dim1=1, dim2=2).mean(dim=1)
+    return bool((gram.mean(dim=(1, 2)) > FLAT * squares).any())
 
 
 @dataclass(frozen=True)
@@ -71,22 +79,21 @@ class _Stack:
         """Of all entries of each feature, ``[T, K]``."""
         return self.sums.sum(dim=2) / (self.sums.shape[2] * self.size)
 
-    def share_of_mean(self, row: int, gram: Tensor) -> Tensor:
-        """How much of the squares of each feature is that of its mean, ``[K]``, at most 1."""
-        squares = gram.diagonal(dim1=1, dim2=2).sum(dim=1)
-        return self.means[row].double().square() * gram.shape[1] * self.size / squares.clamp_min(1e-300)
+    def about_the_mean(self, row: int) -> tuple[Tensor, Tensor]:
+        """Gram matrices ``[K, N, N]`` and sums ``[K, N]`` by way of those of features less their mean over the batch.
 
-    def about_its_mean(self, row: int) -> tuple[Tensor, Tensor]:
-        """Gram matrices ``[K, N, N]`` and sums ``[K, N]`` by way of those of features less their means.
-
-        In float32 a covariance would be the difference of two numbers that are nearly the same.
+        In float32 what sets samples apart would be the difference of two numbers that are nearly the same.
         """
-        mean = self.means[row].float()
-        less = [block[row] - mean.to(block)[:, None, None] for block in self.blocks()]
-        gram, sums, m = _total(map(gram_matrices.gram, less)), _total(x.sum(dim=2) for x in less), mean.double()
-        both = sums[:, :, None] + sums[:, None, :]
-        whole = gram + m[:, None, None] * both + (m.square() * self.size)[:, None, None]
-        return whole, sums + m[:, None] * self.size
+        gram, with_mean, of_mean, sums = [], [], [], []
+        for block in self.blocks():
+            mean = block[row].double().mean(dim=1).to(block)  # [K, columns]
+            less = block[row] - mean[:, None]
+            gram.append(gram_matrices.gram(less))
+            with_mean.append((less.double() @ mean.double()[:, :, None])[:, :, 0])
+            of_mean.append(mean.double().square().sum(dim=1))
+            sums.append(less.double().sum(dim=2) + mean.double().sum(dim=1)[:, None])
+        both = _total(with_mean)[:, :, None] + _total(with_mean)[:, None, :]
+        return _total(gram) + both + _total(of_mean)[:, None, None], _total(sums)
 
     def thresholds(self, binariser: str, row: int) -> Tensor:
         """What entries of each feature must be above after a transform: ``[K]``, or ``[1]`` if all have the same."""
@@ -124,10 +131,18 @@ def _chain(words: Transforms, features: Tensor) -> Tensor:
     """What transforms make of features ``[K, N, …]``, each of which is transformed alone."""
     for word in words:
         if word.elementwise:
-            features = word.function(features)
+            features = _with_samples(word, features, word.function(features))
         else:
-            features = torch.stack([word.function(feature) for feature in features])
+            features = torch.stack([_with_samples(word, feature, word.function(feature)) for feature in features])
     return features
+
+
+def _with_samples(word: Primitive, given: Tensor, made: object) -> Tensor:
+    """What a transform makes; raises ``InputError`` for what has no row for each sample."""
+    rows = 2 if word.elementwise else 1
+    if not isinstance(made, Tensor) or made.shape[:rows] != given.shape[:rows] or made.dim() <= rows:
+        raise InputError(f"{word.stage.label} {word.name!r} gives {shape_of(made)}: expected entries for each sample")
+    return made
 
 
 class _Found:
@@ -159,8 +174,8 @@ class _Found:
             squares = _total(map(gram_matrices.gram, stack.blocks()))
             for place, row in plain.items():
                 self._grams[place] = squares[row]
-                if bool((stack.share_of_mean(row, squares[row]) > FLAT).any()):
-                    self._grams[place], self._sums[place] = stack.about_its_mean(row)
+                if any_flat(squares[row]):
+                    self._grams[place], self._sums[place] = stack.about_the_mean(row)
         if binary:
             self._add_binary(binary, stack.blocks)
 

@@ -32,12 +32,20 @@ class Plan:
     derived: dict[int, int]
 
 
-@functools.lru_cache(maxsize=64)
 def plan(prefixes: tuple[Prefix, ...]) -> Plan:
     """The plan for some prefixes; places after theirs are of bases that are needed besides.
 
     What can be derived always is, so that company changes nothing.
     """
+    known = {**REGISTRY[Stage.BINARISER], **REGISTRY[Stage.TRANSFORM]}
+    named = {word for prefix in prefixes for word in (*prefix.transforms, prefix.binariser) if word is not None}
+    return _plan(prefixes, tuple(known[word] for word in sorted(named)))
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(prefixes: tuple[Prefix, ...], known: tuple[Primitive, ...]) -> Plan:
+    """For words as they are known now: one of a user may be registered anew."""
+    words = {word.name: word for word in known}
     needed = list(prefixes)
     for prefix in needed:  # grows while it is read
         if _derived(prefix) and _base(prefix) not in needed:
@@ -49,7 +57,6 @@ def plan(prefixes: tuple[Prefix, ...]) -> Plan:
         else:  # any other is applied as it is
             groups.setdefault((*prefix.transforms, prefix.binariser), {})[None] = place
     derived = sorted(filter(_derived, needed), key=lambda prefix: len(prefix.transforms))
-    words = {**REGISTRY[Stage.BINARISER], **REGISTRY[Stage.TRANSFORM]}
     return Plan(
         tuple((tuple(words[name] for name in transforms), wanted) for transforms, wanted in groups.items()),
         {needed.index(prefix): needed.index(_base(prefix)) for prefix in derived},

@@ -25,6 +25,7 @@ from autogas.proxies.passes.features import (
     NORMALISATIONS,
     SATURATING,
     SHARES,
+    as_real,
     is_bias,
     known,
 )
@@ -92,8 +93,8 @@ def fisher(probe: Probe) -> float:
     probe.must_not_rerun(probe.gradient.weights)
     total = 0.0
     for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
-        products = feature.detach().float() * by_feature.float() if feature.dtype.itemsize < 4 else feature * by_feature
-        per_channel = products.flatten(2).sum(-1) if feature.dim() > 2 else products
+        products = as_real(feature.detach()) * as_real(by_feature)
+        per_channel = products.flatten(2).sum(-1) if products.dim() > 2 else products
         total += float(per_channel.detach().square().sum(dtype=torch.float64)) / (2 * len(feature))
     return telling(probe, total)
 

@@ -81,10 +81,10 @@ def swap(probe: Probe) -> float:
     """
     n = len(probe.inputs[0])
     bits = [(feature.detach().flatten(1) > 0) for feature in _real(probe.observed.activations)]
-    if n > PACKED and bits:
+    if n > PACKED:
         packed = np.concatenate([np.packbits(b.cpu().numpy(), axis=0) for b in bits], axis=1)
         return float(np.unique(packed, axis=1).shape[1])
-    seen = torch.zeros(1 << min(n, PACKED), dtype=torch.bool, device=probe.inputs[0].device)
+    seen = torch.zeros(1 << n, dtype=torch.bool, device=probe.inputs[0].device)
     place = 2 ** torch.arange(n, device=seen.device, dtype=torch.float32)
     for b in bits:
         seen[(place @ b.float()).long()] = True

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from autogas.proxies.passes.features import as_real
 from autogas.proxies.probe import Probe, telling
 from autogas.proxies.scorer import scorer
 
@@ -44,7 +45,7 @@ def l2_norm(probe: Probe) -> float:
 
 
 def _variances(probe: Probe) -> list[float]:
-    return [float(x.detach().var(unbiased=False)) for x in probe.observed.convolutions]
+    return [float(as_real(x.detach()).var(unbiased=False)) for x in probe.observed.convolutions]
 
 
 @scorer()

@@ -24,7 +24,8 @@ def short_training(probe: Probe) -> float:
 
     The network takes 10 steps of Adam (learning rate 1e-3, betas 0.9 and 0.999) on the objective over three quarters of
     the batch, and is put back; the score is minus the objective on the last quarter, with the statistics of it in
-    batch norms that train. Bigger is better. What it takes beside a forward pass is in the costs of `autogas rank`.
+    batch norms that train. Parameters that are frozen stay so, unless all are. Bigger is better. What it takes beside a
+    forward pass is in the costs of `autogas rank`.
     """
     cut = len(probe.inputs[0]) - max(len(probe.inputs[0]) // HELD_OUT, 1)
     seen, held_out = probe.samples(slice(cut)), probe.samples(slice(cut, None))
@@ -32,10 +33,14 @@ def short_training(probe: Probe) -> float:
         seen = held_out = probe.inputs
 
     def objective(inputs: tuple[Tensor, ...]) -> Tensor:
-        return probe.loss_of(probe.model(*(x.clone() for x in inputs)), inputs)
+        with probe.as_called():
+            output = probe.model(*(x.clone() for x in inputs))
+        return probe.loss_of(output, inputs)
 
-    twins = {id(p): nn.Parameter(p.detach().clone()) for p in probe.model.parameters() if p.is_floating_point()}
-    trained = list(twins.values())
+    own = [p for p in probe.model.parameters() if p.is_floating_point()]
+    frozen = not any(p.requires_grad for p in own)  # as a whole, as networks are that are only used
+    twins = {id(p): nn.Parameter(p.detach().clone(), requires_grad=frozen or p.requires_grad) for p in own}
+    trained = [p for p in twins.values() if p.requires_grad]
     with (
         unchanged(probe.model, probe.inputs) as network,
         OnlyReplaced(p for p in probe.model.parameters() if id(p) in twins),

@@ -222,7 +222,7 @@ class Training(ABC, Generic[S, T]):
 
     @abstractmethod
     def measure(self, task: T, *, final: bool = True) -> Evaluation:
-        """Metrics of the task's network: as many samples as at the end of a training, or as meanwhile."""
+        """Metrics of the task's network; ``final``: of as many samples as at the end, else as at a checkpoint."""
 
     @abstractmethod
     def evaluate(self, path: Path) -> Evaluation:
@@ -250,7 +250,7 @@ class Training(ABC, Generic[S, T]):
 
         Returns:
             Metrics (``-`` in their names is ``_``), quality after fewer steps as ``METRIC_at_STEP``, mean losses over
-            the last tenth of the steps (none after a collapse), ``params``, ``macs``, ``train_seconds``,
+            the steps since the last row of losses (none after a collapse), ``params``, ``macs``, ``train_seconds``,
             ``evaluate_seconds``, ``reason``.
         """
         this = self.of(seed=seed)

@@ -24,7 +24,6 @@ from autogas.training.gan import (
     GANRecipe,
     GANTask,
     gan_task,
-    of_any_version,
     outputs_of,
 )
 from autogas.training.kinds.base import ComparedSettings, ComparedTraining
@@ -83,7 +82,7 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         space_settings = {**over({}, given), **beside}
         dataset = space_settings.get("dataset", "cifar10")
         published = PUBLISHED_RECIPES.get(dataset, GANRecipe()).model_dump(include=set(cls.recipe_class.model_fields))
-        recipe = {**published, **of_any_version(given.get("recipe", {}))}
+        recipe = {**published, **given.get("recipe", {})}
         images = "stl10-unlabeled" if dataset == "stl10" else dataset
         rest = {name: value for name, value in given.items() if name not in OF_THE_SPACE}
         return {"images": images, **rest, "space_settings": space_settings, "recipe": recipe}

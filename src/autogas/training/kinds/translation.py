@@ -21,6 +21,7 @@ from autogas.metrics.translation import SegmentationSettings, Translate, measure
 from autogas.runs import progress
 from autogas.seeding import torch_generator
 from autogas.settings import on_command_line
+from autogas.spaces import get_space
 from autogas.spaces.translation import TranslationSpace
 from autogas.training.cyclegan import CycleGANRecipe, cyclegan_task
 from autogas.training.export import load_translator
@@ -75,13 +76,13 @@ class TranslationKind:
     """A task of translation.
 
     Attributes:
-        space: of its generators.
+        family: of the space of its generators.
         layout: of its data; see ``autogas.datasets.translation``.
         settings: what determines its training.
         task: from space, architecture, training data, held-out data and recipe to what the loop trains.
     """
 
-    space: str
+    family: str
     layout: Layout
     settings: type[TranslationSettings]
     task: Callable[..., TranslationTask]
@@ -118,14 +119,17 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         Raises:
             InputError: no task, or one of another space.
         """
-        fitting = [name for name, kind in TASKS.items() if kind.space == given["space"]]
+        family = get_space(given["space"]).family
+        fitting = [name for name, kind in TASKS.items() if kind.family == family]
         task = given.get("task") or (fitting[0] if len(fitting) == 1 else None)
         if task is None:
             raise InputError(f"say which task of {given['space']} is trained: --task {' or '.join(fitting)}")
         if task not in TASKS:
             raise unknown("task", str(task), TASKS)
         if task not in fitting:
-            raise InputError(f"task {task!r} with space {given['space']!r}: expected {TASKS[task].space}")
+            raise InputError(
+                f"task {task!r} with space {given['space']!r}: expected one of family {TASKS[task].family}"
+            )
         return {**given, "task": task}
 
     @property

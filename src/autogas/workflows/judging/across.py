@@ -15,7 +15,7 @@ from autogas.benchmarks.correlation import kendall_of_ranks, ranks_failures_last
 from autogas.evolution import known_strategy
 from autogas.proxies.language.expression import Expression, Proxy
 from autogas.proxies.statistics.evaluate import Evaluator
-from autogas.settings import MOST, Device, Settings, all_is_none, on_command_line
+from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line
 
 Values = NDArray[np.float64]
 RACE = (25, 100)
@@ -23,6 +23,14 @@ RACE = (25, 100)
 MARGIN = 2.0
 STANDARD_ERROR = 0.45
 """Of tau-a on one architecture, roughly; it falls with the root of their number."""
+
+
+UNUSED = {
+    "enumerate": ("population", "iterations", "sampling_ratio", "top_k"),
+    "ascent": ("population", "iterations", "sampling_ratio"),
+    "random": ("sampling_ratio",),
+}
+"""Settings that say nothing to a strategy."""
 
 
 class AcrossSettings(Settings):
@@ -53,7 +61,7 @@ class AcrossSettings(Settings):
         json_schema_extra=on_command_line(text=True),
     )
     test: int | None = Field(None, ge=3, description="test architectures of each at most; None: all the others")
-    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples of noise that networks are scored on")
+    batch_size: ScoredBatch = Field(16, description="samples of noise that networks are scored on")
     seed: int = Field(0, ge=0, description="of weights, noise, splits and search")
     scoring_seeds: int = Field(
         1,
@@ -66,6 +74,9 @@ class AcrossSettings(Settings):
     def _front_by_evolution(self) -> AcrossSettings:
         if self.objective == "pareto" and self.strategy != "evolution":
             raise ValueError(f"objective pareto with strategy {self.strategy}: accepted with evolution")
+        if self.objective == "pareto":
+            must_be_usual(self, ("sampling_ratio", "top_k"), "with objective pareto")
+        must_be_usual(self, UNUSED.get(self.strategy, ()), f"with strategy {self.strategy}")
         return self
 
 

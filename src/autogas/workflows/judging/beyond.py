@@ -13,6 +13,7 @@ from scipy.special import comb
 
 from autogas.benchmarks import Benchmark, correlate
 from autogas.benchmarks.correlation import ranks_failures_last
+from autogas.files import or_none
 from autogas.runs import Failure, attempt
 from autogas.seeding import numpy_generator
 from autogas.spaces import Space
@@ -37,11 +38,11 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
         chosen: numbers of the architectures that were scored.
         scores: ``[chosen]`` by scorer; NaN ranks last.
     """
-    goodness, quality = bench.goodness[chosen], bench.quality[chosen]
+    goodness = bench.goodness[chosen]
     macs, params = sizes(bench.space, [bench.archs[i] for i in chosen])
     known = macs[np.isfinite(macs)]
     limits = np.quantile(known, FIFTHS) if len(known) else np.empty(0)
-    fifth = np.searchsorted(limits, macs)
+    fifth = np.where(np.isfinite(macs), np.searchsorted(limits, macs), -1)  # those of unknown size are their own kind
     rows = []
     for name, given in scores.items():
         values = np.where(np.isfinite(given), given, np.nan)
@@ -50,10 +51,11 @@ def beyond_size(bench: Benchmark, chosen: NDArray[np.intp], scores: Mapping[str,
         rows.append(
             {
                 "name": name,
-                "partial": finite(partial_spearman(goodness, values, [macs, params])),
-                "within_macs": None if within is None else finite(within.value),
+                "partial": or_none(partial_spearman(goodness, values, [macs, params])),
+                "within_macs": None if within is None else or_none(within.value),
                 "top": {
-                    str(count): pick(ranks, goodness, quality, count) | {"usual": usual(ranks, goodness, count)}
+                    str(count): pick(ranks, goodness, count, higher_is_better=bench.higher_is_better)
+                    | {"usual": usual(ranks, goodness, count)}
                     for count in PICKS
                 },
             }
@@ -91,15 +93,25 @@ def partial_spearman(first: Values, second: Values, given: Sequence[Values]) -> 
     return float(a @ b) / size if size > 1e-9 * len(first) else math.nan
 
 
-def pick(ranks: NDArray[Any], goodness: Values, quality: Values, count: int) -> dict[str, float]:
+def pick(ranks: NDArray[Any], goodness: Values, count: int, *, higher_is_better: bool) -> dict[str, float]:
     """Quality and percentile of the best of the ``count`` first, and the percentile of as many random picks."""
-    beaten = 100.0 * np.sort(goodness).searchsorted(goodness) / len(goodness)
+    beaten = 100 * shares_beaten(goodness)
     best = expected_best(ranks, goodness, count)
     return {
-        "quality": best if np.array_equal(goodness, quality) else 0.0 - best,
+        "quality": best if higher_is_better else 0.0 - best,
         "percentile": expected_best(ranks, beaten, count),
         "random": expected_best(np.zeros(len(goodness)), beaten, count),
     }
+
+
+def shares_beaten(goodness: Values) -> Values:
+    """For each architecture, the share of all that are worse.
+
+    Examples:
+        >>> shares_beaten(np.array([3.0, 1.0, 3.0, 2.0]))
+        array([0.5 , 0.  , 0.5 , 0.25])
+    """
+    return np.sort(goodness).searchsorted(goodness) / len(goodness)
 
 
 def expected_best(ranks: NDArray[Any], values: Values, count: int) -> float:
@@ -124,14 +136,8 @@ def usual(ranks: NDArray[Any], goodness: Values, count: int) -> float:
     found = []
     for _ in range(HALVES):
         half = rng.permutation(len(goodness))[: (len(goodness) + 1) // 2]
-        beaten = np.sort(goodness[half]).searchsorted(goodness[half]) / len(half)
-        found.append(expected_best(ranks[half], beaten, count))
+        found.append(expected_best(ranks[half], shares_beaten(goodness[half]), count))
     return 100.0 * float(np.mean(found))
-
-
-def finite(value: float) -> float | None:
-    """The value, or None where there is none."""
-    return value if math.isfinite(value) else None
 
 
 def _mid_ranks(values: Values) -> Values:

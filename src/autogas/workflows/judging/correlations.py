@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from autogas.benchmarks import Benchmark, Correlation, Estimate, correlate, load_benchmark
 from autogas.errors import InputError
+from autogas.files import or_none
 from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
 from autogas.spaces import Space, by_name
@@ -113,13 +113,10 @@ def correlation_table(
 def as_json(result: Correlation) -> dict[str, Any]:
     """A correlation as JSON; undefined numbers are null."""
 
-    def number(value: float) -> float | None:
-        return float(value) if math.isfinite(value) else None
-
     def estimate(value: Estimate | None) -> dict[str, float | None] | None:
         if value is None:
             return None
-        return {"value": number(value.value), "low": number(value.low), "high": number(value.high)}
+        return {"value": or_none(value.value), "low": or_none(value.low), "high": or_none(value.high)}
 
     names = ("kendall_b", "kendall_a", "spearman", "pearson", "within")
     return {**{name: estimate(getattr(result, name)) for name in names}, "count": result.count}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,11 +29,6 @@ class Judged:
 
     fitness: float
     reason: str = ""
-
-    @property
-    def fitness_or_none(self) -> float | None:
-        """The fitness for JSON, which has no NaN."""
-        return self.fitness if math.isfinite(self.fitness) else None
 
 
 @dataclass

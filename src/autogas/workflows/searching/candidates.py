@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -11,8 +10,10 @@ from typing import Any
 
 import torch
 
+from autogas.files import or_nan, or_none
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
+from autogas.runs.folder import MEASURED
 from autogas.spaces import Space
 from autogas.workflows.scoring import Scoring, score_record, space_key
 from autogas.workflows.searching.budget import Budget
@@ -55,7 +56,7 @@ class Candidates:
     def latency(self, arch: Any, space: Space[Any] | None = None) -> float:
         """Milliseconds of a forward pass of one sample at full size, measured once."""
         space = self.space if space is None else space
-        key = f"latency of {arch} in {space_key(space)}"
+        key = f"{MEASURED}{arch} in {space_key(space)}"
         known = self.run.record.get(key)
         if known is None:
             known = {"milliseconds": measure_latency(space, arch, self.s.device)}
@@ -71,15 +72,13 @@ class Candidates:
         for text, result in parallel_map(task, todo, jobs=self.jobs):
             value = {"score": None, "reason": result.reason, "seconds": {}} if isinstance(result, Failure) else result
             self.run.record.put([(prefix + text, value)])
-        found = [self.run.record[prefix + str(arch)]["score"] for arch in archs]
-        return [math.nan if score is None else score for score in found]
+        return [or_nan(self.run.record[prefix + str(arch)]["score"]) for arch in archs]
 
     def row(self, arch: Any) -> dict[str, Any]:
         """An architecture as results hold it."""
         (score,) = self.scores([arch])
         cost = self.cost(arch)
-        finite = score if math.isfinite(score) else None
-        return {"arch": str(arch), "score": finite, "params": cost.params, "macs": cost.macs}
+        return {"arch": str(arch), "score": or_none(score), "params": cost.params, "macs": cost.macs}
 
     def spent(self) -> dict[str, Any]:
         """Mean seconds of a candidate by part (None: the scorer has none), and all of it in bare forward passes."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
-from autogas.settings import MOST, Device, Settings, on_command_line, split_at_commas
+from autogas.settings import MOST, Device, ScoredBatch, Settings, must_be_usual, on_command_line, split_at_commas
 from autogas.spaces import Space, get_space
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -76,10 +76,8 @@ class SearchSettings(Settings):
         100, ge=0, le=MOST, description="random architectures to compare with, and to see what size explains"
     )
     agreement: int = Field(20, ge=0, le=MOST, description="of them, scored at full size too")
-    batch_size: int = Field(
+    batch_size: ScoredBatch = Field(
         default_factory=of_the_space("scored_samples"),
-        ge=2,
-        le=1 << 16,
         description="samples that networks are scored on; None: 16, spade-translation 4",
     )
     images: str | None = Field(
@@ -102,6 +100,13 @@ class SearchSettings(Settings):
         if value[:1] != ["score"] or len(set(value)) != len(value):
             raise ValueError("expected score, score,macs, score,params and score,macs,params")
         return value
+
+    @model_validator(mode="after")
+    def _used(self) -> SearchSettings:
+        if self.strategy == "random" or (self.strategy == "evolution" and len(self.objectives) > 1):
+            how = "strategy random" if self.strategy == "random" else "several objectives"
+            must_be_usual(self, ("sampling_ratio", "top_k"), f"with {how}")
+        return self
 
     @property
     def budget(self) -> str:

@@ -24,7 +24,7 @@ from autogas.runs import Failure, Run, parallel_map
 from autogas.seeding import numpy_generator
 from autogas.workflows.judging.correlations import correlation_table, default_test
 from autogas.workflows.judging.fitness import Fitness
-from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, beside, printed, table
+from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, beside, interval, printed, table
 
 Values = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -53,8 +53,11 @@ def table5(
     """The four parts of the table, and whether the claim of each row holds.
 
     Two readings of each ablation are given: the paper's formula without the stage, and a search in the grammar without
-    it, repeated with several seeds. A seed draws its own validation architectures (50 of a pool of 200); all are judged
-    on the same unseen test architectures.
+    it, repeated with several seeds. A seed draws its own validation architectures from a pool of up to four times as
+    many; all are judged on the same unseen test architectures.
+
+    Raises:
+        InputError: a pool with no more architectures than a seed draws.
     """
     pool, test, bank = parts(bench, s)
     bank.fill([bench.archs[i] for i in pool], jobs=jobs)  # which the searches will read
@@ -80,7 +83,7 @@ def table5(
         return table(title, bench, [beside(row, ours[row.proxy]) for row in rows])
 
     def searches(title: str, names: Mapping[str, tuple[float, ...]]) -> dict[str, Any]:
-        rows = [_search_row(name, found[name], paper, s.repeats) for name, paper in names.items()]
+        rows = [_search_row(name, found[name], paper) for name, paper in names.items()]
         return table(title, bench, rows)
 
     count = len(test)
@@ -126,6 +129,11 @@ def table5(
 def parts(bench: Benchmark, s: ReproduceSettings) -> tuple[Positions, Positions, FeatureBank]:
     """The pool that seeds draw validation architectures from, the test architectures, and where features are kept."""
     split = bench.split(validation=None, test=default_test(bench, None), seed=s.seed)
+    if s.validation >= len(split.validation):
+        raise InputError(
+            f"--validation {s.validation}: every seed draws its own of {len(split.validation)} architectures of "
+            f"{bench.name}, expected fewer"
+        )
     bank = FeatureBank(bench.space, batch_size=s.batch_size, seed=s.seed, device=s.device)
     return split.validation[: POOL * s.validation], split.test, bank
 
@@ -188,15 +196,14 @@ def _expression(name: str) -> Expression:
     return proxy
 
 
-def _search_row(name: str, taus: Values, paper: tuple[float, ...], seeds: int) -> dict[str, Any]:
+def _search_row(name: str, taus: Values, paper: tuple[float, ...]) -> dict[str, Any]:
     """Mean test tau-b over seeds with its 95 % t-interval."""
-    half = float(stats.t.ppf(0.975, seeds - 1) * taus.std(ddof=1) / np.sqrt(seeds))
-    mean = float(taus.mean())
+    mean, low, high = interval(taus)
     return {
         "method": name,
         "proxy": "",
         "ours": {
-            "kendall": {"value": mean, "low": mean - half, "high": mean + half},
+            "kendall": {"value": mean, "low": low, "high": high},
             **dict.fromkeys(("kendall_a", "spearman", "pearson", "within")),
         },
         "failed": 0,

@@ -17,8 +17,9 @@ from autogas.evolution import Evolution
 from autogas.proxies.named import PAPERS_PROXY
 from autogas.runs import Run
 from autogas.seeding import numpy_generator
+from autogas.workflows.judging.beyond import shares_beaten
 from autogas.workflows.judging.correlations import about_benchmark
-from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, inner_rank
+from autogas.workflows.tables.rows import SIGNIFICANT, ReproduceSettings, inner_rank, interval
 
 Values = NDArray[np.float64]
 EVALUATIONS = 640
@@ -83,7 +84,7 @@ def table7(
         .set_index("arch")[PAPERS_PROXY]
         for batch in sorted({setting.batch for setting in SETTINGS.values()})
     }
-    ranks = stats.rankdata(bench.goodness) / len(bench)
+    worse = shares_beaten(bench.goodness)
     place = {str(arch): i for i, arch in enumerate(bench.archs)}
     lines, qualities = [], {}
     for name, setting in SETTINGS.items():
@@ -99,7 +100,7 @@ def table7(
                 "quality": quality,
                 "low": low,
                 "high": high,
-                "percentile": 100 * float(np.mean(ranks[at])),
+                "percentile": 100 * float(np.mean(worse[at])),
                 "paper": TABLE_7.get(name, "-"),
             }
         )
@@ -138,13 +139,6 @@ def winner(bench: Benchmark, scores: Mapping[str, float], setting: Setting, seed
         asked.clear()
     assert strategy.best is not None
     return str(strategy.best[0])
-
-
-def interval(values: Values) -> tuple[float, float, float]:
-    """Mean over seeds, and its 95 % t-interval."""
-    mean, count = float(values.mean()), len(values)
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
-    return mean, mean - half, mean + half
 
 
 def claim(bench: Benchmark, qualities: Mapping[str, Values], better: str, worse: str) -> dict[str, Any]:

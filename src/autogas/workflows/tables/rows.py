@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from scipy import stats
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.published import MEASURES, PaperRow
 from autogas.runs import Run
-from autogas.settings import MOST, Device, Settings, on_command_line
+from autogas.settings import MOST, Device, ScoredBatch, Settings, must_be_usual, on_command_line
 from autogas.workflows.judging.correlations import about_benchmark
 from autogas.workflows.rank import rank
 
 SIGNIFICANT = 0.05
+
+
+OF_SEARCHES = ("repeats", "population", "iterations", "validation")
+UNUSED = {
+    "table2": OF_SEARCHES,
+    "figure1": (*OF_SEARCHES, "everything"),
+    "table5": ("images", "everything"),
+    "table6": (*OF_SEARCHES, "everything"),
+    "table7": ("batch_size", "population", "iterations", "validation", "everything"),
+}
+"""Settings that say nothing to a table."""
 
 
 class ReproduceSettings(Settings):
@@ -33,7 +47,7 @@ class ReproduceSettings(Settings):
         description="table2: on all architectures too, not only on the test ones",
         json_schema_extra=on_command_line(flag="--all"),
     )
-    batch_size: int = Field(16, ge=2, le=1 << 16, description="samples that networks are scored on")
+    batch_size: ScoredBatch = Field(16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     repeats: int = Field(10, ge=2, description="table5, table7: seeds of every search")
     population: int = Field(20, ge=1, le=MOST, description="table5: candidates an iteration")
@@ -41,6 +55,11 @@ class ReproduceSettings(Settings):
     validation: int = Field(50, ge=3, description="table5: architectures that candidates are judged on")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
     device: Device = Field("cpu", description="where networks run")
+
+    @model_validator(mode="after")
+    def _used(self) -> ReproduceSettings:
+        must_be_usual(self, UNUSED[self.name], f"with {self.name}")
+        return self
 
 
 def table(title: str, bench: Benchmark, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -51,6 +70,13 @@ def table(title: str, bench: Benchmark, rows: list[dict[str, Any]]) -> dict[str,
         "noise_ceiling": bench.noise_ceiling(),
         "rows": rows,
     }
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean over seeds, and its 95 % t-interval."""
+    mean, count = float(values.mean()), len(values)
+    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
 
 
 def printed(values: Sequence[float]) -> dict[str, float | None]:
