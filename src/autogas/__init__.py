@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from autogas.workflows.discover_across import discover_across
     from autogas.workflows.evaluate import evaluate
     from autogas.workflows.evaluate_translation import evaluate_translation
-    from autogas.workflows.export import export, latency
+    from autogas.workflows.export import export
+    from autogas.workflows.latency import latency
     from autogas.workflows.rank import rank
     from autogas.workflows.scoring import score_architecture
     from autogas.workflows.search import search
@@ -96,7 +97,8 @@ _HOMES = {
     "autogas.workflows.discover_across": ("discover_across",),
     "autogas.workflows.evaluate": ("evaluate",),
     "autogas.workflows.evaluate_translation": ("evaluate_translation",),
-    "autogas.workflows.export": ("export", "latency"),
+    "autogas.workflows.export": ("export",),
+    "autogas.workflows.latency": ("latency",),
     "autogas.workflows.rank": ("rank",),
     "autogas.workflows.scoring": ("score_architecture",),
     "autogas.workflows.search": ("search",),

@@ -1,4 +1,4 @@
-"""One torch thread: sums run in one order, and small matrices wait for nobody."""
+"""How many threads torch has: with one, sums run in one order, and small matrices wait for nobody."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ def one_thread() -> Iterator[None]:
     Two threads take twice as long for batches of 16x16 matrices, and twenty times as long beside other load, since each
     step ends in a barrier.
     """
+    with with_threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """Run with so many torch threads."""
     import torch  # here, since run folders are read without it
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

@@ -844,3 +844,11 @@ def test_tau_a_of_the_whole_table_is_as_published(shared_data, monkeypatch):
     scores = [-bench.space.traits(arch)["num_downsamples"] for arch in bench.archs]
     monkeypatch.setattr(correlation, "RESAMPLES", 2)
     assert correlate(bench.quality, scores).kendall_a.value == pytest.approx(0.677, abs=0.002)
+
+
+def test_pth_of_a_loss_takes_the_epoch_in_which_it_was_least(tmp_path):
+    entry = curves([0.9, 0.1, 0.3], metric="test_loss", valid_ssim=[1, 2, 3])
+    path = write_pth(tmp_path / "bench.pth", macro=dict.fromkeys(MACRO, entry))
+    import_benchmark(path, metric="test_loss", higher_is_better=False)
+    row = stored_table("transnas-macro").loc[MACRO[0]]
+    assert (row["test_loss"], row["valid_ssim"], row["best_epoch"]) == (0.1, 2, 1)

@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 import autogas
+from autogas import get_space, make_benchmark
 from autogas.errors import InputError
 from autogas.spaces import SPACES
 
@@ -160,3 +161,13 @@ def test_scores_do_not_depend_on_quality_or_on_other_rows(fresh_home):
         bench = autogas.make_benchmark(rows, "ssim", build=plain, inputs=[(3, 8, 8)], name="n")
         found.add(autogas.score_architecture(bench.space, "row=net 0", "snip")["snip"])
     assert len(found) == 1
+
+
+def test_seeds_are_known_however_an_architecture_is_written():
+    space = get_space("eagan-generator")
+    archs = list(map(str, space.sample_distinct(6, np.random.default_rng(0))))
+    rows = [(arch, seed, float(i)) for i, arch in enumerate(archs) for seed in (0, 1)]
+    table = pd.DataFrame(rows, columns=["arch", "seed", "fid"])
+    spaced = table.assign(arch=table["arch"].str.replace(",", ", "))
+    for each in (table, spaced):
+        assert make_benchmark(each, "fid", space="eagan-generator").noise_ceiling() == (1.0, 6)

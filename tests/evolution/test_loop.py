@@ -244,3 +244,16 @@ def test_evolution_beats_random_search():
 def test_with_equal_fitness_evolution_keeps_finding_new_genomes():
     asked = flat(run(Evolution(Bits(), population=10, rng=generator()), 20, lambda genome: 0.0))
     assert len(set(asked)) == 200
+
+
+@pytest.mark.parametrize("population", [1, 2, 5, 10])
+def test_there_is_room_for_crossovers(population):
+    space = Bits()
+    strategy = Evolution(space, population=population, top_k=10, sampling_ratio=1.0, rng=generator())
+    run(strategy, 1)
+    before = dict(space.calls)
+    batch = strategy.ask()
+    mutants, crossovers = (space.calls[name] - before[name] for name in ("mutate", "crossover"))
+    assert mutants >= 1
+    assert population == 1 or crossovers >= population // 2
+    assert len(batch) == population

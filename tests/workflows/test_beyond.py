@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from autogas import load_benchmark
-from autogas.workflows.judging.beyond import beyond_size, partial_spearman, pick, usual
+from autogas.benchmarks import correlate
+from autogas.workflows.judging.beyond import beyond_size, partial_spearman, pick, sizes, usual
 
 
 def drawn(seed=0, n=80):
@@ -88,3 +89,16 @@ def test_the_usual_pick_of_a_perfect_a_random_and_an_inverted_score():
     assert usual(-ranks, goodness, 10) == pytest.approx(9)
     blind = np.mean([usual(rng.permutation(n), goodness, 1) for _ in range(30)])
     assert blind == pytest.approx(49.5, abs=10)
+
+
+def test_networks_of_unknown_size_are_no_large_ones(monkeypatch):
+    bench = load_benchmark("mini-autoencoder")
+    chosen = np.arange(40)
+    macs, params = sizes(bench.space, [bench.archs[i] for i in chosen])
+    unknown = np.where(np.arange(40) % 4 == 0, np.nan, macs)
+    monkeypatch.setattr("autogas.workflows.judging.beyond.sizes", lambda *_: (unknown, params))
+    scores = np.random.default_rng(0).normal(size=40)
+    (row,) = beyond_size(bench, chosen, {"x": scores})
+    limits = np.quantile(unknown[np.isfinite(unknown)], [0.2, 0.4, 0.6, 0.8])
+    strata = [-1 if np.isnan(value) else int(np.searchsorted(limits, value)) for value in unknown]
+    assert row["within_macs"] == pytest.approx(correlate(bench.goodness[chosen], scores, strata=strata).within.value)

@@ -251,3 +251,21 @@ def test_a_machine_without_git_builds_all_the_same(image_folder, tmp_path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     run = build(out=str(tmp_path / "run"), images=str(image_folder), **BUILD)
     assert run.results["provenance"]["commit"] is None
+
+
+def test_a_quality_that_is_not_finite_is_a_failure(image_folder, tmp_path, monkeypatch):
+    real = module.train_one
+    first = []
+
+    def one_is_infinite(item, settings_json):
+        first.append(item)
+        return real(item, settings_json) | ({"ssim": None} if item == first[0] else {})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train_one", one_is_infinite)
+        run = build(out=str(tmp_path / "run"), images=str(image_folder), jobs=1, **BUILD)
+    arch, seed = first[0]
+    assert run.results["failed"] == {f"{arch}/seed{seed}": "ssim is not finite"}
+    assert len(load_benchmark(store_built(run).stem)) == run.results["trained"] - 1
+    again = build(resume=str(run.path), jobs=1)  # trained once more
+    assert not again.results["failed"]

@@ -332,3 +332,17 @@ def test_ascent_leaves_networks_without_a_score_out(benches, tmp_path, monkeypat
     settings = ASCENT | {"top_k": 2}
     run = discover_across(benches, out=str(tmp_path / "run"), **settings)
     assert any(len(parse_proxy(text).terms) == 2 for text in run.read_table("candidates")["proxy"])
+
+
+def test_benchmarks_of_one_name_are_refused(benches, tmp_path):
+    other = replace(benches[1], name="toy")
+    with pytest.raises(InputError, match="two benchmarks have the name 'toy'"):
+        discover_across([benches[0], other], out=str(tmp_path / "run"), **SETTINGS)
+
+
+def test_a_finalist_that_is_constant_has_no_tau(benches, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "known_expressions", lambda: {"autogas": parse_proxy("cosine > trace > mean")})
+    run = discover_across(benches, out=str(tmp_path / "run"), **SETTINGS)
+    assert set(run.results["validation_tau_a"]["autogas"].values()) == {None}
+    assert run.results["winner"]["proxy"] in shown_across(run.results)
+    assert write_report(run).exists()

@@ -284,3 +284,8 @@ def test_a_claim_of_table7_is_held_by_what_is_better():
     qualities = {"many": np.arange(10.0) + 5, "few": np.arange(10.0)}
     assert hyperparameters.claim(bench, qualities, "many", "few")["held"]
     assert not hyperparameters.claim(bench, qualities, "few", "many")["held"]
+
+
+def test_seeds_that_all_draw_the_same_are_refused(tmp_path):
+    with pytest.raises(InputError, match="every seed draws its own of 86"):
+        reproduce("table5", benchmarks=["mini-autoencoder/macro"], validation=86, out=str(tmp_path / "run"))

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -267,3 +269,31 @@ def test_a_latency_that_nothing_reaches_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(candidates_module, "measure_latency", lambda *_: 1.0)
     with pytest.raises(InputError, match=r"inside the budget \(at most 1e-07 ms\) among 200 draws$"):
         run(tmp_path / "run", "resnet-translation", max_latency=1e-7, population=1, iterations=1, sample=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"objectives": ["score"]}, False),
+        ({"space_settings": {"width": 8}}, False),
+        ({"population": 4.0}, False),
+        ({"population": 5}, True),
+        ({"scored_at": {}}, True),
+        ({"space_settings": {"width": 9}}, True),
+    ],
+)
+def test_what_is_meant_alike_may_stand_beside_a_resumed_run(undisturbed, given, refused):
+    with pytest.raises(InputError, match="which stays") if refused else contextlib.nullcontext():
+        assert search(resume=str(undisturbed.path), **given).results == undisturbed.results
+
+
+def test_a_search_goes_on_past_candidates_without_a_score(tmp_path, monkeypatch):
+    real, asked = candidates_module.score_candidate, []
+
+    def first_fail(text, space, scoring_json):
+        asked.append(text)
+        found = real(text, space, scoring_json)
+        return found if len(asked) > 8 else {**found, "score": None, "reason": "broken"}
+
+    monkeypatch.setattr(candidates_module, "score_candidate", first_fail)
+    assert run(tmp_path / "run").results["winner"]["score"] is not None

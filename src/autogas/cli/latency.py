@@ -9,8 +9,8 @@ import typer
 from autogas.cli import parsing
 from autogas.cli.printing import emit
 from autogas.cli.user_code import guarded
-from autogas.workflows.export import MOST_SAMPLES, MOST_THREADS
-from autogas.workflows.export import latency as workflow
+from autogas.workflows.latency import MOST_SAMPLES, MOST_THREADS
+from autogas.workflows.latency import latency as workflow
 
 
 def latency(

@@ -150,7 +150,7 @@ def shown_across(results: Mapping[str, Any]) -> str:
         for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
             a = row["kendall_a"]
             lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
-        lines.append(f"  the discovered proxy's tau-a fell by {results['fall'][name]:.3f} from validation to test")
+        lines.append(f"  the discovered proxy's tau-a fell by {number(results['fall'][name])} from validation to test")
     if "front" in results:
         lines += ["", "no other candidate beats these on every benchmark (tau-a where they were chosen):"]
         for row in results["front"]:

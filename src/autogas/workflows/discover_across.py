@@ -74,7 +74,8 @@ def discover_across(
     several = [benchmarks] if isinstance(benchmarks, str) else benchmarks
     given = {name_of(bench): bench for bench in several}
     for bench in several:
-        if given[name_of(bench)] != bench:
+        first = given[name_of(bench)]
+        if first is not bench and not (isinstance(bench, str) and first == bench):
             raise InputError(f"two benchmarks have the name {name_of(bench)!r}: expected a name of its own for each")
     s = read_settings(
         "discover-across", AcrossSettings, ({"benchmarks": list(given)} if given else {}) | settings, resume

@@ -8,13 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from autogas.files import or_nan, or_none
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
 from autogas.runs.folder import MEASURED
 from autogas.spaces import Space
+from autogas.workflows.latency import timed_by_torch
 from autogas.workflows.scoring import Scoring, score_record, space_key
 from autogas.workflows.searching.budget import Budget
 from autogas.workflows.searching.settings import SearchSettings, spaces_of
@@ -108,15 +107,6 @@ def score_candidate(text: str, space: tuple[str, str], scoring_json: str) -> dic
 
 
 def measure_latency(space: Space[Any], arch: Any, device: str) -> float:
-    """Median milliseconds of forward passes of one sample, in evaluation mode, after one to warm up."""
-    model = space.build(arch).to(device).eval()
-    inputs = tuple(x.to(device) for x in space.inputs(batch_size=1))
-    seconds = []
-    with torch.no_grad():
-        for _ in range(1 + LATENCY_RUNS):
-            start = time.perf_counter()
-            model(*inputs)
-            if inputs[0].is_cuda:
-                torch.cuda.synchronize(inputs[0].device)
-            seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds[1:])
+    """Median milliseconds of forward passes of one sample, in evaluation mode, on one thread."""
+    model, inputs = space.build(arch).eval(), space.inputs(batch_size=1)
+    return timed_by_torch(model, inputs, device=device, seconds=0.0, runs=LATENCY_RUNS)["median"]
