@@ -40,7 +40,8 @@ GROUPS = (
 
 _noted: dict[tuple[str, str], tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = {}
 """What scripts and notebooks registered, by kind and name."""
-_received: set[bytes] = set()
+_received: list[bytes] = [b""]
+"""What came last, which is not registered again."""
 _loading: list[str] = []
 
 
@@ -114,7 +115,7 @@ def receive(content: bytes) -> None:
     Raises:
         InputError: a plug-in that is not there, or code that cannot be brought here.
     """
-    if not content or content in _received:
+    if content in _received:
         return
     import cloudpickle
 
@@ -126,7 +127,7 @@ def receive(content: bytes) -> None:
             register(*args, **options)
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing that needs it can work
         raise InputError(f"a worker cannot load the plug-ins: {type(error).__name__}: {error}") from None
-    _received.add(content)
+    _received[:] = [content]
 
 
 @functools.cache

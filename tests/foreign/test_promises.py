@@ -256,3 +256,45 @@ def test_a_network_that_is_not_built_fails_for_expressions_too():
 def test_mistakes_are_one_line(call, said):
     with pytest.raises(InputError, match=said):
         call()
+
+
+def test_a_loss_with_layers_of_its_own_runs_under_autocast():
+    """As it does where the network itself is called under autocast."""
+    net, x, features = small(), images(16), nn.Conv2d(3, 4, 3)
+
+    def loss(output, inputs):
+        return F.mse_loss(features(output), features(inputs[0]))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        for proxy in ("snip", "grad_norm", "short_training"):
+            assert np.isfinite(score(net, x, proxy, loss=loss))
+
+
+def test_a_reduction_that_fails_leaves_other_expressions_alone():
+    expected = score(small(), images(), "gram > trace")
+
+    def odd(K):
+        return K.sum()
+
+    primitive(Stage.REDUCTION, formula="o", edge="e", needs="matrix")(odd)
+    assert score(small(), images(), "gram > trace") == expected
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_the_cost_of_attention_over_the_batch_is_half_of_two(channels):
+    def build(w):
+        return Net(lambda s, x: (h := s.a(x)) + (h @ h.T).softmax(1) @ h, a=lambda: nn.Linear(channels, w))
+
+    space = ChoiceSpace(f"attending{channels}", {"w": [8]}, build, [(channels,)])
+    assert space.cost(space.parse("w=8")).macs == channels * 8 + 2 * (2 * 2 * 8) // 2
+
+
+def test_a_network_of_even_batches_has_a_cost():
+    space = ChoiceSpace(
+        "even", {"w": [8]}, lambda w: Net(lambda s, x: s.a(x).view(-1, 2, w), a=lambda: nn.Linear(4, w)), [(4,)]
+    )
+    assert space.cost(space.parse("w=8")).macs == 32
+
+
+def test_seeds_of_numpy_are_numbers():
+    assert score(small(), images(), "zen", seed=np.int64(3)) == score(small(), images(), "zen", seed=3)

@@ -280,6 +280,8 @@ def test_a_latency_that_nothing_reaches_is_one_line(tmp_path, monkeypatch):
         ({"population": 5}, True),
         ({"scored_at": {}}, True),
         ({"space_settings": {"width": 9}}, True),
+        ({"strategy": "random", "top_k": 2}, True),
+        ({"space": "transnas-macro"}, True),
     ],
 )
 def test_what_is_meant_alike_may_stand_beside_a_resumed_run(undisturbed, given, refused):

@@ -165,11 +165,10 @@ class Probe:
         """A score and the seconds that it takes alone, with all passes that it needs."""
         self._results.pop("score", None)
         # Passes that need a graph switch gradients on themselves, which an inference mode around would not let them.
-        # What is called under autocast is the network, not the arithmetic of scorers.
-        autocast = (
-            torch.autocast(self.inputs[0].device.type, enabled=False) if self._autocast else contextlib.nullcontext()
-        )
-        with torch.inference_mode(False), torch.no_grad(), autocast:
+        # What is called under autocast is the network, not the arithmetic of the package's scorers.
+        ours = self._autocast is not None and run.__module__.startswith("autogas.")
+        plain = torch.autocast(self.inputs[0].device.type, enabled=False) if ours else contextlib.nullcontext()
+        with torch.inference_mode(False), torch.no_grad(), plain:
             value = self.once("score", lambda: run(self))
         needed = self._needs["score"]
         return as_number(value), self.seconds["score"] + sum(self.seconds[name] for name in needed)
@@ -238,7 +237,8 @@ class Probe:
         try:
             with same_randomness(inputs):
                 seed_everything(self.seed, inputs)
-                value = self.loss(output, tuple(x.clone() for x in inputs))
+                with self.as_called():
+                    value = self.loss(output, tuple(x.clone() for x in inputs))
         except (TypeError, AttributeError) as error:
             raise InputError(
                 f"the loss fails: {error}; it gets the output of the network and what that was given, "

@@ -6,6 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -165,7 +166,7 @@ def _look_into(network: nn.Module, names: Iterable[str]) -> None:
 
 
 def _named(proxies: object, seed: object) -> dict[str, Expression | Scorer]:
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise InputError(f"seed {seed!r}: expected a whole number")
     if isinstance(proxies, str):
         raise InputError(f"proxies {proxies!r}: expected a list, [{proxies!r}]; score takes one")

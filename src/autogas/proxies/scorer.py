@@ -73,10 +73,9 @@ def scorer(
 
 def add_scorer(made: Scorer, *, replace: bool = False) -> None:
     """Make a scorer known under its name; see ``scorer``."""
-    known = SCORERS.get(made.name)
-    own = made.of_network.__module__.startswith("autogas.")
-    if made.name in _names_of_ours(own=own):
+    if made.name in _names_of_ours(own=made.of_network.__module__.startswith("autogas.")):
         raise ValueError(f"scorer {made.name!r} is registered twice")
+    known = SCORERS.get(made.name)
     if known is not None and not replace:
         warnings.warn(f"scorer {made.name!r} is replaced", stacklevel=4)
     SCORERS[made.name] = made
@@ -84,9 +83,9 @@ def add_scorer(made: Scorer, *, replace: bool = False) -> None:
 
 def _names_of_ours(*, own: bool) -> set[str]:
     """Names that are taken: of the package's scorers, and of its expressions, which it names after them."""
-    found = {name for name, known in SCORERS.items() if known.of_network.__module__.startswith("autogas.")}
-    if own:
-        return found
-    from autogas.proxies.named import EXPRESSIONS
+    expressions: set[str] = set()
+    if not own:
+        from autogas.proxies.named import EXPRESSIONS  # which loads the package's scorers
 
-    return found | set(EXPRESSIONS)
+        expressions |= set(EXPRESSIONS)
+    return expressions | {n for n, known in SCORERS.items() if known.of_network.__module__.startswith("autogas.")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -261,7 +262,10 @@ class ChoiceSpace(Space[Choices]):
         return model.train()
 
     def cost(self, arch: Choices) -> Cost:
-        """Parameters, and MACs for one sample: what a third one adds to two, and what any number needs once."""
+        """Parameters, and MACs for one sample: what two more add to two, and what any number needs once.
+
+        Half of two where that is no such sum, as for attention over the batch.
+        """
         model = self.build(arch).eval()
 
         def macs(samples: int) -> float:
@@ -269,4 +273,8 @@ class ChoiceSpace(Space[Choices]):
                 return count_macs(lambda: model(*(torch.zeros(samples, *shape) for shape in self._inputs)))
 
         two = macs(2)
-        return Cost(params=sum(p.numel() for p in model.parameters()), macs=math.ceil(2 * two - macs(3)))
+        one = two / 2
+        with contextlib.suppress(Exception):  # the network's own, which may want two
+            more = two - (macs(4) - two) / 2
+            one = more if one <= more <= two else one
+        return Cost(params=sum(p.numel() for p in model.parameters()), macs=math.ceil(one))

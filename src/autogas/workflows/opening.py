@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,11 +66,15 @@ def resumed_settings(
     for name, value in given.items():
         unsaid = name == "benchmark" and value == DEFAULT_BENCHMARK  # the default of Python's functions
         whole = {**(saved.get(name) or {}), **value} if name in PARTS and isinstance(value, Mapping) else value
-        if value is not None and not unsaid and read({**saved, name: whole}) != meant:
-            raise InputError(
-                f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
-                "leave it out, or start another run"
-            )
+        if value is None or unsaid or whole == saved.get(name):
+            continue
+        with contextlib.suppress(InputError):  # of a value that does not go with the others
+            if read({**saved, name: whole}) == meant:
+                continue
+        raise InputError(
+            f"{name}={value!r} beside --resume: the run has {saved.get(name)!r}, which stays; "
+            "leave it out, or start another run"
+        )
     return saved
 
 

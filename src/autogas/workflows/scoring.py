@@ -180,7 +180,11 @@ class Subject:
         reason = evaluator.failures.get(0, "")
         cost = statistics.seconds["forward"] + statistics.seconds["statistics"]
         for name, proxy in expressions.items():
-            found.put(name, evaluator.scores(proxy)[0], cost, reason)
+            value = attempt(evaluator.scores, proxy)
+            if isinstance(value, Failure):
+                found.fail(name, value.reason)
+            else:
+                found.put(name, value[0], cost, reason)
         return reason
 
     def by_scorer(self, name: str, scorer: Scorer, found: Scores) -> None:

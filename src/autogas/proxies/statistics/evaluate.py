@@ -35,6 +35,7 @@ class Evaluator:
     def __init__(self, statistics: Sequence[Statistics]) -> None:
         self._statistics = statistics
         self.failures: dict[int, str] = {}
+        self._odd: dict[str, str] = {}
         for i, network in enumerate(statistics):
             if network.failure:
                 self.failures[i] = network.failure
@@ -64,6 +65,8 @@ class Evaluator:
     def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
         """Reduction of every live layer of a part of every live network, concatenated."""
         values = self._reductions(prefix.measured, kernel)[reduction]
+        if reduction in self._odd:
+            raise InputError(self._odd[reduction])
         return values[self._chosen(prefix.layers, prefix.part)[0]] if prefix.part else values
 
     def offsets(self, prefix: Prefix) -> NDArray[np.intp]:
@@ -100,9 +103,10 @@ class Evaluator:
             spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
             for name, word in words.items():
                 values = word.function(spectrum if word.needs == "eigenvalues" else matrix)
-                if tuple(getattr(values, "shape", ())) != (len(matrix),):
-                    raise InputError(f"reduction {name!r} gives {shape_of(values)}: expected a number for each layer")
-                found[name][rows] = values
+                if np.shape(values) == (len(matrix),):
+                    found[name][rows] = values
+                else:  # of a user's word, which other expressions do not read
+                    self._odd[name] = f"reduction {name!r} gives {shape_of(values)}: expected a number for each layer"
         return found
 
     def _compute_moments(self, prefix: Prefix) -> tuple[torch.Tensor, ...]:

@@ -91,9 +91,9 @@ class _Stack:
             gram.append(gram_matrices.gram(less))
             with_mean.append((less.double() @ mean.double()[:, :, None])[:, :, 0])
             of_mean.append(mean.double().square().sum(dim=1))
-            sums.append(less.double().sum(dim=2) + mean.double().sum(dim=1)[:, None])
-        both = _total(with_mean)[:, :, None] + _total(with_mean)[:, None, :]
-        return _total(gram) + both + _total(of_mean)[:, None, None], _total(sums)
+            sums.append(less.sum(dim=2, dtype=torch.float64) + mean.double().sum(dim=1)[:, None])
+        cross = _total(with_mean)
+        return _total(gram) + cross[:, :, None] + cross[:, None, :] + _total(of_mean)[:, None, None], _total(sums)
 
     def thresholds(self, binariser: str, row: int) -> Tensor:
         """What entries of each feature must be above after a transform: ``[K]``, or ``[1]`` if all have the same."""

@@ -71,7 +71,7 @@ class SearchSettings(Settings):
     top_k: int = Field(5, ge=1, description="parents an iteration")
     max_params: Limit = Field(None, description="most parameters")
     max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
-    max_latency: Limit = Field(None, description="most milliseconds for one sample on this device")
+    max_latency: Limit = Field(None, description="most milliseconds for one sample on this device, on one thread")
     sample: int = Field(
         100, ge=0, le=MOST, description="random architectures to compare with, and to see what size explains"
     )
