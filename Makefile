@@ -7,10 +7,9 @@ JOBS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 .PHONY: demo test lint format bench docs clean
 .DEFAULT_GOAL := demo
 
-# Most modules of torch are never imported: those that are get compiled then.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
 demo: $(VENV)/.installed ## discover a proxy on the embedded benchmark and draw the report
