@@ -24,7 +24,7 @@ SMALLER = {
     "discover": "--validation 4 --test 4 --top-k 1",
     "evaluate": "--samples 12 --reference photos",
     "rank": "--test 4",
-    "reproduce": "--batch-size 4",
+    "reproduce": "--batch-size 4 --benchmark transnas-macro",
     "search": "--population 2 --iterations 1 --sample 2 --agreement 0",
     "train eagan": "--width 16 --images dead-leaves --train-images 8 --samples 12 --checkpoint-samples 12 "
     "--recipe critic_steps=1 --recipe steps=1 --recipe generator_batch=2 --recipe discriminator_batch=2 "
