@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE  # pip compiles nothing here: Python keeps what it compiles when it is first imported
 JOBS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 
 .PHONY: demo test lint format bench docs clean
@@ -10,7 +11,6 @@ JOBS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable ".[dev]"
-	$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV) || true  # on all cores, which pip does on one
 	touch $@
 
 demo: $(VENV)/.installed ## discover a proxy on the embedded benchmark and draw the report
@@ -33,9 +33,10 @@ bench: $(VENV)/.installed ## measure the engine and the scorers against a bare f
 	$(BIN)/python perf/engine.py
 	$(BIN)/python perf/scorers.py
 
-docs: $(VENV)/.installed ## build the site in site/
+docs: $(VENV)/.installed ## build the site in site/, and run every command that its pages show
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	$(BIN)/mkdocs build --strict
+	$(BIN)/pytest -q -n $(JOBS) -m pages
 
 clean:
 	rm -rf $(VENV) site runs/demo .mypy_cache .ruff_cache .pytest_cache

@@ -114,6 +114,7 @@ def write_published(folder):
     table.to_csv(folder / "table.csv", index=False)
 
 
+@pytest.mark.pages
 @pytest.mark.usefixtures("registries_as_before")
 @pytest.mark.parametrize("page", [page for page in WITH_CONSOLE if list(commands_of_ours(page))])
 def test_the_commands_of_a_page_run_one_after_the_other(page, stand_ins, tmp_path, monkeypatch, capsys):

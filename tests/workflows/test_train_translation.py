@@ -70,8 +70,8 @@ def files(path):
     return {name: (path / name).read_bytes() for name in names}
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_killed_training_is_continued(trained, data, shared_home, tmp_path, name):
+def test_a_killed_training_is_continued(trained, data, shared_home, tmp_path):
+    name = "cyclegan"  # which keeps most from step to step; that all continue alike is tested without a process
     code = f"""
 import time
 from autogas.training.kinds import translation
