@@ -99,6 +99,12 @@ def test_it_prints_well(net):
     assert "4x8x8x8" in page
 
 
+def test_it_says_which_layers_convolutions_stand_in_for(net):
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    assert "no activations: convolutions are read where these are named" in str(explain(plain, noise(4, 3, 8, 8)))
+    assert "are read where" not in str(explain(net, noise(4, 3, 8, 8)))
+
+
 def test_the_network_and_torch_stay_as_they_were(net):
     before = {name: value.clone() for name, value in net.state_dict().items()}
     explain(net, noise(4, 3, 8, 8))

@@ -94,6 +94,7 @@ class Explanation:
         out = sum(bool(layer.left_out) for layer in self.layers)
         lines = [f"{self.proxy}: {found}", f"{len(self.layers)} layers, {out} of them left out"]
         lines += [f"term {i + 1}: {term}" for i, term in enumerate(self.terms)] if len(self.terms) > 1 else []
+        lines += [f"no {kind}: convolutions are read where these are named" for kind in _absent(self.layers)]
         if self.hidden:
             lines.append(f"{self.hidden} scripted modules or functions, whose layers are not seen")
         return lines
@@ -204,6 +205,12 @@ def _paths(network: nn.Module) -> Iterator[Callable[[], str]]:
         after.remove()
 
 
+def _absent(layers: Sequence[Layer]) -> list[str]:
+    """Kinds of layers that the network has none of, for which its convolutions stand in."""
+    kinds = {layer.kind for layer in layers if layer.entries is not None}
+    return [kind for kind in STAND_INS if kind not in kinds]
+
+
 def _valued(
     layers: Sequence[Layer],
     network: nn.Module,
@@ -228,8 +235,7 @@ def _column(
 ) -> dict[int, float]:
     """Value of each layer that a term reads, by its place in the list."""
     word = term.prefix.layers
-    kinds = {layer.kind for layer in layers if layer.entries is not None}
-    read = "convolutions" if word in STAND_INS and word not in kinds else word
+    read = "convolutions" if word in _absent(layers) else word
     places = [i for i, layer in enumerate(layers) if read in ("all", layer.kind) and layer.entries is not None]
     alive = np.flatnonzero(live[word])
     chosen = alive[get_part(term.prefix.part)(positions[word][alive])]
