@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
 from autogas.proxies.isolation.unchanged import unchanged
+from autogas.proxies.passes.by_hand import ByHand, by_hand
 from autogas.proxies.passes.constants import Constants
 from autogas.proxies.passes.features import (
     ACTIVATIONS,
@@ -68,6 +69,7 @@ class Watch(Interceptor):
         self.fold = Fold.OUTER  # of the last feature
         self.weight: object = None  # of the layer whose feature is seen
         self.constants = Constants()
+        self.by_hand = ByHand(self.constants)
         self._constant = False  # the feature that is looked at
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
@@ -77,9 +79,11 @@ class Watch(Interceptor):
         kind = role(func, args, kwargs)
         memories = written(func, args, kwargs)
         constant = self.constants.alone(func, args, kwargs, memories)
-        if kind in ACTIVATIONS:
+        written_out = self.by_hand.rectified(kind, args, kwargs) if kind not in ACTIVATIONS else None
+        if kind in ACTIVATIONS or written_out is not None:
+            kind = kind if written_out is None else by_hand
             # In place it overwrites its input, so what comes before must be read before the call.
-            before = input_of(args, kwargs)
+            before = input_of(args, kwargs) if written_out is None else written_out
             self.finiteness.add(kind, before)
             self._constant = constant
             self.see(kind, before)
@@ -89,6 +93,8 @@ class Watch(Interceptor):
         after = func(*args, **kwargs)
         if constant:
             self.constants.add(after)
+        elif written_out is None:
+            self.by_hand.follow(kind, args, after)
         if kind not in self.outputs:
             return after
         self._constant = constant

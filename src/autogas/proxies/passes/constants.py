@@ -29,34 +29,34 @@ class Constants:
     def start(self, tensors: Iterable[Tensor]) -> None:
         """Parameters and buffers are such; they are held until the pass ends."""
         for tensor in tensors:
-            self._known[id(tensor)] = tensor, _stamp(tensor)
+            self._known[id(tensor)] = tensor, stamp(tensor)
 
     def add(self, made: object) -> None:
         """A tensor that was made of them, or a tuple of such tensors, is one."""
         for tensor in made if isinstance(made, tuple | list) else (made,):
             if isinstance(tensor, Tensor):
-                self._known[id(tensor)] = weakref.ref(tensor), _stamp(tensor)
+                self._known[id(tensor)] = weakref.ref(tensor), stamp(tensor)
 
     def alone(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], memories: Sequence[int]
     ) -> bool:
         """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
         values = (*args, *kwargs.values())
-        if not memories and all(map(self._fits, values)) and (func in MAKERS or any(map(self._holds, values))):
+        if not memories and all(map(self.fits, values)) and (func in MAKERS or any(map(self._holds, values))):
             return True
         self._mixed.update(memories)
         return False
 
-    def _fits(self, value: Any) -> bool:
+    def fits(self, value: Any) -> bool:
         """Whether an argument can hold nothing of a sample: one of these tensors, or a number, size or name."""
         if isinstance(value, Tensor):
-            held, stamp = self._known.get(id(value), (None, None))
+            held, known = self._known.get(id(value), (None, None))
             alive = held() if isinstance(held, weakref.ref) else held
-            return alive is value and stamp == _stamp(value) and memory_of(value) not in self._mixed
+            return alive is value and known == stamp(value) and memory_of(value) not in self._mixed
         if isinstance(value, list):  # of numbers, these may come from a sample
-            return all(isinstance(part, Tensor) and self._fits(part) for part in value)
+            return all(isinstance(part, Tensor) and self.fits(part) for part in value)
         if isinstance(value, tuple):
-            return all(map(self._fits, value))
+            return all(map(self.fits, value))
         return value is None or value is Ellipsis or isinstance(value, PLAIN)
 
     def _holds(self, value: Any) -> bool:
@@ -64,7 +64,7 @@ class Constants:
         return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(map(self._holds, value)))
 
 
-def _stamp(tensor: Tensor) -> object:
+def stamp(tensor: Tensor) -> object:
     """What changes when a tensor is written, or has other memory."""
     if tensor.is_inference() or tensor.layout is not torch.strided or tensor.is_meta:
         return None

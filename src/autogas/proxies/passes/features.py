@@ -16,6 +16,8 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.weight_norm import WeightNorm
 
+from autogas.proxies.passes.by_hand import by_hand
+
 Function: TypeAlias = Callable[..., Any]
 
 
@@ -30,7 +32,7 @@ def _named(names: str, *owners: object) -> frozenset[Function]:
     return frozenset(getattr(owner, name) for owner in owners for name in names.split() if hasattr(owner, name))
 
 
-ACTIVATIONS = _named(
+ACTIVATIONS = frozenset((by_hand,)) | _named(
     "relu relu_ leaky_relu leaky_relu_ rrelu rrelu_ prelu relu6 elu elu_ celu celu_ selu selu_ silu mish gelu "
     "hardswish hardtanh hardtanh_ threshold threshold_",
     F,

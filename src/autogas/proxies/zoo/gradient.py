@@ -8,6 +8,7 @@ The objective of the originals is the cross-entropy of labels, which generators 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from autogas.proxies.passes.features import (
     is_bias,
     known,
 )
+from autogas.proxies.passes.gates import Gates
 from autogas.proxies.passes.liveness import differentiable
 from autogas.proxies.probe import Probe, telling
 from autogas.proxies.scorer import scorer
@@ -160,8 +162,8 @@ def synflow(probe: Probe) -> float:
     log sum |w| dR/d|w|, R the summed output for an input of ones through the absolute weights (Tanaka et al., SynFlow,
     NeurIPS 2020). Outputs are all of them, also what a network keeps for later, such as keys and values. Bigger is
     better. As in the original, normalisation layers are left out; so are biases, which carry
-    no flow from the input, and the saturating ends of generators (tanh, sigmoid), without which R would be constant.
-    The logarithm keeps the order.
+    no flow from the input, and the saturating ends of generators (tanh, sigmoid), without which R would be constant;
+    those that multiply something are gates, which stay. The logarithm keeps the order.
 
     Where R is linear for small inputs, input and output are scaled by 1e-20, and float32 serves flows from 1e16 to
     1e58; those of other networks are computed in float64, scaled by 1e-100, which serves 1e-76 to 1e408. What is of
@@ -172,11 +174,12 @@ def synflow(probe: Probe) -> float:
     _ = probe.weights  # which must be real
     probe.must_have_values()
     flow, failed = math.nan, None
+    gates = probe.on_few((1,), functools.partial(_gates, probe))
     for dtype, scale in SCALES:
         if failed is None and scale == INSTEAD:
             continue
         try:
-            flow, linear = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale))
+            flow, linear = probe.on_few((1,), functools.partial(_flow, probe, dtype, scale, gates))
         except RuntimeError as error:  # some numbers of its own are of another type, perhaps of the next
             failed = error
             continue
@@ -203,7 +206,17 @@ LINEAR = 1e-3
 """Relative difference of an output from what its derivative by the input says, below which it is rounding."""
 
 
-def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...]) -> tuple[float, bool]:
+def _gates(probe: Probe, one: tuple[Tensor, ...]) -> frozenset[int]:
+    """Numbers of the calls of saturating functions that are no ends of the network."""
+    gates = Gates()
+    with torch.no_grad():
+        probe.run(one, None, gates)
+    return frozenset(gates.found)
+
+
+def _flow(
+    probe: Probe, dtype: torch.dtype, scale: float, gates: frozenset[int], one: tuple[Tensor, ...]
+) -> tuple[float, bool]:
     """The flow times the square of the scale, and whether the output is linear in the input: x dR/dx = R (Euler)."""
 
     def absolute(name: str, p: Tensor) -> Tensor:
@@ -223,7 +236,7 @@ def _flow(probe: Probe, dtype: torch.dtype, scale: float, one: tuple[Tensor, ...
         else x.to(dtype)
         for x, whole in zip(one, probe.inputs, strict=True)
     )
-    flow = _Linear(weights)
+    flow = _Linear(weights, gates)
     with torch.enable_grad():
         output = probe.run(source, held, flow)
         total = torch.stack([x.sum() for x in differentiable(output)]).sum()
@@ -292,8 +305,10 @@ class _Linear(Interceptor):
 
     SKIPPED = NORMALISATIONS | SATURATING
 
-    def __init__(self, weights: Sequence[Tensor]) -> None:
+    def __init__(self, weights: Sequence[Tensor], gates: frozenset[int]) -> None:
         super().__init__()
+        self._gates = gates
+        self._saturating = itertools.count()
         self.outputs: list[Tensor] = []
         self.used: set[int] = set()
         self.elsewhere: set[int] = set()
@@ -301,7 +316,8 @@ class _Linear(Interceptor):
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = known(func)
-        if kind in self.SKIPPED:
+        gate = kind in SATURATING and next(self._saturating) in self._gates
+        if kind in self.SKIPPED and not gate:
             passed = input_of(args, kwargs)
             return (passed, *[passed.new_zeros(())] * 3) if kind in NATIVE_NORMALISATIONS else passed
         if kind in SHARES:

@@ -1,0 +1,156 @@
+"""Activations that a network writes out, such as ``x * torch.sigmoid(x)`` and ``torch.where(x > 0, x, 0)``."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Flag
+from typing import Any
+
+from torch import Tensor
+
+from autogas.proxies.passes.constants import Constants, stamp
+
+
+class Step(Flag):
+    """What was done to a tensor on the way to another one, entry by entry."""
+
+    SCALED = 0
+    GATED = 1
+    """Something bounded, or exponential, or a comparison."""
+    ABSOLUTE = 2
+    CURVED = 4
+
+
+STEPS = {
+    Step.SCALED: "mul multiply rmul imul div divide true_divide truediv rtruediv add radd iadd sub subtract rsub isub "
+    "neg clone contiguous float half double to type type_as",
+    Step.GATED: "sigmoid tanh erf expit hardsigmoid exp expm1 softplus softsign sign sgn heaviside clamp clip "
+    "atan arctan gt ge lt le greater greater_equal less less_equal logical_not bitwise_not invert",
+    Step.ABSOLUTE: "abs absolute",
+    Step.CURVED: "pow rpow square sqrt rsqrt reciprocal log log1p log2 sin cos logsigmoid",
+}
+"""Functions that work on every entry for itself, by name, without the underscores of operators and places."""
+PRODUCTS = frozenset(("mul", "multiply", "rmul", "imul", "div", "divide", "true_divide", "truediv"))
+SUMS = frozenset(("add", "radd", "iadd"))
+CHOICES = frozenset(("where", "masked_fill", "setitem"))
+LARGER = frozenset(("max", "maximum", "fmax"))
+STEP_OF = {name: step for step, names in STEPS.items() for name in names.split()}
+LONGEST = 12
+"""Steps from a tensor to what rectifies it; the tanh of a GELU takes seven."""
+
+
+@functools.cache
+def name_of(func: Callable[..., Any]) -> str:
+    """Of a function of torch, whether it is an operator, works in place, or neither."""
+    return getattr(func, "__name__", "").strip("_")
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A tensor, and those that it was made of entry by entry, the last first, each with all that was done since."""
+
+    tensor: weakref.ref[Tensor]
+    stamp: object
+    before: Sequence[tuple[_Made, Step]] = ()
+
+    def line(self) -> Iterator[tuple[_Made, Step]]:
+        """Itself, and what is before it."""
+        yield self, Step.SCALED
+        yield from self.before
+
+    def now(self) -> Tensor | None:
+        """The tensor, if it is still what it was."""
+        tensor = self.tensor()
+        return tensor if tensor is not None and stamp(tensor) == self.stamp else None
+
+
+class ByHand:
+    """Finds activations that are no function of torch.
+
+    Args:
+        constants: tensors of these are numbers to it, such as a slope that is learned.
+    """
+
+    def __init__(self, constants: Constants) -> None:
+        self._constants = constants
+        self._known: dict[int, _Made] = {}
+
+    def rectified(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """The input of the activation that this call completes, or None."""
+        name = name_of(func)
+        if name in PRODUCTS:
+            return self._gated(args[:2], Step.GATED)
+        if name in SUMS:
+            return self._gated(args[:2], Step.ABSOLUTE)
+        if name in CHOICES and len(args) > 1:
+            mask, *values = (args[1], args[0]) if name != "where" else args
+            found = (self._gated((value, mask), Step.GATED, both=False) for value in values)
+            return next((x for x in found if x is not None), None)
+        if name in LARGER and len(args) == 2 and not kwargs:
+            return self._larger(*args)
+        return None
+
+    def follow(self, func: Callable[..., Any], args: Sequence[Any], made: object) -> None:
+        """Note what a call made of its arguments."""
+        step = STEP_OF.get(name_of(func))
+        if step is None or not isinstance(made, Tensor):
+            return
+        sources = [self._made(x) for x in args if self._varies(x)]
+        if not sources or len(sources) > 2:
+            return
+        last, steps = (sources[0], step) if len(sources) == 1 else self._shared(*sources)
+        if last is None:
+            return
+        before = [(source, done | steps | step) for source, done in last.line() if source.tensor() is not made]
+        self._known[id(made)] = _Made(weakref.ref(made), stamp(made), before[:LONGEST])
+
+    def _gated(self, pair: Sequence[Any], how: Step, *, both: bool = True) -> Tensor | None:
+        """What one of a pair is but for its scale, and the other computes such a thing of."""
+        if len(pair) < 2 or not all(map(self._varies, pair)):
+            return None
+        first, second = map(self._made, pair)
+        for value, gate in ((first, second), (second, first))[: 2 if both else 1]:
+            scaled = {id(source) for source, done in value.line() if done is Step.SCALED}
+            for source, done in gate.line():
+                if id(source) in scaled:
+                    if how in done:
+                        return source.now()
+                    break
+        return None
+
+    def _larger(self, first: Any, second: Any) -> Tensor | None:
+        """What is compared with zero, or with a part of itself."""
+        if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+            return None
+        for value, other in ((first, second), (second, first)):
+            if self._varies(value) and other.numel() and not other.is_meta and not bool(other.any()):
+                return value
+        last, steps = self._shared(self._made(first), self._made(second))
+        return last.now() if last is not None and steps is Step.SCALED and first is not second else None
+
+    @staticmethod
+    def _shared(first: _Made, second: _Made) -> tuple[_Made | None, Step]:
+        """The last tensor that both were made of, and what was done to it since."""
+        others = {id(source): done for source, done in second.line()}
+        for source, done in first.line():
+            if id(source) in others:
+                return source, done | others[id(source)]
+        return None, Step.SCALED
+
+    def _varies(self, value: object) -> bool:
+        """Whether it is a tensor that is no number and not made of weights alone."""
+        return isinstance(value, Tensor) and value.numel() > 1 and not self._constants.fits(value)
+
+    def _made(self, tensor: Tensor) -> _Made:
+        made = self._known.get(id(tensor))
+        if made is None or made.tensor() is not tensor or made.stamp != stamp(tensor):
+            made = self._known[id(tensor)] = _Made(weakref.ref(tensor), stamp(tensor))
+        return made
+
+
+def by_hand(x: Tensor) -> Tensor:
+    """Stands among the functions of torch for an activation that is none of them."""
+    return x
