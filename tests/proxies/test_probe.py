@@ -248,8 +248,8 @@ def test_passes_of_all_scorers():
     model = counted()
     score_many(model, images(), [name for name in SCORERS if name in OF_MODULE and name != "short_training"])
     assert (
-        model.calls()["forwards"] == 1 + 2 + 2 + 2 + 1 + 1
-    )  # recorded, zen, the halves of zico, synflow for a small flow, macs, num_transposed
+        model.calls()["forwards"] == 1 + 2 + 2 + 3 + 1 + 1
+    )  # recorded, zen, the halves of zico, synflow's gates and small flow, macs, num_transposed
 
 
 def out_of_place():

@@ -11,7 +11,7 @@ from autogas.proxies.primitives.registry import Stage, primitive
 
 @primitive(Stage.LAYERS, formula=r"F_l", edge="a layer that does not vary over the batch is left out")
 def activations(called: Callable[..., Any]) -> bool:
-    """Input of every rectifier (ReLU family, SiLU, …; also written out), the paper's layers; without any, as convolutions."""
+    """Input of every rectifier (ReLU, SiLU, …, also written out), the paper's layers; without any, as convolutions."""
     return called in ACTIVATIONS
 
 
