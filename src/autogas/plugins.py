@@ -40,7 +40,7 @@ GROUPS = (
 
 _noted: dict[tuple[str, str], tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = {}
 """What scripts and notebooks registered, by kind and name."""
-_received: list[bytes] = [b""]
+_received: list[bytes] = []
 """What came last, which is not registered again."""
 _loading: list[str] = []
 
@@ -115,7 +115,7 @@ def receive(content: bytes) -> None:
     Raises:
         InputError: a plug-in that is not there, or code that cannot be brought here.
     """
-    if content in _received:
+    if not content or content in _received:
         return
     import cloudpickle
 

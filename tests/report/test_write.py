@@ -290,3 +290,10 @@ def test_build_shows_trainings_and_provenance(make_run):
     assert "autogas bench build --space transnas --train-images 9 --recipe steps=30 --recipe batch_size=32" in shown
     assert "--count 6" in shown
     assert "10 min" in shown
+
+
+def test_rank_says_what_scorers_know_beyond_size(make_run):
+    top = {count: {"quality": 0.5, "percentile": 97.25, "usual": 91.5, "random": 50.0} for count in ("1", "10")}
+    row = {"name": "autogas", "partial": 0.125, "within_macs": None, "top": top}
+    text = page(make_run("rank", lambda s, results, c, t: results.update(beyond_size=[row])))
+    assert "autogas 0.125 – 0.5 97.2 91.5 50 0.5 97.2 91.5 50" in words(text)

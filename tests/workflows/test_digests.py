@@ -13,3 +13,14 @@ def test_a_pixel_in_the_middle_counts(tmp_path):
     pixels[30, 30] = 255
     Image.fromarray(pixels).save(tmp_path / "a.bmp")
     assert _digest(str(tmp_path), "images") != before
+
+
+def test_of_a_training_its_network_counts_and_nothing_else(tmp_path):
+    weights = tmp_path / "generator.safetensors"
+    weights.write_bytes(b"one")
+    before = [_digest(str(tmp_path), name) for name in ("images", "teacher")]
+    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "losses.png")
+    (tmp_path / "generator.onnx").write_bytes(b"by export")
+    assert [_digest(str(tmp_path), name) for name in ("images", "teacher")] == before
+    weights.write_bytes(b"two")
+    assert not set(before) & {_digest(str(tmp_path), name) for name in ("images", "teacher")}

@@ -282,10 +282,13 @@ def test_statistics_that_do_not_fit_are_refused(folders):
     fake, real = folders
     evaluate(fake, real, save_reference="real.npz")
     known = FeatureStatistics.load("real.npz")
-    with pytest.raises(InputError, match="statistics have their size and samples"):
+    with pytest.raises(InputError, match="statistics have their samples"):
         evaluate(fake, "real.npz", reference_samples=10)
-    with pytest.raises(InputError, match="statistics have their size and samples"):
-        evaluate(fake, "real.npz", size=16)
+    evaluate(fake, real, save_reference="small.npz", size=16)
+    resized, again = (evaluate(fake, reference, size=16).results["metrics"] for reference in (real, "small.npz"))
+    assert resized == again
+    with pytest.raises(InputError, match="statistics of images of size 16, 24 asked"):
+        evaluate(fake, "small.npz", size=24)
     dataclasses.replace(known, extractor="cifarnet, weights sha256 00000000").save("old.npz")
     with pytest.raises(InputError, match=r"192 features by cifarnet, weights sha256 00000000, expected 192 by cif"):
         evaluate(fake, "old.npz")

@@ -65,12 +65,14 @@ class Benchmark:
 
     @property
     def digest(self) -> str:
-        """Of all that a ranking depends on: space, with the code of a user's own, architectures, quality, direction."""
+        """Of all that a ranking says: space, with a user's own code, architectures, quality by seed, direction."""
         space = f"{self.space.name} {json.dumps(dict(self.space.settings), sort_keys=True)}"
         about = f"{self.metric} {self.higher_is_better}"
         code = digest_of(self.space.makers)
         own = [code, str(self.space.input_shapes)] if code else []
-        return checksum([space, about, *own, *map(str, self.archs), np.ascontiguousarray(self.quality).tobytes()])
+        others = [] if self.repeats is None else [self.repeats[["arch", "seed", self.metric]].to_csv(index=False)]
+        quality = np.ascontiguousarray(self.quality).tobytes()
+        return checksum([space, about, *own, *map(str, self.archs), quality, *others])
 
     def split(self, *, validation: int | None = 50, test: int | None = 200, seed: int = 0) -> Split:
         """Shuffle, divide 4:3, and draw from each side.

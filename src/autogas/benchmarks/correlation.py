@@ -26,7 +26,8 @@ SIGNIFICANT_DIGITS = 12
 class Estimate:
     """A statistic with its 95 % percentile-bootstrap interval; NaN where it is undefined.
 
-    Of a constant all are, but for tau-a, which is 0.
+    Of a constant all are, but for tau-a, which is 0. An interval is undefined where more than a twentieth of the
+    resamples leave the statistic so, as of a few pairs in strata.
     """
 
     value: float
@@ -266,7 +267,7 @@ def _weighted_pearson(weights: Values, x: Values, y: Values) -> Values:
 
 def _estimate(resampled: Values) -> Estimate:
     draws = resampled[1:][np.isfinite(resampled[1:])]
-    if not len(draws):
+    if len(draws) < LEVEL * (len(resampled) - 1):
         return Estimate(float(resampled[0]), float("nan"), float("nan"))
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(resampled[0]), float(low), float(high))

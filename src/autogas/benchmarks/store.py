@@ -160,6 +160,8 @@ def benchmark_of(name: str, table: pd.DataFrame, about: Mapping[str, Any]) -> Be
     space = get_space(checked.space, **checked.space_settings)
     _check_columns(table, checked.metric)
     quality = table.groupby("arch", sort=False)[checked.metric].mean()
+    if not np.isfinite(quality).all():
+        raise ValueError(f"column {checked.metric!r} holds numbers too large for the mean over seeds")
     known = {text: space.parse(text) for text in quality.index}
     archs = tuple(known.values())
     if len(set(archs)) < len(archs):

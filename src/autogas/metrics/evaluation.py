@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,12 @@ def reference_statistics(
     """Statistics of reference images, read from a ``.npz`` or measured; see ``autogas.evaluate``."""
     if not source.endswith(STATISTICS_SUFFIX):
         batches = stream_images(source, batch_size=batch_size, size=size, limit=samples)
-        return measure_images(batches, source, extractor, samples, batch_size)[0]
-    if size is not None or samples is not None:
-        raise InputError(f"reference {source!r}: statistics have their size and samples; accepted for images")
+        return replace(measure_images(batches, source, extractor, samples, batch_size)[0], size=size)
+    if samples is not None:
+        raise InputError(f"reference {source!r}: statistics have their samples; accepted for images")
     known = FeatureStatistics.load(source)
+    if None not in (size, known.size) and size != known.size:
+        raise InputError(f"reference {source!r}: statistics of images of size {known.size}, {size} asked")
     if len(known.mu) != extractor.dim or known.extractor not in (None, identity(extractor)):
         raise InputError(
             f"reference {source!r}: {len(known.mu)} features by {known.extractor or 'an unknown extractor'}, "

@@ -32,6 +32,7 @@ class FeatureStatistics:
         extractor: name and version of what made the features; None when a file does not say.
         source: what the images are; None when a file does not say.
         sample: features of randomly chosen images, ``[m, d]``, for the kernel distance; None when a file has none.
+        size: what the images were cropped and resized to; None as they came, or when a file does not say.
     """
 
     mu: Array
@@ -40,6 +41,7 @@ class FeatureStatistics:
     extractor: str | None = None
     source: str | None = None
     sample: NDArray[np.float32] | None = None
+    size: int | None = None
 
     @property
     def rank(self) -> int:
@@ -55,7 +57,7 @@ class FeatureStatistics:
 
     def save(self, path: str | Path) -> None:
         """Write the field's ``.npz``: ``mu`` and ``sigma``, and beside them what else is known."""
-        known = {"count": self.count, "extractor": self.extractor, "source": self.source, "sample": self.sample}
+        known = {name: getattr(self, name) for name in ("count", "extractor", "source", "sample", "size")}
         extra: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, mu=self.mu, sigma=self.sigma, **extra)
@@ -78,6 +80,7 @@ class FeatureStatistics:
         try:
             mu, sigma = (np.asarray(content[name], dtype=np.float64) for name in ("mu", "sigma"))
             count = operator.index(content["count"].item()) if "count" in content else None
+            size = operator.index(content["size"].item()) if "size" in content else None
             sample = np.asarray(content["sample"], dtype=np.float32) if "sample" in content else None
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"statistics {str(path)!r}: not numbers ({error})") from None
@@ -85,7 +88,7 @@ class FeatureStatistics:
         if fault:
             raise InputError(f"statistics {str(path)!r}: {fault}")
         extractor, source = (str(content[name]) if name in content else None for name in ("extractor", "source"))
-        return cls(mu, sigma, count, extractor, source, sample)
+        return cls(mu, sigma, count, extractor, source, sample, size)
 
 
 def _fault(mu: Array, sigma: Array, count: int | None, sample: NDArray[np.float32] | None) -> str:

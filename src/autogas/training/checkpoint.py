@@ -57,11 +57,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            about: dict[str, Any] = dict(**json.loads(file.metadata()[HEADER]))
+            about: dict[str, Any] = dict(**json.loads((file.metadata() or {})[HEADER]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         fits = about.pop(CHECKSUM) == _checksum(tensors, about)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        foreign = isinstance(error, KeyError)
+        reason = "its header is another's" if foreign else (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"checkpoint {str(path)!r}: expected a safetensors file of autogas ({reason})") from None
     if not fits:
         raise damaged(path, f"its {CHECKSUM} does not fit", "there is no other copy: start again without it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,9 @@ def write_torchscript(network: nn.Module, inputs: Sequence[Tensor], path: Path) 
     """
     with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(network, tuple(inputs), check_trace=False), str(temporary))
+        written = io.BytesIO()  # torch ends the process where a disk is full
+        torch.jit.save(torch.jit.trace(network, tuple(inputs), check_trace=False), written)
+        temporary.write_bytes(written.getbuffer())
         return _checked(network, inputs, torch.jit.load(str(temporary))(*inputs), "torchscript")
 
 

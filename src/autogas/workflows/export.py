@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TypedDict
 
 from autogas.errors import InputError
+from autogas.files import replacing
 from autogas.training.export import GENERATOR_FILE, load_network
 from autogas.training.interchange import SUFFIXES, Format, write_onnx, write_torchscript
 from autogas.training.loop import CHECKPOINT_FILE
@@ -55,7 +55,8 @@ def export(run: str | Path, *, format: Format = "onnx", file: str | Path | None 
     elif format == "torchscript":
         difference = write_torchscript(trained.network, inputs, out)
     elif out.resolve() != weights.resolve():
-        shutil.copyfile(weights, out)
+        with replacing(out) as temporary:
+            temporary.write_bytes(weights.read_bytes())
     return {"file": str(out), "format": format, "difference": difference}
 
 

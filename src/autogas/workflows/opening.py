@@ -16,6 +16,7 @@ from autogas.errors import InputError
 from autogas.files import checksum
 from autogas.runs import Run
 from autogas.settings import described, validated
+from autogas.training.export import GENERATOR_FILE
 
 S = TypeVar("S", bound=BaseModel)
 DEFAULT_BENCHMARK = "mini-autoencoder"
@@ -131,6 +132,8 @@ def _digest(source: object, name: str) -> str:
     if not isinstance(source, str) or not Path(source).is_absolute():
         return ""
     path = Path(source)
+    trained = path / GENERATOR_FILE
+    path = trained if trained.is_file() else path  # of a training its network is read, whatever else is in there
     if path.is_file():
         with path.open("rb") as file:
             return checksum(iter(lambda: file.read(1 << 20), b""))
