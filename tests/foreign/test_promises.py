@@ -1,6 +1,7 @@
 """What the documentation promises of networks, scorers and words of users, where it is easily broken."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
@@ -298,3 +299,75 @@ def test_a_network_of_even_batches_has_a_cost():
 
 def test_seeds_of_numpy_are_numbers():
     assert score(small(), images(), "zen", seed=np.int64(3)) == score(small(), images(), "zen", seed=3)
+
+
+class Cached(nn.Module):
+    """Keeps what it makes of a weight behind a property or a class method."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 6)
+        self.w = nn.Parameter(torch.randn(8, 8))
+
+    @property
+    @functools.cache  # noqa: B019
+    def of_a_property(self):
+        return self.w.tanh()
+
+    @staticmethod
+    @functools.cache
+    def of_a_function(net):
+        return net.w.tanh()
+
+    def forward(self, x):
+        x = (self.a(x).relu() @ self.of_a_property).relu()
+        return self.b((x @ self.of_a_function(self)).relu())
+
+
+def test_caches_behind_properties_and_static_methods_are_forgotten():
+    torch.manual_seed(0)
+    net, x = Cached(), torch.randn(8, 6)
+    fresh = score(net, x, "zen")
+    before = net(x)  # which fills the caches
+    assert score(net, x, "zen") == fresh
+    assert torch.equal(net(x), before)
+    Cached.of_a_property.fget.cache_clear()
+    Cached.of_a_function.cache_clear()
+    assert torch.equal(net(x), before)
+
+
+class Pairs(nn.Module):
+    """Every sample beside every other, behind a batch norm that one sample is too few for."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.out = nn.BatchNorm1d(6), nn.Linear(6, 50)
+
+    def forward(self, x):
+        x = self.norm(x)
+        return self.out((x[:, None] * x[None]).flatten(0, 1)).view(len(x), len(x), -1).mean(1)
+
+
+@pytest.mark.parametrize("samples", [4, 8])
+def test_macs_of_samples_that_look_at_each_other_are_their_share_of_the_batch(samples):
+    assert score(Pairs(), torch.randn(samples, 6), "macs") == samples * 6 * 50
+
+
+def test_images_of_several_sizes_are_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(InputError, match="a list of 2 images: expected one tensor of images of one shape"):
+        score(net, [[torch.rand(3, 16, 16), torch.rand(3, 12, 16)]], "macs")
+
+
+@pytest.mark.parametrize("proxy", ["nwot", "fisher", "num_activations"])
+def test_scorers_warn_of_what_has_no_samples_too(proxy):
+    class Sliced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.tail = nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+
+        def forward(self, x):
+            return torch.cat([self.tail(part) for part in self.first(x).relu().split(1)])
+
+    with pytest.warns(UserWarning, match="12 of 14 layers have no dimension of samples and were left out"):
+        score(Sliced(), torch.randn(4, 3, 8, 8), proxy)

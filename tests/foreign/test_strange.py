@@ -395,6 +395,7 @@ def test_complex_features_count_both_parts():
         score(net, images(), "synflow")
 
 
+@pytest.mark.filterwarnings("ignore:.*no dimension of samples")
 @pytest.mark.parametrize("proxy", ["macs", "params", "nwot", "snip", "zen"])
 def test_maps_over_samples_of_functorch_do_not_stop_a_scorer(proxy):
     torch.manual_seed(0)

@@ -269,7 +269,7 @@ def test_fisher_of_half_precision_is_that_of_its_features():
 @pytest.mark.parametrize(
     ("inputs", "options", "said"),
     [
-        (([*images(6)],), {}, "a list of 6 images of one shape: expected one tensor, torch.stack them"),
+        (([*images(6)],), {}, "a list of 6 images: expected one tensor of images of one shape, as of torch.stack"),
         (None, {}, "a nested tensor among the inputs: expected dense"),
         (torch.eye(4).to_sparse(), {}, "a sparse_coo tensor among the inputs: expected dense ones"),
         (images(), {"loss": "mse"}, "loss 'mse': expected a function of the network's output and its inputs"),

@@ -74,6 +74,7 @@ def test_each_term_has_its_column(net):
     assert list(found.frame().columns[-3:]) == ["term 1", "term 2", "term 3"]
 
 
+@pytest.mark.filterwarnings("ignore:.*no dimension of samples")
 def test_scorers_that_are_no_expressions_list_layers_too(net):
     found = explain(net, noise(4, 3, 8, 8), "nwot")
     assert found.score == score(net, noise(4, 3, 8, 8), "nwot")
@@ -128,6 +129,7 @@ def test_a_score_of_a_part_warns():
         score(Hypernetwork(), noise(4, 4), "convolutions > gram > trace")
 
 
+@pytest.mark.filterwarnings("ignore:.*no dimension of samples")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated", "ignore:[12] of 2 layers")
 def test_scripted_parts_are_told_of(net):
     x = noise(4, 3, 8, 8)

@@ -161,6 +161,15 @@ class Probe:
         self._used |= {name, *self._needs[name]}
         return self._results[name]
 
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Of the features that scorers observed: how many have no dimension of samples, and how many have one."""
+        record = self._results.get("observed")
+        if not isinstance(record, Recorded):
+            return 0, 0
+        seen = len(record.convolutions) + len(record.activations) * record.rectified
+        return record.left_out, seen
+
     def cost_of(self, run: Callable[[Probe], float]) -> tuple[float, float]:
         """A score and the seconds that it takes alone, with all passes that it needs."""
         self._results.pop("score", None)

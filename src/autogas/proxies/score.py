@@ -19,7 +19,7 @@ from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics.evaluate import Evaluator
-from autogas.proxies.statistics.measure import Statistics, measure
+from autogas.proxies.statistics.measure import measure
 
 
 def score(
@@ -109,6 +109,8 @@ def score_many(
 
     raised: list[Exception] = []
     found = {name: value_of(name, proxy) for name, proxy in named.items()}
+    if not any(isinstance(proxy, Expression) for proxy in named.values()):  # which have said so
+        _warn(*probe.left_out)
     if raised and all(value is None for value in found.values()):
         raise raised[0]
     return {name: value for name, value in found.items() if value is not None}
@@ -128,7 +130,7 @@ def _evaluator(
     @functools.cache
     def evaluator() -> Evaluator:
         statistics = measure(network, inputs, measured_prefixes(expressions), seed=seed, parts=parts_read(expressions))
-        _warn(statistics)
+        _warn(statistics.left_out, sum(len(live) for live in statistics.live.values()))
         found = Evaluator([statistics])
         for reason in found.failures.values():
             raise InputError(f"the network has no score: {reason}")
@@ -137,12 +139,11 @@ def _evaluator(
     return lambda expression: float(evaluator().scores(expression)[0])
 
 
-def _warn(statistics: Statistics) -> None:
+def _warn(left_out: int, seen: int) -> None:
     """Say that much of a network was not seen."""
-    seen = sum(len(live) for live in statistics.live.values())
-    if 3 * statistics.left_out > seen:
+    if 3 * left_out > seen:
         warnings.warn(
-            f"{statistics.left_out} of {statistics.left_out + seen} layers have no dimension of samples and were left "
+            f"{left_out} of {left_out + seen} layers have no dimension of samples and were left "
             "out: autogas.explain(network, inputs) lists them",
             stacklevel=4,
         )

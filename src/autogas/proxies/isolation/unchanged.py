@@ -116,8 +116,9 @@ class Snapshot(Interceptor):
         self._classes.add(cls)
         kept = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
         for name, value in kept.items():
-            if isinstance(value, functools._lru_cache_wrapper):  # which would keep what is made of other weights
-                setattr(cls, name, value.__wrapped__)
+            plain = without_cache(value)  # which would keep what is made of other weights
+            if plain is not value:
+                setattr(cls, name, plain)
         self._others.append(functools.partial(fill_class, cls, kept))
         yield from (value for value in kept.values() if isinstance(value, (Tensor, *CONTAINERS, *VALUES)))
 
@@ -264,3 +265,14 @@ def _without_checkpoints() -> Iterator[None]:
     reentrant = mock.patch.object(checkpoint.CheckpointFunction, "apply", forward_only)
     with reentrant, mock.patch.object(checkpoint, "_checkpoint_hook", no_hook):
         yield
+
+
+def without_cache(value: Any) -> Any:
+    """A method, property or class method whose function is cached, without its cache; anything else as it is."""
+    if isinstance(value, functools._lru_cache_wrapper):
+        return value.__wrapped__
+    if isinstance(value, property) and isinstance(value.fget, functools._lru_cache_wrapper):
+        return property(value.fget.__wrapped__, value.fset, value.fdel, value.__doc__)
+    if isinstance(value, classmethod | staticmethod) and isinstance(value.__func__, functools._lru_cache_wrapper):
+        return type(value)(value.__func__.__wrapped__)
+    return value

@@ -91,7 +91,9 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
             raise InputError(f"a {kind} tensor among the inputs: expected dense ones")
     images = [part for part in given.values() if isinstance(part, list | tuple) and _are_images(part)]
     if images and not any(isinstance(part, Tensor) for part in given.values()):
-        raise InputError(f"a list of {len(images[0])} images of one shape: expected one tensor, torch.stack them")
+        raise InputError(
+            f"a list of {len(images[0])} images: expected one tensor of images of one shape, as of torch.stack"
+        )
     first = parts[max(places, key=lambda place: _dimensions(parts[place]))]
     if not first.dim() or not len(first):
         raise InputError(f"inputs of {'a single number' if not first.dim() else 'no samples'}: {ACCEPTED}")
@@ -104,8 +106,16 @@ def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 def _are_images(parts: Sequence[Any]) -> bool:
     """Whether these are samples apart, ``[C, H, W]``, whose channels would be taken for samples."""
-    shapes = {tuple(part.shape) if isinstance(part, Tensor) and part.is_floating_point() else None for part in parts}
-    return len(shapes) == 1 and shapes != {None} and len(min(shapes, key=str) or ()) == 3
+    if not parts or not all(
+        isinstance(part, Tensor) and part.is_floating_point() and part.dim() == 3 for part in parts
+    ):
+        return False
+    channels = {len(part) for part in parts}
+    return len({part.shape for part in parts}) == 1 or (len(channels) == 1 and channels <= CHANNELS)
+
+
+CHANNELS = {1, 3, 4}
+"""Of images, which tells images of several sizes from maps of several resolutions."""
 
 
 def _dimensions(x: Tensor, samples: int | None = None) -> int:

@@ -25,6 +25,7 @@ class Recorded:
         folds: how the rows of each of these belong to samples.
         used: the weight of each of these, where it is a convolution or linear layer.
         rectified: whether there is any rectifier.
+        left_out: how many features have no dimension of samples.
 
     Features are those of the moment, also where the network overwrites them later.
     """
@@ -37,6 +38,7 @@ class Recorded:
     folds: list[Fold] = field(default_factory=list)
     used: list[object] = field(default_factory=list)
     rectified: bool = True
+    left_out: int = 0
 
 
 class Recorder(Watch):
@@ -74,6 +76,7 @@ class Recorder(Watch):
         """Whether it is a feature."""
         samples = self.as_feature(feature)
         if samples is None:
+            self.record.left_out += 1
             return False
         features.append(samples.clone() if feature.is_inference() else samples)
         if not feature.is_inference():

@@ -94,7 +94,7 @@ def fisher(probe: Probe) -> float:
     """
     probe.must_not_rerun(probe.gradient.weights)
     total = 0.0
-    for feature, by_feature in zip(probe.recorded.convolutions, probe.gradient.convolutions, strict=True):
+    for feature, by_feature in zip(probe.observed.convolutions, probe.gradient.convolutions, strict=True):
         products = as_real(feature.detach()) * as_real(by_feature)
         per_channel = products.flatten(2).sum(-1) if products.dim() > 2 else products
         total += float(per_channel.detach().square().sum(dtype=torch.float64)) / (2 * len(feature))

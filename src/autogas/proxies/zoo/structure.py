@@ -58,7 +58,10 @@ def macs(probe: Probe) -> float:
         samples, found = len(inputs[0]), total(inputs)
         if samples != 2 or len(probe.inputs[0]) == 2:
             return found / samples
-        return 2 * found - total(probe.samples(slice(3)))
+        three = total(probe.samples(slice(3)))
+        if len(probe.inputs[0]) > 3 and total(probe.samples(slice(4))) - three != three - found:
+            return total(probe.inputs) / len(probe.inputs[0])  # samples that look at each other
+        return 2 * found - three
 
     return probe.on_few((1, 2), of_one)
 
@@ -88,7 +91,7 @@ def num_activations(probe: Probe) -> float:
     The bound of what ``nwot`` and ``swap`` can count. Bigger is better.
     """
     if not probe.observed.rectified:
-        raise InputError("the network has no rectifier of a known kind (the ReLU family, SiLU, GELU, …) to count")
+        raise InputError("no rectifier (the ReLU family, SiLU, GELU, …) of the network was seen that has samples")
     return float(sum(x[0].numel() for x in probe.observed.activations))
 
 
