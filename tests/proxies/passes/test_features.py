@@ -106,7 +106,7 @@ def test_without_a_rectifier_convolutions_stand_in():
     x = noise(6, 8)
     assert score(net, x, "gram > trace") == score(net, x, "convolutions > gram > trace")
     assert torch.isfinite(torch.tensor(score(net, x, "nwot")))
-    with pytest.raises(InputError, match="no rectifier .* was seen that has samples"):
+    with pytest.raises(InputError, match=r"no rectifier .* was seen that has samples"):
         score(net, x, "num_activations")
 
 
