@@ -71,8 +71,9 @@ def files(*folders):
 
 
 @pytest.fixture
-def refused(autogas, here, autogas_home):
+def refused(autogas, here, autogas_home, monkeypatch):
     """Call the command, see that it says one line, exits with 2 and leaves nothing behind; returns the line."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # what Python compiles of a user's file it keeps beside it
 
     def run(*words):
         before = files(here, autogas_home)

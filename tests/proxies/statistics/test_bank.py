@@ -330,6 +330,7 @@ def test_the_code_that_builds_networks_is_part_of_the_key(tmp_path, monkeypatch)
     """A space in a file of its own: another text of the file is another bank."""
     file = tmp_path / "own_space.py"
     seen = []
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python takes files of one second and size for the same
     monkeypatch.syspath_prepend(tmp_path)
     for width in (4, 5):
         file.write_text(
