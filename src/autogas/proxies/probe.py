@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from autogas.proxies.passes.capture import Watch, folds_of
 from autogas.proxies.passes.features import Fold, as_feature, is_bias, scales_of
 from autogas.proxies.passes.liveness import must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Recorded, Recorder
+from autogas.proxies.passes.shared import Passes, shared
 from autogas.proxies.primitives.layers import activations, convolutions
 from autogas.seeding import same_randomness, seed_everything, torch_generator
 
@@ -42,26 +42,6 @@ def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
     like = inputs[0].to(image.dtype) if inputs[0].dtype is torch.bool else inputs[0]
     target = like.detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
     return F.l1_loss(image, target)
-
-
-class shared(Generic[T]):  # noqa: N801 - used as a decorator, like property
-    """A pass of a ``Probe``: run once, timed without the passes that it asks for itself."""
-
-    def __init__(self, function: Callable[[Any], T]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, probe: None, owner: type) -> shared[T]: ...
-    @overload
-    def __get__(self, probe: Probe, owner: type) -> T: ...
-    def __get__(self, probe: Probe | None, owner: type) -> shared[T] | T:
-        if probe is None:
-            return self
-        return cast("T", probe.once(self.name, lambda: self.function(probe)))
 
 
 @dataclass(frozen=True)
@@ -87,7 +67,7 @@ def as_number(score: object) -> float:
         raise InputError(f"the scorer gives {shown}: expected a number") from None
 
 
-class Probe:
+class Probe(Passes):
     """A network, its inputs and the objective, with the passes that scorers share.
 
     The network is never written to: passes run on detached views of its parameters and copies of its inputs, and
@@ -102,7 +82,6 @@ class Probe:
     Attributes:
         parameters: detached views by name.
         weight_names: of those that are weights of convolutions and linear layers.
-        seconds: what each pass took, without the passes it needed.
     """
 
     def __init__(
@@ -135,11 +114,7 @@ class Probe:
             if p.dim() > 1 and p.is_floating_point() and not is_bias(name) and id(p) not in scales
         )
         self._weights = [p for name, p in self.parameters.items() if name in self.weight_names]
-        self.seconds: dict[str, float] = {}
-        self._results: dict[str, object] = {}
-        self._needs: dict[str, set[str]] = {}
-        self._used: set[str] = set()
-        self._inner = 0.0
+        super().__init__(self.inputs[0].device)
         self._last_output = self.inputs[0]
 
     @property
@@ -153,48 +128,16 @@ class Probe:
             raise InputError("the network has complex weights: expected real ones")
         return self._weights
 
-    def once(self, name: str, run: Callable[[], object]) -> object:
-        """The result of a pass, from memory where it ran before."""
-        if name not in self._results:
-            with self._clock(name):
-                self._results[name] = run()
-        self._used |= {name, *self._needs[name]}
-        return self._results[name]
-
-    @property
-    def left_out(self) -> tuple[int, int]:
-        """Of the features that scorers observed: how many have no dimension of samples, and how many have one."""
-        record = self._results.get("observed")
-        if not isinstance(record, Recorded):
-            return 0, 0
-        seen = len(record.convolutions) + len(record.activations) * record.rectified
-        return record.left_out, seen
-
     def cost_of(self, run: Callable[[Probe], float]) -> tuple[float, float]:
         """A score and the seconds that it takes alone, with all passes that it needs."""
-        self._results.pop("score", None)
+        self.forget("score")
         # Passes that need a graph switch gradients on themselves, which an inference mode around would not let them.
         # What is called under autocast is the network, not the arithmetic of the package's scorers.
         ours = self._autocast is not None and run.__module__.startswith("autogas.")
         plain = torch.autocast(self.inputs[0].device.type, enabled=False) if ours else contextlib.nullcontext()
         with torch.inference_mode(False), torch.no_grad(), plain:
             value = self.once("score", lambda: run(self))
-        needed = self._needs["score"]
-        return as_number(value), self.seconds["score"] + sum(self.seconds[name] for name in needed)
-
-    @contextlib.contextmanager
-    def _clock(self, name: str) -> Iterator[None]:
-        used, inner, self._used, self._inner = self._used, self._inner, set(), 0.0
-        start = time.perf_counter()
-        try:
-            yield
-            if self.inputs[0].is_cuda:
-                torch.cuda.synchronize(self.inputs[0].device)
-        finally:
-            total = time.perf_counter() - start
-            self.seconds[name] = total - self._inner
-            self._needs[name] = self._used
-            self._used, self._inner = used, inner + total
+        return as_number(value), self.seconds_alone("score")
 
     def as_called(self) -> contextlib.AbstractContextManager[object]:
         """For the network alone: autocast as it was around the probe, without copies of weights that may change."""

@@ -16,6 +16,7 @@ from autogas.errors import InputError, describe
 from autogas.proxies.language.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
+from autogas.proxies.passes.recording import Recorded
 from autogas.proxies.probe import Loss, Probe, reconstruction
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics.evaluate import Evaluator
@@ -110,7 +111,9 @@ def score_many(
     raised: list[Exception] = []
     found = {name: value_of(name, proxy) for name, proxy in named.items()}
     if not any(isinstance(proxy, Expression) for proxy in named.values()):  # which have said so
-        _warn(*probe.left_out)
+        observed = probe.known("observed")
+        if isinstance(observed, Recorded):
+            _warn(observed.left_out, observed.seen)
     if raised and all(value is None for value in found.values()):
         raise raised[0]
     return {name: value for name, value in found.items() if value is not None}

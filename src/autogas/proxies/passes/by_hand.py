@@ -44,7 +44,7 @@ LONGEST = 12
 
 @functools.cache
 def name_of(func: Callable[..., Any]) -> str:
-    """Of a function of torch, whether it is an operator, works in place, or neither."""
+    """Name of a function of torch, without the underscores of operators and of what works in place."""
     return getattr(func, "__name__", "").strip("_")
 
 

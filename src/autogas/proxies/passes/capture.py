@@ -79,11 +79,10 @@ class Watch(Interceptor):
         kind = role(func, args, kwargs)
         memories = written(func, args, kwargs)
         constant = self.constants.alone(func, args, kwargs, memories)
-        written_out = self.by_hand.rectified(kind, args, kwargs) if kind not in ACTIVATIONS else None
-        if kind in ACTIVATIONS or written_out is not None:
-            kind = kind if written_out is None else by_hand
-            # In place it overwrites its input, so what comes before must be read before the call.
-            before = input_of(args, kwargs) if written_out is None else written_out
+        # In place an activation overwrites its input, so what comes before must be read before the call.
+        before = input_of(args, kwargs) if kind in ACTIVATIONS else self.by_hand.rectified(kind, args, kwargs)
+        if before is not None:
+            kind = kind if kind in ACTIVATIONS else by_hand
             self.finiteness.add(kind, before)
             self._constant = constant
             self.see(kind, before)
@@ -93,7 +92,7 @@ class Watch(Interceptor):
         after = func(*args, **kwargs)
         if constant:
             self.constants.add(after)
-        elif written_out is None:
+        else:
             self.by_hand.follow(kind, args, after)
         if kind not in self.outputs:
             return after

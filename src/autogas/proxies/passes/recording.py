@@ -40,6 +40,11 @@ class Recorded:
     rectified: bool = True
     left_out: int = 0
 
+    @property
+    def seen(self) -> int:
+        """How many features have a dimension of samples."""
+        return len(self.convolutions) + len(self.activations) * self.rectified
+
 
 class Recorder(Watch):
     """Keep the features of a network.
