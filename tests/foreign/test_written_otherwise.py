@@ -318,3 +318,34 @@ def test_a_mask_before_the_output(mask, proxy):
     plain = Net(lambda s, x: s.b(F.relu(s.a(x))), a=convolution(), b=convolution(8))
     masked = Net(lambda s, x: (mask, s.b(F.relu(s.a(x)))), a=convolution(), b=convolution(8))
     assert score(masked, images(), proxy) == pytest.approx(score(plain, images(), proxy), rel=1e-6)
+
+
+PRODUCTS = {
+    "matmul": lambda x, w: x @ w,
+    "of another name": lambda x, w: torch.matmul(input=x, other=w),
+    "transposed": lambda x, w: x @ w.t().contiguous().t(),
+    "einsum": lambda x, w: torch.einsum("nc,cd->nd", x, w),
+    "einsum of a list": lambda x, w: torch.einsum("nc,cd->nd", [x, w]),
+    "tensordot": lambda x, w: torch.tensordot(x, w, dims=([1], [0])),
+    "operator": torch.ops.aten.mm.default,
+    "a part of a larger matrix": lambda x, w: x @ torch.cat([w, -w], 1)[:, : w.shape[1]],
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_with_a_matrix_of_weights_is_a_linear_layer(name):
+    layers = {"first": lambda: torch.randn(6, 20), "last": lambda: torch.randn(20, 6)}
+    modules = Net(lambda s, x: F.linear(F.relu(F.linear(x, s.first.t())), s.last.t()), **layers)
+    product = PRODUCTS[name]
+    written = Net(lambda s, x: product(F.relu(product(x, s.first)), s.last), **layers)
+    x = torch.randn(8, 6)
+    for proxy in ("convolutions > gram > trace", "separation", "fisher"):
+        assert score(written, x, proxy) == pytest.approx(score(modules, x, proxy), rel=1e-5)
+    assert [layer.kind for layer in explain(written, x).layers] == ["convolutions", "activations", "convolutions"]
+
+
+def test_a_product_of_two_features_is_no_linear_layer():
+    net = Net(
+        lambda s, x: (s.q(x)[:, None] @ s.k(x)[..., None])[..., 0], q=lambda: nn.Linear(6, 6), k=lambda: nn.Linear(6, 6)
+    )
+    assert [layer.call for layer in explain(net, torch.randn(8, 6)).layers] == ["linear", "linear"]

@@ -26,6 +26,7 @@ from autogas.proxies.passes.features import (
     ACTIVATIONS,
     CONVOLUTIONS,
     LAYERS,
+    MATRIX_PRODUCTS,
     NORMALISATIONS,
     Fold,
     Function,
@@ -79,6 +80,9 @@ class Watch(Interceptor):
         kind = role(func, args, kwargs)
         memories = written(func, args, kwargs)
         constant = self.constants.alone(func, args, kwargs, memories)
+        weight = self._weight_of(kind, args, kwargs)
+        if kind in MATRIX_PRODUCTS and weight is not None:
+            kind = F.linear
         # In place an activation overwrites its input, so what comes before must be read before the call.
         before = input_of(args, kwargs) if kind in ACTIVATIONS else self.by_hand.rectified(kind, args, kwargs)
         if before is not None:
@@ -97,11 +101,22 @@ class Watch(Interceptor):
         if kind not in self.outputs:
             return after
         self._constant = constant
-        self.weight = (args[1] if len(args) > 1 else kwargs.get("weight")) if kind in CONVOLUTIONS else None
+        self.weight = weight
         feature = after[0] if isinstance(after, tuple) else after
         self.finiteness.add(kind, feature)
         seen = self.see(kind, feature)
         return (seen, *after[1:]) if isinstance(after, tuple) else seen
+
+    def _weight_of(self, kind: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
+        """The weight of a convolution or linear layer, also of a product of samples and a matrix of weights alone."""
+        if kind in CONVOLUTIONS:
+            return args[1] if len(args) > 1 else kwargs.get("weight")
+        if kind not in MATRIX_PRODUCTS:
+            return None
+        several = (part for x in (*args, *kwargs.values()) for part in (x if isinstance(x, tuple | list) else (x,)))
+        factors = [x for x in several if isinstance(x, Tensor)][-2:]  # of baddbmm the first is a bias
+        fixed = [x for x in factors if x.dim() > 1 and self.constants.fits(x)]
+        return fixed[0] if len(factors) == 2 and len(fixed) == 1 else None
 
     def see(self, _func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Look at a rectifier's input or a layer's output; returns what the network goes on with as that output."""

@@ -53,6 +53,8 @@ RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell 
 """Where they give a tuple, its first is the feature."""
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch, Tensor)
 """Layers whose output is a feature."""
+MATRIX_PRODUCTS = _named("matmul __matmul__ __rmatmul__ mm bmm einsum tensordot baddbmm", torch, Tensor)
+"""Linear layers where one factor is made of weights alone."""
 NATIVE_NORMALISATIONS = _named(
     "native_batch_norm native_group_norm native_layer_norm _native_batch_norm_legit "
     "_native_batch_norm_legit_no_training",
