@@ -349,3 +349,44 @@ def test_a_product_of_two_features_is_no_linear_layer():
         lambda s, x: (s.q(x)[:, None] @ s.k(x)[..., None])[..., 0], q=lambda: nn.Linear(6, 6), k=lambda: nn.Linear(6, 6)
     )
     assert [layer.call for layer in explain(net, torch.randn(8, 6)).layers] == ["linear", "linear"]
+
+
+class Energy(nn.Module):
+    """The derivative of a network's output by its input, as models of energies and of scores give."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(6, 20), nn.Linear(20, 1)
+
+    def forward(self, x):
+        x = x if x.requires_grad else x.requires_grad_()
+        return torch.autograd.grad(self.last(F.silu(self.first(x))).sum(), x, create_graph=True)[0]
+
+
+class SwitchesGradientsOn(Energy):
+    def forward(self, x):
+        with torch.enable_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("proxy", ["separation", "autogas", "nwot", "zen", "snip", "macs"])
+def test_a_network_that_differentiates_in_its_forward_pass(proxy):
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+    assert score(Energy(), x, proxy) == score(SwitchesGradientsOn(), x, proxy)
+    assert torch.is_grad_enabled()
+    assert not x.requires_grad
+
+
+def test_layers_of_a_network_that_differentiates_in_its_forward_pass():
+    seen = explain(Energy(), torch.randn(8, 6))
+    assert [layer.call for layer in seen.layers] == ["linear", "silu", "linear"]
+    assert seen.layers[-1].left_out == "is one number a sample"
+
+
+def test_zen_reads_a_product_with_a_matrix_of_weights():
+    last = {"last": lambda: torch.randn(20, 6)}
+    ends = (lambda s, x: F.relu(s.first(x)) @ s.last, lambda s, x: F.linear(F.relu(s.first(x)), s.last.t()))
+    product, layer = (Net(end, first=lambda: nn.Linear(6, 20), **last) for end in ends)
+    x = torch.randn(8, 6)
+    assert score(product, x, "zen") == pytest.approx(score(layer, x, "zen"), abs=1e-5)

@@ -23,6 +23,7 @@ from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.passes.capture import Watch, folds_of, watched
 from autogas.proxies.passes.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
+from autogas.proxies.passes.graphs import with_graphs_if_needed
 from autogas.proxies.passes.liveness import varies
 from autogas.proxies.score import score
 from autogas.proxies.scorer import Scorer
@@ -134,7 +135,7 @@ def explain(
             value = score(model, inputs, known, seed=seed)
         except InputError as error:
             why = str(error)
-        layers = _seen(network, tensors, seed)
+        layers = with_graphs_if_needed(lambda: _seen(network, tensors, seed))
     terms: Sequence[tuple[float, Proxy]] = known.terms if isinstance(known, Expression) else ()
     if value is not None and terms:
         layers = _valued(layers, network, tensors, terms, seed)
@@ -159,7 +160,7 @@ class _List(Watch):
         if self.folds.get(number) is Fold.NONE:
             left_out = f"{Fold.NONE.value}: {feature.shape[0]} for {self.batch_size} samples"
         if samples is not None and not (samples[0].numel() > 1 and varies(samples)):
-            left_out = "does not vary over the samples"
+            left_out = "is one number a sample" if samples[0].numel() == 1 else "does not vary over the samples"
         kind = "activations" if func in ACTIVATIONS else "convolutions" if func in LAYERS else "normalisations"
         entries = None if samples is None else samples[0].numel()
         self.layers.append(Layer(self.path(), func.__name__, kind, tuple(feature.shape), entries, left_out))

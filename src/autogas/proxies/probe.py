@@ -20,6 +20,7 @@ from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
 from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, unchanged
 from autogas.proxies.passes.capture import Watch, folds_of
 from autogas.proxies.passes.features import Fold, as_feature, is_bias, scales_of
+from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
 from autogas.proxies.passes.liveness import must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Recorded, Recorder
 from autogas.proxies.passes.shared import Passes, shared
@@ -136,7 +137,7 @@ class Probe(Passes):
         ours = self._autocast is not None and run.__module__.startswith("autogas.")
         plain = torch.autocast(self.inputs[0].device.type, enabled=False) if ours else contextlib.nullcontext()
         with torch.inference_mode(False), torch.no_grad(), plain:
-            value = self.once("score", lambda: run(self))
+            value = with_graphs_if_needed(lambda: self.once("score", lambda: run(self)))
         return as_number(value), self.seconds_alone("score")
 
     def as_called(self) -> contextlib.AbstractContextManager[object]:
@@ -221,6 +222,7 @@ class Probe(Passes):
                     mode.constants.start(others)
                 stack.enter_context(mode)
             stack.enter_context(self.as_called())
+            stack.enter_context(graphs_as_needed())
             # A network whose first layer works in place writes its input.
             output = self.model(*(x.clone() for x in inputs))
         self._last_output = next((x for x in tensors(output) if x.dim()), self.inputs[0].new_zeros(()))

@@ -38,6 +38,7 @@ from autogas.proxies.passes.features import (
     rows_of,
     without_bias,
 )
+from autogas.proxies.passes.graphs import graphs_as_needed
 from autogas.proxies.passes.liveness import ALIKE, IGNORES, Finiteness, all_alike, failure, must_have_values
 from autogas.proxies.passes.writes import written
 from autogas.seeding import seed_everything, torch_generator
@@ -209,7 +210,8 @@ def watched(
         watch.tell = [network.expect, *on_write]
         stack.enter_context(watch)
         seed_everything(seed, inputs)
-        return model(*copies)
+        with graphs_as_needed():
+            return model(*copies)
 
 
 def run(
@@ -274,6 +276,8 @@ def _starts_at_zero(model: nn.Module, inputs: tuple[Tensor, ...], seed: int) -> 
             seed_everything(seed, inputs)
             refused = () if given is inputs else (Exception,)
             with contextlib.suppress(*refused):
-                if not failure(model(*(x.clone() for x in given)), len(given[0])):
+                with graphs_as_needed():
+                    output = model(*(x.clone() for x in given))
+                if not failure(output, len(given[0])):
                     return True
     return False

@@ -13,9 +13,9 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 
 from autogas.errors import InputError
-from autogas.interception import Interceptor
 from autogas.proxies.isolation.replacing import stand_in
-from autogas.proxies.passes.features import CONVOLUTIONS, is_bias, known
+from autogas.proxies.passes.capture import Watch
+from autogas.proxies.passes.features import ACTIVATIONS, CONVOLUTIONS, is_bias, known
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
@@ -53,7 +53,7 @@ def zen(probe: Probe) -> float:
     second = tuple(
         x + PERTURBATION * _noise(x, generator) if x.is_floating_point() and probe.is_batch(x) else x for x in first
     )
-    watch, other = _Watch(scales=True), _Watch(scales=False)
+    watch, other = (_Watch(len(probe.inputs[0]), scales=scales) for scales in (True, False))
     with torch.no_grad():
         probe.run(first, parameters, watch)
         probe.run(second, parameters, other)
@@ -81,11 +81,11 @@ def _redrawn(probe: Probe, name: str, generator: torch.Generator) -> Tensor:
     return torch.zeros_like(p) if is_bias(name) else torch.ones_like(p)
 
 
-class _Watch(Interceptor):
+class _Watch(Watch):
     """The last convolution's output, and (with ``scales``) the logarithm of all scales that batch norms divide by."""
 
-    def __init__(self, *, scales: bool) -> None:
-        super().__init__()
+    def __init__(self, batch_size: int, *, scales: bool) -> None:
+        super().__init__(batch_size, CONVOLUTIONS | {torch.addmm})
         self.scales = scales
         self.last: Tensor | None = None
         self.log_scale = 0.0
@@ -103,10 +103,13 @@ class _Watch(Interceptor):
             variance = float(variances.mean(dtype=torch.float64))
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
             return out
-        out = func(*args, **kwargs)
-        if (kind in CONVOLUTIONS or kind is torch.addmm) and not is_functorch_wrapped_tensor(out):
-            self.last = out.clone()  # an activation in place may follow
-        return out
+        return super().called(func, args, kwargs)
+
+    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Note a layer's output."""
+        if func not in ACTIVATIONS and not is_functorch_wrapped_tensor(feature):
+            self.last = feature.detach().clone()  # an activation in place may follow
+        return feature
 
 
 def _batch_norm(
