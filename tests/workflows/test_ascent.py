@@ -6,6 +6,7 @@ from scipy import stats
 
 from autogas.proxies.language.expression import Sum
 from autogas.proxies.language.sum_grammar import COEFFICIENTS, SumGrammar
+from autogas.workflows.judging.across import Objective
 from autogas.workflows.judging.ascent import PAIRS, Ascent, Pairs
 
 TERMS = list(SumGrammar(1, layers=("activations",), transforms=((),)).terms())[:12]
@@ -81,7 +82,8 @@ def test_pairs_are_drawn_where_there_are_many():
     scores = np.stack([goodness, -goodness]).astype(np.float32)
     pairs = Pairs.draw(scores, goodness, np.random.default_rng(0))
     assert len(pairs.better) == PAIRS
-    assert pairs.taus(np.zeros(PAIRS, dtype=np.float32), 2.0, slice(0, 2)).tolist() == [1.0, -1.0]
+    taus = pairs.taus(np.zeros(PAIRS, dtype=np.float32), (2.0, -0.5), slice(0, 2))
+    assert taus.tolist() == [[1.0, -1.0], [-1.0, 1.0]]
 
 
 def test_a_start_that_nothing_improves_stays():
@@ -90,3 +92,13 @@ def test_a_start_that_nothing_improves_stays():
         scores[name][6] = quality
     climber, *_ = ascent(most=3, scores=scores)
     assert climber.climb(Sum(((1.0, TERMS[6]),))) == Sum(((1.0, TERMS[6]),))
+
+
+def test_benchmarks_of_one_space_have_one_vote():
+    reachable = {"a": 0.5, "b": 0.5, "c": 1.0}
+    taus = {"a": np.array([0.5, 0.1]), "b": np.array([0.0, 0.3]), "c": np.array([0.9, 0.3])}
+    spaces = {"a": "gans", "b": "gans", "c": "others"}
+    assert Objective(reachable, spaces, mean=False)(taus) == pytest.approx([0.5, 0.3])
+    assert Objective(reachable, spaces, mean=True)(taus) == pytest.approx([0.7, 0.35])
+    alone = {name: name for name in taus}
+    assert Objective(reachable, alone, mean=False)(taus) == pytest.approx([0.0, 0.2])

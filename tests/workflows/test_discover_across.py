@@ -63,13 +63,21 @@ def run(benches, shared_home, tmp_path_factory):
         return discover_across(benches, out=str(tmp_path_factory.mktemp("across")), **SETTINGS)
 
 
-def test_fitness_is_the_worst_share_less_the_penalty(run):
+def test_fitness_is_the_share_on_a_space_less_the_penalty(run):
     table = run.read_table("candidates")
     reachable = run.results["reachable"]
     for _, row in table[table["fitness"].notna()].iterrows():
-        share = min(row[name] / reachable[name] for name in ("toy", "other"))
+        share = np.mean([row[name] / reachable[name] for name in ("toy", "other")])
         words = parse_proxy(row["proxy"]).complexity
         assert row["fitness"] == pytest.approx(share - 0.002 * words)
+
+
+def test_targets_are_what_counts_as_one(benches, tmp_path):
+    found = discover_across(benches, out=str(tmp_path / "run"), **ASCENT, top_k=2, targets={"toy": 0.5})
+    row = found.read_table("candidates").iloc[0]
+    assert found.results["reachable"]["toy"] == 0.5 != found.results["reachable"]["other"]
+    share = np.mean([row["toy"] / 0.5, row["other"] / found.results["reachable"]["other"]])
+    assert row["fitness"] == pytest.approx(share - 0.002 * parse_proxy(row["proxy"]).complexity)
 
 
 def test_the_winner_is_the_best_candidate(run):
@@ -168,7 +176,9 @@ def test_a_changed_benchmark_is_noticed(run, benches):
     ("settings", "message"),
     [
         ({"objective": "best"}, "objective"),
-        ({"terms": 4}, "terms"),
+        ({"terms": 5}, "terms"),
+        ({"targets": {"toys": 0.5}}, "'toys' is no benchmark of this run"),
+        ({"targets": {"toy": 0}}, "targets.toy"),
         ({"objective": "pareto", "strategy": "ascent"}, "accepted with evolution"),
     ],
 )

@@ -29,7 +29,7 @@ from autogas.proxies.named import DEFAULT_PROXY, EXPRESSIONS, PAPERS_PROXY, TRIV
 from autogas.proxies.primitives.registry import all_functions
 from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
-from autogas.runs import Run, progress
+from autogas.runs import Failure, Run, parallel_map, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
 from autogas.workflows.judging.across import AcrossFitness, AcrossSettings, Ground
@@ -108,13 +108,14 @@ def discover_across(
                 ]
                 statistics = [network for bank in each for network in bank.load_all(archs, jobs=jobs)]
             banks[name] = each[0]
-            grounds[name] = Ground(Evaluator(statistics), np.tile(bench.goodness[chosen], s.scoring_seeds))
+            goodness = np.tile(bench.goodness[chosen], s.scoring_seeds)
+            grounds[name] = Ground(Evaluator(statistics), goodness, space=bench.space.name)
         judge = AcrossFitness(grounds, s)
         with seconds("enumeration"):
             singles, scores = best_terms(grammar, judge, s)
         with seconds("search"):
             if s.strategy == "ascent":
-                best, candidates = ascend(grammar, judge, s, run, singles, scores)
+                best, candidates = ascend(grammar, judge, s, run, singles, scores, jobs)
             else:
                 best, candidates = race(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
@@ -182,7 +183,7 @@ def known_expressions() -> dict[str, Expression]:
 def best_terms(
     grammar: SumGrammar, judge: AcrossFitness, s: AcrossSettings
 ) -> tuple[list[Sum], dict[str, NDArray[np.float32]]]:
-    """The best 200 single terms, each with its better sign, best first; sets what each ground says is reachable.
+    """The best 200 single terms, each with its better sign, best first; sets what counts as 1 on each ground.
 
     Returns also the scores of all terms ``[terms, architectures]`` by benchmark.
     """
@@ -201,11 +202,9 @@ def best_terms(
         best = np.abs(table[row])[np.isfinite(table[row])].max(initial=0.0)
         if best == 0:
             raise InputError(f"benchmark {name}: no single term ranks its validation architectures at all")
-        ground.reachable = float(best)
-    reachable = np.array([[ground.reachable] for ground in judge.grounds.values()])
-    shares = table / reachable
-    signed = np.stack([shares, -shares])
-    combined = signed.mean(axis=1) if s.objective == "mean" else signed.min(axis=1)
+        ground.reachable = s.targets.get(name, float(best))
+    taus = dict(zip(judge.grounds, table, strict=True))
+    combined = np.stack([judge.objective({name: sign * row for name, row in taus.items()}) for sign in (1, -1)])
     order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf), kind="stable")[:200]
     singles = [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
     return singles, kept
@@ -218,6 +217,7 @@ def ascend(
     run: Run,
     singles: Sequence[Sum],
     scores: Mapping[str, NDArray[np.float32]],
+    jobs: int | None,
 ) -> tuple[Sum, pd.DataFrame]:
     """Climb from single terms, as many as there are parents; each climb is on record when it has ended.
 
@@ -228,17 +228,18 @@ def ascend(
     for name, ground in judge.grounds.items():
         live = ground.evaluator.live_networks  # the others have no score whatever the expression
         pairs[name] = Pairs.draw(scores[name][:, live], ground.goodness[live], rng)
-    ascent = Ascent(list(grammar.terms()), pairs, judge.combined_many, penalty=s.penalty, most=s.terms)
+    ascent = Ascent(list(grammar.terms()), pairs, judge.objective, penalty=s.penalty, most=s.terms)
     starts = list(singles[: s.top_k])
+    left = [start for start in starts if run.record.get(f"from {start}") is None]
+    for start, end in parallel_map(ascent.climb, left, jobs=jobs, description="ascent"):
+        if isinstance(end, Failure):
+            raise InputError(f"ascent from {start}: {end.reason}")
+        fitness, taus = judge(end)
+        found = {"proxy": str(end), "fitness": or_none(fitness), "taus": _without_nan(taus)}
+        run.record.put([(f"from {start}", found)])
     rows = []
-    for number in progress(range(len(starts)), len(starts), "ascent"):
-        key = f"from {starts[number]}"
-        known = run.record.get(key)
-        if known is None:
-            end = ascent.climb(starts[number])
-            fitness, taus = judge(end)
-            known = {"proxy": str(end), "fitness": or_none(fitness), "taus": _without_nan(taus)}
-            run.record.put([(key, known)])
+    for number, start in enumerate(starts):
+        known = run.record[f"from {start}"]
         taus = {name: or_nan(tau) for name, tau in known["taus"].items()}
         rows.append({"iteration": number, "proxy": known["proxy"], "fitness": or_nan(known["fitness"]), **taus})
     table = pd.DataFrame(rows)

@@ -28,6 +28,7 @@ class DiscoverAcrossKeywords(TypedDict, total=False):
     """Settings of ``discover_across``."""
 
     objective: Literal["worst", "mean", "pareto"]
+    targets: Mapping[str, object]
     strategy: str
     terms: int
     penalty: float

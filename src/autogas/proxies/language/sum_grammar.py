@@ -19,17 +19,17 @@ SIZES = ("eigenvalue_floor", "eigenvalue_max", "eigenvalue_std", "trace")
 SHAPES = ("log_range", "effective_rank", "eigenvalue_entropy", "coding_rate")
 """Not slogdet: of a deviation, which always has a null direction, it is the logarithm of rounding."""
 AGGREGATES = ("mean", "sum", "min", "max", "spread", "median", "slope", "last")
-COEFFICIENTS = (0.5, 1.0, 2.0, 4.0)
+COEFFICIENTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class SumGrammar:
-    """Sums of up to three terms; each is layers and part, transform, kernel, reduction and aggregate.
+    """Sums of up to four terms; each is layers and part, transform, kernel, reduction and aggregate.
 
     It is a space of genomes for ``Evolution``, like the one-term
     ``Grammar``.
 
     Args:
-        terms: at most so many terms, 1 to 3.
+        terms: at most so many terms, 1 to 4.
         layers: default ``LAYERS``.
         transforms: default ``TRANSFORMS``.
     """

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from autogas.benchmarks.correlation import kendall_of_ranks, ranks_failures_last
 from autogas.evolution import known_strategy
-from autogas.proxies.language.expression import Expression, Proxy
+from autogas.proxies.language.expression import MAX_TERMS, Expression, Proxy
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line
 
@@ -43,12 +43,17 @@ class AcrossSettings(Settings):
     )
     objective: Literal["worst", "mean", "pareto"] = Field(
         "worst",
-        description="the benchmark ranked worst counts, or the mean; pareto: a front over benchmarks by NSGA-II",
+        description="the space ranked worst counts, or the mean; pareto: a front over benchmarks by NSGA-II",
+    )
+    targets: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict,
+        description="by benchmark, tau-a that counts as 1; of others what the best single term reaches",
+        json_schema_extra=on_command_line(flag="--target"),
     )
     strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate", "ascent"))] = Field(
         "evolution", description="how candidates are found; ascent: each term in turn gives way to the best of all"
     )
-    terms: int = Field(3, ge=1, le=3, description="terms of a sum at most")
+    terms: int = Field(3, ge=1, le=MAX_TERMS, description="terms of a sum at most")
     penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
     population: int = Field(50, ge=1, le=MOST, description="candidates an iteration")
     iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
@@ -77,6 +82,8 @@ class AcrossSettings(Settings):
         if self.objective == "pareto":
             must_be_usual(self, ("sampling_ratio", "top_k"), "with objective pareto")
         must_be_usual(self, UNUSED.get(self.strategy, ()), f"with strategy {self.strategy}")
+        for name in self.targets.keys() - set(self.benchmarks):
+            raise ValueError(f"targets: {name!r} is no benchmark of this run; expected {', '.join(self.benchmarks)}")
         return self
 
 
@@ -87,12 +94,14 @@ class Ground:
     Attributes:
         evaluator: of their statistics.
         goodness: measured quality, bigger is better.
-        reachable: tau-a of the best single term, which other values are shares of.
+        reachable: tau-a that counts as 1, which other values are shares of.
+        space: of the benchmark; several of one have one vote.
     """
 
     evaluator: Evaluator
     goodness: Values
     reachable: float = 1.0
+    space: str = ""
     _scores: dict[Proxy, Values] = field(default_factory=dict)
 
     def scores(self, expression: Expression) -> Values:
@@ -107,6 +116,30 @@ class Ground:
         part = scores[:count]
         ranks = ranks_failures_last(np.where(np.isfinite(part), part, np.nan)).astype(np.int32)
         return float(kendall_of_ranks(self.goodness[:count], ranks[None], "kendall_a")[0])
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One number from tau-a on several benchmarks: of the space that is ranked worst, or the mean over spaces.
+
+    Attributes:
+        reachable: by benchmark, tau-a that counts as 1.
+        spaces: by benchmark; several benchmarks of one space count by their mean.
+        mean: whether it is the mean.
+    """
+
+    reachable: Mapping[str, float]
+    spaces: Mapping[str, str]
+    mean: bool
+
+    def __call__(self, taus: Mapping[str, Values]) -> Values:
+        """Of many candidates, from their tau-a by benchmark; NaN where one of them is."""
+        of_space: dict[str, list[Values]] = {}
+        for name, values in taus.items():
+            of_space.setdefault(self.spaces[name], []).append(values / self.reachable[name])
+        shares = np.stack([np.mean(each, axis=0) for each in of_space.values()])
+        found: Values = shares.mean(axis=0) if self.mean else shares.min(axis=0)
+        return found
 
 
 class AcrossFitness:
@@ -151,10 +184,11 @@ class AcrossFitness:
 
     def combined(self, taus: Mapping[str, float]) -> float:
         """The objective, from tau-a by benchmark."""
-        return float(self.combined_many({name: np.array([tau]) for name, tau in taus.items()})[0])
+        return float(self.objective({name: np.array([tau]) for name, tau in taus.items()})[0])
 
-    def combined_many(self, taus: Mapping[str, Values]) -> Values:
-        """The objective of many candidates, from their tau-a by benchmark; NaN where one of them is."""
-        shares = np.stack([values / self.grounds[name].reachable for name, values in taus.items()])
-        found: Values = shares.mean(axis=0) if self.settings.objective == "mean" else shares.min(axis=0)
-        return found
+    @property
+    def objective(self) -> Objective:
+        """What many tau-a by benchmark are worth."""
+        reachable = {name: ground.reachable for name, ground in self.grounds.items()}
+        spaces = {name: ground.space or name for name, ground in self.grounds.items()}
+        return Objective(reachable, spaces, mean=self.settings.objective == "mean")

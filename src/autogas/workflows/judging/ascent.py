@@ -6,7 +6,7 @@ comes out is judged on all pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ Values = NDArray[np.float64]
 Combine = Callable[[Mapping[str, Values]], Values]
 PAIRS = 6000
 """Pairs of architectures of each benchmark that are compared."""
-TOGETHER = 500
+FACTORS = tuple(sign * size for size in COEFFICIENTS for sign in (1, -1))
+TOGETHER = 64
 """Terms that are compared at a time."""
 ROUNDS = 5
 
@@ -54,10 +55,11 @@ class Pairs:
         found: NDArray[np.float32] = scores[:, self.first] - scores[:, self.second]
         return found
 
-    def taus(self, base: NDArray[np.float32], factor: float, rows: slice) -> Values:
-        """Tau-a of a sum whose differences are ``base`` with each of some terms added."""
-        signs = np.sign(base + np.float32(factor) * self.differences(rows))
-        return (signs @ self.better / len(self.better)).astype(np.float64)
+    def taus(self, base: NDArray[np.float32], factors: Sequence[float], rows: slice) -> Values:
+        """Tau-a of a sum whose differences are ``base`` with each of some terms added, ``[factors, rows]``."""
+        differences = self.differences(rows)
+        signs = (np.sign(base + np.float32(factor) * differences) for factor in factors)
+        return np.stack([each @ self.better / len(self.better) for each in signs]).astype(np.float64)
 
 
 class Ascent:
@@ -126,18 +128,13 @@ class Ascent:
         }
         words = sum(term.complexity + (abs(factor) != 1) for factor, term in rest) + len(rest)
         best: tuple[float, float, int] = (-np.inf, 1.0, 0)
-        for factor, rows in self._steps():
-            taus = {name: ground.taus(base[name], factor, rows) for name, ground in self.grounds.items()}
-            cost = self.penalty * (words + self.words[rows] + (abs(factor) != 1))
+        for start in range(0, len(self.terms), TOGETHER):
+            rows = slice(start, start + TOGETHER)
+            taus = {name: ground.taus(base[name], FACTORS, rows) for name, ground in self.grounds.items()}
+            cost = self.penalty * (words + self.words[rows] + (np.abs(FACTORS) != 1)[:, None])
             fitness = np.where(self.usable[rows], self.combine(taus) - cost, -np.inf)
-            place = int(np.argmax(fitness))
-            if fitness[place] > best[0]:
-                best = (float(fitness[place]), factor, rows.start + place)
-        value, factor, number = best
-        return Sum((*rest, (factor, self.terms[number]))), value
-
-    def _steps(self) -> Iterator[tuple[float, slice]]:
-        for size in COEFFICIENTS:
-            for factor in (size, -size):
-                for start in range(0, len(self.terms), TOGETHER):
-                    yield factor, slice(start, min(start + TOGETHER, len(self.terms)))
+            factor, place = np.unravel_index(np.argmax(fitness), fitness.shape)
+            if fitness[factor, place] > best[0]:
+                best = (float(fitness[factor, place]), FACTORS[factor], start + int(place))
+        value, coefficient, number = best
+        return Sum((*rest, (coefficient, self.terms[number]))), value
