@@ -120,11 +120,11 @@ def drawn(
     return list(found)
 
 
-def controls() -> dict[str, list[str]]:
+def controls(out: Path, jobs: int) -> dict[str, list[str]]:
     """Trivial arms of generators of images from latents, added when it was seen what random ones fail by.
 
     ``plain`` is random without transposed convolutions; ``smallest`` has the fewest parameters among as many random
-    architectures as a search scores.
+    architectures as a search scores. ``common`` are winners of searches with what became the default afterwards.
     """
     space, budget = autogas.get_space("eagan-generator"), median_macs()
     transposed = UP_OPS.index("transposed")
@@ -133,7 +133,9 @@ def controls() -> dict[str, list[str]]:
     for seed in SEEDS:
         seen = drawn(space, budget, f"smallest {seed}", count=640)
         smallest.append(min(seen, key=lambda arch: space.cost(space.parse(arch)).params))
-    return {"plain": plain, "smallest": smallest}
+    settings = searches()[space.name]
+    calls = (delayed(searched)(out, space.name, "common", seed, settings) for seed in SEEDS)
+    return {"plain": plain, "smallest": smallest, "common": Parallel(n_jobs=jobs)(calls)}
 
 
 def search(options: argparse.Namespace) -> None:
@@ -150,8 +152,8 @@ def search(options: argparse.Namespace) -> None:
 
 
 def write_controls(options: argparse.Namespace) -> None:
-    """Write controls.json, which adds the trivial arms to the trainings of GANs."""
-    (options.out / "controls.json").write_text(json.dumps(controls(), indent=1))
+    """Write controls.json, which adds further arms to the trainings of GANs."""
+    (options.out / "controls.json").write_text(json.dumps(controls(options.out, options.jobs), indent=1))
 
 
 def worker(task: str, images: str, device: str) -> None:

@@ -80,6 +80,27 @@ def test_targets_are_what_counts_as_one(benches, tmp_path):
     assert row["fitness"] == pytest.approx(share - 0.002 * parse_proxy(row["proxy"]).complexity)
 
 
+def test_later_rounds_climb_from_crossings_and_go_on_to_equal_results(benches, tmp_path, monkeypatch):
+    settings = ASCENT | {"top_k": 3, "rounds": 3}
+    found = discover_across(benches, out=str(tmp_path / "whole"), **settings)
+    table = found.read_table("candidates")
+    assert table.groupby("iteration").size().index.tolist() == [0, 1, 2]
+    best = table.groupby("iteration")["fitness"].max().cummax()
+    assert found.results["winner"]["fitness"] == pytest.approx(best.iloc[-1])
+    climbs, real = [], module.Ascent.climb
+
+    def stopping(ascent, start):
+        climbs.append(start)
+        return real(ascent, start) if len(climbs) < 5 else interrupt()
+
+    monkeypatch.setattr(module.Ascent, "climb", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        discover_across(benches, out=str(tmp_path / "stopped"), **settings, jobs=1)
+    monkeypatch.setattr(module.Ascent, "climb", real)
+    again = discover_across(benches, resume=str(tmp_path / "stopped"), jobs=2)
+    assert (again.path / "results.json").read_bytes() == (found.path / "results.json").read_bytes()
+
+
 def test_the_winner_is_the_best_candidate(run):
     table = run.read_table("candidates")
     assert run.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]

@@ -219,9 +219,9 @@ def ascend(
     scores: Mapping[str, NDArray[np.float32]],
     jobs: int | None,
 ) -> tuple[Sum, pd.DataFrame]:
-    """Climb from single terms, as many as there are parents; each climb is on record when it has ended.
+    """Climb from single terms, as many as there are parents, and in later rounds from crossings of the best ends.
 
-    Returns the best end, judged on all pairs, and all ends in order.
+    Each climb is on record when it has ended. Returns the best end, judged on all pairs, and all ends in order.
     """
     rng = numpy_generator("discover-across", "ascent", s.seed)
     pairs = {}
@@ -230,23 +230,36 @@ def ascend(
         pairs[name] = Pairs.draw(scores[name][:, live], ground.goodness[live], rng)
     ascent = Ascent(list(grammar.terms()), pairs, judge.objective, penalty=s.penalty, most=s.terms)
     starts = list(singles[: s.top_k])
-    left = [start for start in starts if run.record.get(f"from {start}") is None]
-    for start, end in parallel_map(ascent.climb, left, jobs=jobs, description="ascent"):
-        if isinstance(end, Failure):
-            raise InputError(f"ascent from {start}: {end.reason}")
-        fitness, taus = judge(end)
-        found = {"proxy": str(end), "fitness": or_none(fitness), "taus": _without_nan(taus)}
-        run.record.put([(f"from {start}", found)])
-    rows = []
-    for number, start in enumerate(starts):
-        known = run.record[f"from {start}"]
-        taus = {name: or_nan(tau) for name, tau in known["taus"].items()}
-        rows.append({"iteration": number, "proxy": known["proxy"], "fitness": or_nan(known["fitness"]), **taus})
-    table = pd.DataFrame(rows)
-    if not table["fitness"].notna().any():
-        raise InputError(f"none of {len(rows)} ascents ended in a finite, varying score")
-    best = parse_proxy(str(rows[int(np.nanargmax(table["fitness"]))]["proxy"]))
-    return best if isinstance(best, Sum) else Sum(best.terms), table
+    rows: list[dict[str, Any]] = []
+    for number in range(s.rounds):
+        left = [start for start in starts if f"from {start}" not in run.record]
+        for start, end in parallel_map(ascent.climb, left, jobs=jobs, description=f"ascent, round {number + 1}"):
+            if isinstance(end, Failure):
+                raise InputError(f"ascent from {start}: {end.reason}")
+            fitness, taus = judge(end)
+            found = {"proxy": str(end), "fitness": or_none(fitness), "taus": _without_nan(taus)}
+            run.record.put([(f"from {start}", found)])
+        for start in starts:
+            known = run.record[f"from {start}"]
+            taus = {name: or_nan(tau) for name, tau in known["taus"].items()}
+            rows.append({"iteration": number, "proxy": known["proxy"], "fitness": or_nan(known["fitness"]), **taus})
+        ends = {row["proxy"]: row["fitness"] for row in rows if math.isfinite(row["fitness"])}
+        if not ends:
+            raise InputError(f"none of {len(rows)} ascents ended in a finite, varying score")
+        best = [as_sum(parse_proxy(text)) for text in sorted(ends, key=lambda text: -ends[text])[: s.top_k]]
+        starts = crossings(grammar, best, rng)
+    return best[0], pd.DataFrame(rows)
+
+
+def crossings(grammar: SumGrammar, parents: Sequence[Sum], rng: np.random.Generator) -> list[Sum]:
+    """As many sums as there are parents, each with terms of two of them."""
+    pairs = rng.integers(len(parents), size=(len(parents), 2))
+    return list(dict.fromkeys(grammar.crossover(parents[i], parents[j], rng) for i, j in pairs))
+
+
+def as_sum(expression: Expression) -> Sum:
+    """A single term is a sum of one."""
+    return expression if isinstance(expression, Sum) else Sum(expression.terms)
 
 
 def race(

@@ -32,6 +32,7 @@ class DiscoverAcrossKeywords(TypedDict, total=False):
     strategy: str
     terms: int
     penalty: float
+    rounds: int
     population: int
     iterations: int
     sampling_ratio: float

@@ -26,9 +26,10 @@ STANDARD_ERROR = 0.45
 
 
 UNUSED = {
-    "enumerate": ("population", "iterations", "sampling_ratio", "top_k"),
+    "evolution": ("rounds",),
+    "enumerate": ("population", "iterations", "sampling_ratio", "top_k", "rounds"),
     "ascent": ("population", "iterations", "sampling_ratio"),
-    "random": ("sampling_ratio",),
+    "random": ("sampling_ratio", "rounds"),
 }
 """Settings that say nothing to a strategy."""
 
@@ -55,6 +56,12 @@ class AcrossSettings(Settings):
     )
     terms: int = Field(3, ge=1, le=MAX_TERMS, description="terms of a sum at most")
     penalty: float = Field(0.002, ge=0, description="fitness that each word of an expression costs")
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=MOST,
+        description="of an ascent: climbs start from the best single terms, in later rounds from crossings of ends",
+    )
     population: int = Field(50, ge=1, le=MOST, description="candidates an iteration")
     iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
     sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
