@@ -124,7 +124,7 @@ def controls(out: Path, jobs: int) -> dict[str, list[str]]:
     """Trivial arms of generators of images from latents, added when it was seen what random ones fail by.
 
     ``plain`` is random without transposed convolutions; ``smallest`` has the fewest parameters among as many random
-    architectures as a search scores. ``common`` are winners of searches with what became the default afterwards.
+    architectures as a search scores. ``concord`` are winners of searches with what became the default afterwards.
     """
     space, budget = autogas.get_space("eagan-generator"), median_macs()
     transposed = UP_OPS.index("transposed")
@@ -134,8 +134,8 @@ def controls(out: Path, jobs: int) -> dict[str, list[str]]:
         seen = drawn(space, budget, f"smallest {seed}", count=640)
         smallest.append(min(seen, key=lambda arch: space.cost(space.parse(arch)).params))
     settings = searches()[space.name]
-    calls = (delayed(searched)(out, space.name, "common", seed, settings) for seed in SEEDS)
-    return {"plain": plain, "smallest": smallest, "common": Parallel(n_jobs=jobs)(calls)}
+    calls = (delayed(searched)(out, space.name, "concord", seed, settings) for seed in SEEDS)
+    return {"plain": plain, "smallest": smallest, "concord": Parallel(n_jobs=jobs)(calls)}
 
 
 def search(options: argparse.Namespace) -> None:

@@ -157,7 +157,7 @@ def test_score_an_architecture(autogas):
 
 
 def test_the_default_proxy(autogas):
-    assert list(parsed(autogas("score", "--arch", ARCH, *SET, "--json"))) == ["separation"]
+    assert list(parsed(autogas("score", "--arch", ARCH, *SET, "--json"))) == ["concord"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ MAKES = "from blocks import block\ndef make():\n    return block()\n"
 def test_a_module_imports_its_neighbours_whatever_it_is_called(score, file):
     code, out, err = score(MAKES, file=file)
     assert (code, err) == (0, "")
-    assert set(json.loads(out)) == {"separation"}
+    assert set(json.loads(out)) == {"concord"}
 
 
 def test_a_module_of_a_package_imports_relatively(autogas, folder):
@@ -122,7 +122,7 @@ def test_stdout_holds_one_document_whatever_the_module_prints(folder):
     done = subprocess.run(
         [COMMAND, "score", "--module", "gen.py:make", "--json"], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert set(json.loads(done.stdout)) == {"separation"}
+    assert set(json.loads(done.stdout)) == {"concord"}
     assert [word in done.stderr for word in ("loading", "making", "from below", "running")] == [True] * 4
 
 

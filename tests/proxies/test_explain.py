@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autogas import InputError, explain, score
+from autogas import DEFAULT_PROXY, InputError, explain, score
 
 
 def noise(*shape):
@@ -69,7 +69,7 @@ def test_values_add_up_to_the_score(net, proxy):
 
 def test_each_term_has_its_column(net):
     found = explain(net, noise(4, 3, 8, 8))
-    assert found.proxy == "separation"
+    assert found.proxy == DEFAULT_PROXY
     assert len(found.terms) == 3
     assert list(found.frame().columns[-3:]) == ["term 1", "term 2", "term 3"]
 

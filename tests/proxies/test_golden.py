@@ -39,7 +39,10 @@ def expressions():
     return (
         around
         | in_parts
-        | {EXPRESSIONS[name]: (word, name) for word, name in (("default", DEFAULT_PROXY), ("ours", "common"))}
+        | {
+            EXPRESSIONS[name]: (word, name)
+            for word, name in (("default", DEFAULT_PROXY), ("ours", "separation"), ("ours", "common"))
+        }
     )
 
 

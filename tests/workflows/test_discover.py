@@ -167,7 +167,7 @@ def test_scores_in_the_report_are_those_of_the_networks(undisturbed):
 def test_correlations_in_the_report_are_those_of_scipy(undisturbed):
     table = undisturbed.read_table("scores")
     rows = table_of(undisturbed)
-    assert set(rows) == {"discovered", "separation", "autogas", "params", "macs", "num_downsamples", "num_skips"}
+    assert set(rows) == {"discovered", "concord", "autogas", "params", "macs", "num_downsamples", "num_skips"}
     for name, row in rows.items():
         if name != "num_skips":  # the same for all
             assert row["kendall_b"]["value"] == pytest.approx(stats.kendalltau(table["ssim"], table[name]).statistic)

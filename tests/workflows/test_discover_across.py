@@ -112,7 +112,7 @@ def test_the_test_table_is_of_unseen_architectures(run, benches):
         split = bench.split(validation=None, test=None, seed=0)
         assert set(scores["arch"]) == {str(bench.archs[i]) for i in split.test}
         rows = {row["name"]: row for row in run.results["test"][bench.name]}
-        assert {"discovered", "best single term", "separation", "autogas", "params"} <= rows.keys()
+        assert {"discovered", "best single term", "concord", "autogas", "params"} <= rows.keys()
         expected = stats.kendalltau(scores[bench.metric], scores["discovered"], variant="b").statistic
         assert rows["discovered"]["kendall_b"]["value"] == pytest.approx(expected)
         fall = run.results["validation_tau_a"]["discovered"][bench.name] - rows["discovered"]["kendall_a"]["value"]

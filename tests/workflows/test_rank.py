@@ -178,7 +178,7 @@ def test_names_and_expressions_are_told_apart(undisturbed):
 
 def test_default_proxies_are_ours_the_papers_and_the_trivial_ones(tmp_path):
     run = rank("toy", out=str(tmp_path), batch_size=4, test=3)
-    assert set(table_of(run)) == {"separation", "autogas", "params", "macs", "num_downsamples", "num_skips"}
+    assert set(table_of(run)) == {"concord", "autogas", "params", "macs", "num_downsamples", "num_skips"}
 
 
 def test_a_proxy_that_is_named_twice_is_ranked_once(tmp_path):

@@ -10,13 +10,21 @@ from autogas.errors import InputError, unknown
 from autogas.proxies.language.expression import SEPARATOR, Expression, Prefix, measured_prefixes, parse_proxy
 from autogas.proxies.scorer import SCORERS, Scorer
 
-DEFAULT_PROXY = "separation"
-"""The proxy that search and score use when none is given: this project's own, found on three benchmarks at once."""
+DEFAULT_PROXY = "concord"
+"""The proxy that search and score use when none is given: this project's own, found on five benchmarks at once."""
 PAPERS_PROXY = "autogas"
 
 EXPRESSIONS: dict[str, str] = {
     # Li et al., Auto-GAS (ECCV 2024), eq. 4: slogdet(F' F'^T)^2 with F' = above-mean(swish(F)), mean over layers.
     "autogas": "swish > above_mean > gram > slogdet > pow2",
+    # Ours, chosen on 1,000 architectures each of transnas-macro and -micro, 57 each of mini-gan and -2 and 69 of
+    # mini-diffusion (docs/concord.md): on the way down samples stay apart, on the way up layers are alike and wide.
+    "concord": (
+        "16 * normalisations@decoder > gram > trace > log"
+        " + activations@encoder > softmax > covariance > eigenvalue_floor > log > min"
+        " + 0.125 * gram > coding_rate > spread"
+        " - 16 * activations@decoder > covariance > trace > log > spread"
+    ),
     # Ours, chosen on 1,000 architectures of transnas-macro, 1,200 of transnas-micro and 100 of mini-gan
     # (docs/separation.md): late layers are wide and decided, and where maps are small the samples stay apart.
     "separation": (
@@ -25,8 +33,7 @@ EXPRESSIONS: dict[str, str] = {
         " + 4 * convolutions@small > softmax > deviation > effective_rank > median"
     ),
     # Ours, chosen on 700 architectures each of transnas-macro and -micro, 57 of mini-gan and 54 of mini-diffusion
-    # (docs/separation.md): the only one that knows autoencoders, GANs and denoisers. It reads the bare Gram matrix of
-    # activations alone.
+    # (docs/separation.md): knows denoisers best. It reads the bare Gram matrix of activations alone.
     "common": (
         "2 * activations@late > gram > eigenvalue_floor > log > max"
         " + 0.5 * activations@small > gram > eigenvalue_std > log > slope"
