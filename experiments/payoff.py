@@ -120,22 +120,19 @@ def drawn(
     return list(found)
 
 
-def controls(out: Path, jobs: int) -> dict[str, list[str]]:
-    """Trivial arms of generators of images from latents, added when it was seen what random ones fail by.
+def plain() -> list[str]:
+    """Random generators of images from latents without transposed convolutions, which random ones fail by."""
+    space, transposed = autogas.get_space("eagan-generator"), UP_OPS.index("transposed")
+    return drawn(
+        space, median_macs(), "plain", allowed=lambda arch: all(transposed not in cell[:2] for cell in arch.cells)
+    )
 
-    ``plain`` is random without transposed convolutions; ``smallest`` has the fewest parameters among as many random
-    architectures as a search scores. ``concord`` are winners of searches with what became the default afterwards.
-    """
+
+def smallest() -> list[str]:
+    """Those with the fewest parameters among as many random ones as a search scores."""
     space, budget = autogas.get_space("eagan-generator"), median_macs()
-    transposed = UP_OPS.index("transposed")
-    plain = drawn(space, budget, "plain", allowed=lambda arch: all(transposed not in cell[:2] for cell in arch.cells))
-    smallest = []
-    for seed in SEEDS:
-        seen = drawn(space, budget, f"smallest {seed}", count=640)
-        smallest.append(min(seen, key=lambda arch: space.cost(space.parse(arch)).params))
-    settings = searches()[space.name]
-    calls = (delayed(searched)(out, space.name, "concord", seed, settings) for seed in SEEDS)
-    return {"plain": plain, "smallest": smallest, "concord": Parallel(n_jobs=jobs)(calls)}
+    seen = (drawn(space, budget, f"smallest {seed}", count=640) for seed in SEEDS)
+    return [min(archs, key=lambda arch: space.cost(space.parse(arch)).params) for archs in seen]
 
 
 def search(options: argparse.Namespace) -> None:
@@ -152,8 +149,15 @@ def search(options: argparse.Namespace) -> None:
 
 
 def write_controls(options: argparse.Namespace) -> None:
-    """Write controls.json, which adds further arms to the trainings of GANs."""
-    (options.out / "controls.json").write_text(json.dumps(controls(options.out, options.jobs), indent=1))
+    """Write controls.json, which adds arms to the trainings of GANs: when it was seen what random ones fail by, the
+    trivial ones, and then winners of searches with what became the default."""
+    file, space = options.out / "controls.json", TASKS["gan"]
+    arms: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
+    for name, make in (("plain", plain), ("smallest", smallest)):
+        arms[name] = arms.get(name) or make()
+    calls = (delayed(searched)(options.out, space, "concord", seed, searches()[space]) for seed in SEEDS)
+    arms["concord"] = arms.get("concord") or Parallel(n_jobs=options.jobs)(calls)
+    file.write_text(json.dumps(arms, indent=1))
 
 
 def worker(task: str, images: str, device: str) -> None:

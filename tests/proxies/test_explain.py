@@ -70,8 +70,8 @@ def test_values_add_up_to_the_score(net, proxy):
 def test_each_term_has_its_column(net):
     found = explain(net, noise(4, 3, 8, 8))
     assert found.proxy == DEFAULT_PROXY
-    assert len(found.terms) == 3
-    assert list(found.frame().columns[-3:]) == ["term 1", "term 2", "term 3"]
+    assert len(found.terms) == 4
+    assert list(found.frame().columns[-4:]) == ["term 1", "term 2", "term 3", "term 4"]
 
 
 @pytest.mark.filterwarnings("ignore:.*no dimension of samples")

@@ -50,24 +50,36 @@ def test_autogas_is_equation_4():
 def test_the_default_by_hand():
     """A convolution is read in place of the normalisation that is not there."""
     torch.manual_seed(0)
-    net, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3)), images()
+    layers = nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.ConvTranspose2d(6, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    net, x = nn.Sequential(*layers), images()
     with torch.no_grad():
-        first = net[0](x).double()
-        second = net[2](net[1](first.float())).double()
+        down = net[0](x)
+        up = net[2](net[1](down))
+        last = net[4](net[3](up))
     n = len(x)
+
+    def rows(layer):
+        return layer.double().flatten(1).numpy()
 
     def floor(matrix):
         values = np.linalg.eigvalsh(matrix)
         return min(value for value in values if value > 1e-5 * values[-1])
 
-    soft = second.softmax(1).flatten(1).numpy()  # late: the second half of two
-    decided = np.log((soft**2).sum())
-    small = second.flatten(1).numpy()  # the median lies between the two sizes
-    apart = np.log(floor(np.cov(small, bias=True)))
-    values = np.linalg.eigvalsh((soft - soft.mean(0)) @ (soft - soft.mean(0)).T)
-    directions = values.sum() ** 2 / (values**2).sum()
-    assert n > 2
-    assert score(net, x) == pytest.approx(decided + 0.5 * apart + 4 * directions, rel=1e-4)
+    smallest = min(down, up, last, key=lambda layer: layer[0, 0].numel())
+    convolutions, read = [down, up, last], [down, up]
+    place = max(i for i, layer in enumerate(convolutions) if layer[0, 0].numel() == smallest[0, 0].numel())
+    sizes = np.mean([np.log((rows(layer) ** 2).sum()) for layer in convolutions[place:]])
+    narrow = min(layer[0, 0].numel() for layer in read)
+    bottleneck = max(i for i, layer in enumerate(read) if layer[0, 0].numel() == narrow)
+    covariances = [np.cov(rows(layer), bias=True) for layer in read]
+    soft = [np.cov(rows(layer.softmax(1)), bias=True) for layer in read[: bottleneck + 1]]
+    apart = min(np.log(floor(matrix)) for matrix in soft)
+    rates = []
+    for layer in read:
+        features = rows(layer)
+        rates.append(np.linalg.slogdet(np.eye(n) + features @ features.T)[1])
+    spread = np.std([np.log(np.trace(matrix)) for matrix in covariances[bottleneck:]])
+    assert score(net, x) == pytest.approx(16 * sizes + apart + np.std(rates) / 8 - 16 * spread, rel=1e-4)
 
 
 @pytest.mark.parametrize("form", [str, parse_proxy], ids=["text", "expression"])
