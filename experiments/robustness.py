@@ -1,8 +1,8 @@
 """How much a ranking depends on what a user does not choose: weights, noise, number and size of samples.
 
-    python experiments/robustness.py separation --out runs/robustness
+    python experiments/robustness.py concord --out runs/robustness
 
-Kendall's tau-a of a proxy on the same test architectures of three benchmarks, one thing varied at a time. What is
+Kendall's tau-a of a proxy on the same test architectures of four benchmarks, one thing varied at a time. What is
 scored already is not scored again.
 """
 
@@ -26,8 +26,7 @@ from autogas.errors import InputError
 from autogas.spaces import Space
 from autogas.workflows.scoring import scoring_inputs, space_key
 
-BENCHMARKS = {"transnas-micro": 200, "mini-gan": None, "transnas-macro": 200}
-"""Test architectures of each; None takes all there are."""
+BENCHMARKS = ("transnas-micro", "mini-gan", "mini-gan-2", "transnas-macro")
 SIZED = ("transnas-macro", "transnas-micro")
 
 
@@ -59,15 +58,14 @@ def score(space: Space[Any], proxy: str, arch: str, v: Variation) -> float | Non
         return None
 
 
-def scores(name: str, proxy: str, v: Variation, out: Path, jobs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the test architectures of a benchmark, with their goodness."""
+def scores(name: str, proxy: str, v: Variation, count: int, out: Path, jobs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first test architectures of a benchmark, or of all of a small one, with their goodness."""
     bench = load_benchmark(name)
-    count = BENCHMARKS[name]
-    chosen = np.arange(len(bench)) if count is None else bench.split(validation=None, test=count).test
+    chosen = bench.split(validation=None, test=None).test[:count] if name in SIZED else np.arange(len(bench))
     space = autogas.get_space(
         bench.space.name, **{**bench.space.settings, **({"image_size": v.size} if v.size else {})}
     )
-    file = out / f"{name}-{v.weights}-{v.noise}-{v.samples}-{v.size}.json"
+    file = out / f"{name}-{len(chosen)}-{v.weights}-{v.noise}-{v.samples}-{v.size}.json"
     if not file.exists():
         one = functools.partial(score, space, proxy)
         found = Parallel(n_jobs=jobs)(delayed(one)(str(bench.archs[i]), v) for i in chosen)
@@ -78,7 +76,8 @@ def scores(name: str, proxy: str, v: Variation, out: Path, jobs: int) -> tuple[n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("proxy", nargs="?", default="separation")
+    parser.add_argument("proxy", nargs="?", default=autogas.DEFAULT_PROXY)
+    parser.add_argument("--count", type=int, default=200, help="test architectures of macro and of micro")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -92,7 +91,7 @@ def main() -> None:
             taus = []
             for v in variations:
                 same = replace(v, size=0) if v.size == usual else v
-                values, goodness = scores(name, options.proxy, same, folder, options.jobs)
+                values, goodness = scores(name, options.proxy, same, options.count, folder, options.jobs)
                 taus.append(correlate(goodness, values).kendall_a.value)
             shown = "  ".join(f"{tau:.3f}" for tau in taus)
             print(f"{name:<16}{group:<9}{shown}   smallest / largest {min(taus) / max(taus):.2f}", flush=True)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 import autogas
 from autogas.errors import InputError
 
-SCORERS = ("separation", "autogas", "nwot", "zen", "snip", "synflow", "params", "macs", "num_activations")
+SCORERS = ("concord", "autogas", "nwot", "zen", "snip", "synflow", "params", "macs", "num_activations")
 Made = tuple[nn.Module, Any]
 Maker = Callable[[], Made]
 

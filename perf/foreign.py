@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import autogas
 from autogas.memory import keep_freed_memory
 
-PROXIES = ("separation", "autogas")
+PROXIES = ("concord", "autogas")
 Foreign = tuple[str, Callable[[], nn.Module], tuple[Tensor, ...]]
 
 
