@@ -17,7 +17,8 @@ from autogas.errors import InputError
 
 def score(
     proxies: Annotated[
-        list[str] | None, typer.Argument(help="Names or expressions; default concord, of denoisers common.")
+        list[str] | None,
+        typer.Argument(help="Names or expressions; default concord, of GANs separation, of denoisers common."),
     ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
     space: Annotated[str | None, typer.Option(help="Search space of --arch; default transnas-macro.")] = None,

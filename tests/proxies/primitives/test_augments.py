@@ -64,7 +64,7 @@ def test_aggregate_is_pure(name):
     assert offsets.tolist() == [0, 3, 4, 9]
 
 
-STRICT = [name for name in AGGREGATES if name != "median"]
+STRICT = [name for name in AGGREGATES if name not in ("median", "min", "max")]
 
 
 @pytest.mark.parametrize("name", STRICT)
@@ -124,6 +124,13 @@ def test_keeps_sign(name):
 def test_no_fact_is_missing(name):
     x = np.linspace(-5, 5, 1000)
     assert (np.diff(AUGMENTS[name].function(x)) > 0).all() == AUGMENTS[name].increasing
+
+
+@pytest.mark.parametrize(("name", "expected"), [("min", [1.0, 2.0]), ("max", [7.0, 2.0])])
+def test_extremes_leave_layers_without_a_value_out(name, expected):
+    found = aggregate(name, [[1.0, np.nan, 3.0, 7.0], [np.inf, 2.0, -np.inf], [np.nan, np.inf]])
+    assert found.tolist()[:2] == expected
+    assert np.isnan(found[2])
 
 
 def test_median_leaves_layers_without_a_value_out():

@@ -20,6 +20,7 @@ Values: TypeAlias = NDArray[np.float64]
 Offsets: TypeAlias = NDArray[np.intp]
 Aggregate: TypeAlias = Callable[[Values, Offsets], Values]
 augment = functools.partial(primitive, Stage.AUGMENT)
+LEFT_OUT = "layers without a finite value are left out"
 
 
 def aggregate(*, formula: str, beyond_paper: bool = False) -> Callable[[Aggregate], Aggregate]:
@@ -91,16 +92,18 @@ def l2_norm(x: Values, offsets: Offsets) -> Values:
     return np.sqrt(np.add.reduceat(np.square(x), offsets, axis=-1))
 
 
-@aggregate(formula=r"\max_l x_l")
+@primitive(Stage.AGGREGATE, formula=r"\max_l x_l", edge=LEFT_OUT)
 def max_(x: Values, offsets: Offsets) -> Values:
     """Largest layer value."""
-    return np.maximum.reduceat(x, offsets, axis=-1)
+    largest = np.maximum.reduceat(np.where(np.isfinite(x), x, -np.inf), offsets, axis=-1)
+    return np.where(np.isfinite(largest), largest, np.nan)
 
 
-@aggregate(formula=r"\min_l x_l")
+@primitive(Stage.AGGREGATE, formula=r"\min_l x_l", edge=LEFT_OUT)
 def min_(x: Values, offsets: Offsets) -> Values:
     """Smallest layer value."""
-    return np.minimum.reduceat(x, offsets, axis=-1)
+    smallest = np.minimum.reduceat(np.where(np.isfinite(x), x, np.inf), offsets, axis=-1)
+    return np.where(np.isfinite(smallest), smallest, np.nan)
 
 
 @aggregate(formula=r"\mathrm{std}_l\,x_l")
@@ -111,12 +114,7 @@ def spread(x: Values, offsets: Offsets) -> Values:
     return deviation
 
 
-@primitive(
-    Stage.AGGREGATE,
-    formula=r"\mathrm{med}_l\,x_l",
-    edge="layers without a finite value are left out",
-    beyond_paper=True,
-)
+@primitive(Stage.AGGREGATE, formula=r"\mathrm{med}_l\,x_l", edge=LEFT_OUT, beyond_paper=True)
 def median(x: Values, offsets: Offsets) -> Values:
     """Median over layers, of an even number the mean of the two in the middle; NaN where no layer has a value."""
     parts = np.split(np.where(np.isfinite(x), x, np.nan), offsets[1:], axis=-1)

@@ -115,6 +115,7 @@ class EAGANGenerator(EAGANSpace):
     name = family = "eagan-generator"
     cell = genotype.GENERATOR_CELL
     makes_images = True
+    search_proxy = "separation"  # the one whose winners are shown to train well, docs/payoff.md
     smaller: ClassVar[Mapping[str, Any]] = {"width": 64}
     rules = "two genes 0 to 2, two genes 0 to 6 but not both 0, three genes 0 to 6 but not all 0"
 

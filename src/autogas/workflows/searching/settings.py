@@ -44,7 +44,8 @@ class SearchSettings(Settings):
     )
     proxy: str = Field(
         default_factory=of_the_space("search_proxy", DEFAULT_PROXY),
-        description=f"what is maximised: a name or an expression; None: {DEFAULT_PROXY}, of diffusion-unet common",
+        description=f"what is maximised: a name or an expression; None: {DEFAULT_PROXY}, of eagan-generator "
+        "separation, of diffusion-unet common",
     )
     scored_at: dict[str, Any] | None = Field(
         None, description="settings of the space at which candidates are scored; None: the space's usual small size"
