@@ -47,7 +47,7 @@ def test_the_winner_is_the_best_candidate_with_its_own_score_and_costs(undisturb
     assert (winner["arch"], winner["score"]) == (best["arch"], best["score"])
     small = get_space("eagan-generator", width=4)
     arch = small.parse(winner["arch"])
-    assert winner["score"] == score(small.build(arch), small.inputs(batch_size=4))
+    assert winner["score"] == score(small.build(arch), small.inputs(batch_size=4), small.search_proxy)
     assert winner["params"] == sum(p.numel() for p in SMALL_EAGAN.build(arch).parameters())
     assert [row["score"] for row in results["best"]] == sorted(table["score"], reverse=True)[:10]
     assert results["front"] is None
@@ -64,7 +64,7 @@ def test_the_sample_says_what_size_explains_and_whether_the_small_size_agrees(un
     texts = [key.removeprefix("at full size: ") for key in drawn]
     for text, found in zip(texts, full, strict=True):
         arch = SMALL_EAGAN.parse(text)
-        assert found == score(SMALL_EAGAN.build(arch), SMALL_EAGAN.inputs(batch_size=4))
+        assert found == score(SMALL_EAGAN.build(arch), SMALL_EAGAN.inputs(batch_size=4), SMALL_EAGAN.search_proxy)
 
 
 def test_correlation_with_size_is_that_of_scipy(tmp_path):
