@@ -70,6 +70,9 @@ def small(words):
     once = {word for word in added if word.startswith("--")} - {"--set", "--recipe"}
     places += [i + 1 for i, word in enumerate(words) if word in once]
     places += [i + 1 for i, word in enumerate(words) if word == "--benchmark" and words[:i].count(word) > 1]  # two do
+    two = [words[i + 1] for i, word in enumerate(words) if word == "--benchmark"][:2]
+    given = ((i + 1, words[i + 1].split("=")[0]) for i, word in enumerate(words) if word == "--target")
+    places += [place for place, name in given if name not in two]
     kept = [word for i, word in enumerate(words) if not {i, i + 1} & set(places)]
     return [*(new for word in kept for new in LEFT_OUT.get(word, [word])), *added]
 
