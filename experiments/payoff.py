@@ -9,6 +9,7 @@ python experiments/payoff.py report --out runs/payoff
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import multiprocessing
@@ -77,6 +78,7 @@ GAN_TRAININGS = {"gan": gan_training(64, GAN_RECIPE), "small-gan": gan_training(
 TRANSLATION_RECIPE = {"steps": 500, "batch": 4, "discriminator_width": 32}
 
 
+@functools.cache
 def median_macs() -> float:
     """Of random generators of images from latents."""
     space = autogas.get_space("eagan-generator")
@@ -149,8 +151,10 @@ def search(options: argparse.Namespace) -> None:
 
 
 def write_controls(options: argparse.Namespace) -> None:
-    """Write controls.json, which adds arms to the trainings of GANs: when it was seen what random ones fail by, the
-    trivial ones, and then winners of searches with what became the default."""
+    """Write controls.json: arms of GANs that were added when others were trained, which are kept.
+
+    The trivial ones came when it was seen what random ones fail by, then winners of searches with the present default.
+    """
     file, space = options.out / "controls.json", TASKS["gan"]
     arms: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
     for name, make in (("plain", plain), ("smallest", smallest)):

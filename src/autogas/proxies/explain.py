@@ -135,7 +135,7 @@ def explain(
             value = score(model, inputs, known, seed=seed)
         except InputError as error:
             why = str(error)
-        layers = with_graphs_if_needed(lambda: _seen(network, tensors, seed))
+        layers = _seen(network, tensors, seed)
     terms: Sequence[tuple[float, Proxy]] = known.terms if isinstance(known, Expression) else ()
     if value is not None and terms:
         layers = _valued(layers, network, tensors, terms, seed)
@@ -167,6 +167,7 @@ class _List(Watch):
         return feature
 
 
+@with_graphs_if_needed
 def _seen(network: nn.Module, tensors: tuple[Tensor, ...], seed: int) -> list[Layer]:
     watch = _listed(network, tensors, seed, {})
     if watch.folded:

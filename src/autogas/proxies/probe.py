@@ -137,7 +137,7 @@ class Probe(Passes):
         ours = self._autocast is not None and run.__module__.startswith("autogas.")
         plain = torch.autocast(self.inputs[0].device.type, enabled=False) if ours else contextlib.nullcontext()
         with torch.inference_mode(False), torch.no_grad(), plain:
-            value = with_graphs_if_needed(lambda: self.once("score", lambda: run(self)))
+            value = with_graphs_if_needed(self.once)("score", lambda: run(self))
         return as_number(value), self.seconds_alone("score")
 
     def as_called(self) -> contextlib.AbstractContextManager[object]:

@@ -246,7 +246,7 @@ def ascend(
         ends = {row["proxy"]: row["fitness"] for row in rows if math.isfinite(row["fitness"])}
         if not ends:
             raise InputError(f"none of {len(rows)} ascents ended in a finite, varying score")
-        best = [as_sum(parse_proxy(text)) for text in sorted(ends, key=lambda text: -ends[text])[: s.top_k]]
+        best = [Sum(parse_proxy(text).terms) for text in sorted(ends, key=lambda text: -ends[text])[: s.top_k]]
         starts = crossings(grammar, best, rng)
     return best[0], pd.DataFrame(rows)
 
@@ -255,11 +255,6 @@ def crossings(grammar: SumGrammar, parents: Sequence[Sum], rng: np.random.Genera
     """As many sums as there are parents, each with terms of two of them."""
     pairs = rng.integers(len(parents), size=(len(parents), 2))
     return list(dict.fromkeys(grammar.crossover(parents[i], parents[j], rng) for i, j in pairs))
-
-
-def as_sum(expression: Expression) -> Sum:
-    """A single term is a sum of one."""
-    return expression if isinstance(expression, Sum) else Sum(expression.terms)
 
 
 def race(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
+P = ParamSpec("P")
 T = TypeVar("T")
 NO_GRAPH = "does not require grad and does not have a grad_fn"
 """What torch says where a network asks for derivatives and gradients are off."""
@@ -19,15 +21,20 @@ def graphs_as_needed() -> torch.set_grad_enabled:
     return torch.set_grad_enabled(_needed.get() or torch.is_grad_enabled())
 
 
-def with_graphs_if_needed(run: Callable[[], T]) -> T:
-    """``run()``; again with gradients for the networks in it where one asks for derivatives and there are none."""
-    try:
-        return run()
-    except RuntimeError as error:
-        if NO_GRAPH not in str(error) or _needed.get():
-            raise
-    before = _needed.set(True)
-    try:
-        return run()
-    finally:
-        _needed.reset(before)
+def with_graphs_if_needed(run: Callable[P, T]) -> Callable[P, T]:
+    """A function that runs networks; it runs again, with gradients for them, where one asks for derivatives."""
+
+    @functools.wraps(run)
+    def again_if_needed(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return run(*args, **kwargs)
+        except RuntimeError as error:
+            if NO_GRAPH not in str(error) or _needed.get():
+                raise
+        before = _needed.set(True)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            _needed.reset(before)
+
+    return again_if_needed

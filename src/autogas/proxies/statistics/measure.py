@@ -222,9 +222,9 @@ def measure(
     if not inputs[0].dim() or len(inputs[0]) < 2:
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: expected batches [N, …] of at least 2 samples")
     start = time.perf_counter()
-    accumulators, seen, folds = with_graphs_if_needed(lambda: _pass(model, inputs, prefixes, seed, parts, {}))
+    accumulators, seen, folds = _pass(model, inputs, prefixes, seed, parts, {})
     if any(fold is not Fold.OUTER for fold in folds.values()):
-        accumulators, seen, _ = with_graphs_if_needed(lambda: _pass(model, inputs, prefixes, seed, parts, folds))
+        accumulators, seen, _ = _pass(model, inputs, prefixes, seed, parts, folds)
     forward_seconds = time.perf_counter() - start - sum(a.seconds for a in accumulators.values())
     found = _collected(accumulators, seen, forward_seconds)
     if any(accumulator.lost for accumulator in accumulators.values()):
@@ -232,6 +232,7 @@ def measure(
     return found
 
 
+@with_graphs_if_needed
 def _pass(
     model: nn.Module,
     inputs: tuple[Tensor, ...],
