@@ -101,6 +101,17 @@ def test_later_rounds_climb_from_crossings_and_go_on_to_equal_results(benches, t
     assert (again.path / "results.json").read_bytes() == (found.path / "results.json").read_bytes()
 
 
+def test_an_ascent_climbs_from_given_starts_too_and_stays_where_another_ended(benches, tmp_path):
+    alone = discover_across(benches, out=str(tmp_path / "alone"), **ASCENT, top_k=1)
+    end = alone.results["winner"]["proxy"]
+    found = discover_across(
+        benches, out=str(tmp_path / "run"), **ASCENT, top_k=1, starts=[end, "-3 * gram > eigenvalue_entropy"]
+    )
+    given, other, single = found.read_table("candidates")["proxy"]
+    assert given == single == end
+    assert parse_proxy(other).terms
+
+
 def test_the_winner_is_the_best_candidate(run):
     table = run.read_table("candidates")
     assert run.results["winner"]["proxy"] == table.loc[table["fitness"].idxmax(), "proxy"]
@@ -200,6 +211,9 @@ def test_a_changed_benchmark_is_noticed(run, benches):
         ({"terms": 5}, "terms"),
         ({"targets": {"toys": 0.5}}, "'toys' is no benchmark of this run"),
         ({"targets": {"toy": 0}}, "targets.toy"),
+        ({"starts": ["gram > trace"], "strategy": "ascent"}, "'gram > trace' is no term of this grammar"),
+        ({"starts": ["autogas"], "strategy": "ascent"}, "is no term of this grammar"),
+        ({"starts": ["concord"]}, "starts"),
         ({"objective": "pareto", "strategy": "ascent"}, "accepted with evolution"),
     ],
 )

@@ -88,6 +88,7 @@ def discover_across(
     splits = {name: split_of(bench, s) for name, bench in benches.items()}
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
+    starts = [grammar.read(str(EXPRESSIONS.get(text, text))) for text in s.starts]
     with open_run("discover-across", s, out=out, resume=resume, inputs=digests, code=all_functions()) as run:
         seconds = Stopwatch()
 
@@ -115,7 +116,7 @@ def discover_across(
             singles, scores = best_terms(grammar, judge, s)
         with seconds("search"):
             if s.strategy == "ascent":
-                best, candidates = ascend(grammar, judge, s, run, singles, scores, jobs)
+                best, candidates = ascend(grammar, judge, s, run, [*starts, *singles[: s.top_k]], scores, jobs)
             else:
                 best, candidates = race(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
@@ -215,11 +216,11 @@ def ascend(
     judge: AcrossFitness,
     s: AcrossSettings,
     run: Run,
-    singles: Sequence[Sum],
+    starts: Sequence[Sum],
     scores: Mapping[str, NDArray[np.float32]],
     jobs: int | None,
 ) -> tuple[Sum, pd.DataFrame]:
-    """Climb from single terms, as many as there are parents, and in later rounds from crossings of the best ends.
+    """Climb from given sums, and in later rounds from crossings of the best ends, as many as there are parents.
 
     Each climb is on record when it has ended. Returns the best end, judged on all pairs, and all ends in order.
     """
@@ -229,7 +230,7 @@ def ascend(
         live = ground.evaluator.live_networks  # the others have no score whatever the expression
         pairs[name] = Pairs.draw(scores[name][:, live], ground.goodness[live], rng)
     ascent = Ascent(list(grammar.terms()), pairs, judge.objective, penalty=s.penalty, most=s.terms)
-    starts = list(singles[: s.top_k])
+    starts = list(dict.fromkeys(starts))
     rows: list[dict[str, Any]] = []
     for number in range(s.rounds):
         left = [start for start in starts if f"from {start}" not in run.record]

@@ -33,6 +33,7 @@ class DiscoverAcrossKeywords(TypedDict, total=False):
     terms: int
     penalty: float
     rounds: int
+    starts: Sequence[str]
     population: int
     iterations: int
     sampling_ratio: float

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autogas.proxies.language.expression import MAX_TERMS, Prefix, Proxy, Sum
+from autogas.errors import InputError
+from autogas.proxies.language.expression import MAX_TERMS, Prefix, Proxy, Sum, parse_proxy
 from autogas.proxies.language.parts import PARTS, WHOLE
 
 LAYERS = ("activations", "convolutions", "normalisations", "all")
@@ -64,6 +65,25 @@ class SumGrammar:
         for index in np.ndindex(*(len(choices) for choices in self.genes)):
             yield _term([choices[i] for choices, i in zip(self.genes, index, strict=True)])
 
+    def read(self, text: str) -> Sum:
+        """A sum of this grammar from its text; a coefficient may be any number.
+
+        Raises:
+            InputError: no expression, too many terms, or a term that is none of the grammar's.
+        """
+        terms = parse_proxy(text).terms
+        if len(terms) > self.most:
+            raise InputError(f"start {text!r}: {len(terms)} terms; expected at most {self.most}")
+        for _, term in terms:
+            known = all(gene in choices for gene, choices in zip(_genes(term), self.genes, strict=True))
+            if not known or _term(_genes(term)) != term:
+                *_, kernels, reductions, aggregates = self.genes
+                raise InputError(
+                    f"start {text!r}: {str(term)!r} is no term of this grammar; expected layers, at most one transform, "
+                    f"{' or '.join(kernels)}, one of {', '.join(map(_with_log, reductions))}, {' or '.join(aggregates)}"
+                )
+        return _sum(terms)
+
     def sample(self, rng: np.random.Generator) -> Sum:
         """A number of terms, then each gene, uniform."""
         count = int(rng.integers(1, self.most + 1))
@@ -107,6 +127,10 @@ def _term(genes: Sequence[Any]) -> Proxy:
     layers, part, transforms, kernel, reduction, aggregate = genes
     augments = ("log",) if reduction in SIZES else ()
     return Proxy(Prefix(layers, transforms, None, part), kernel, reduction, augments, aggregate)
+
+
+def _with_log(reduction: str) -> str:
+    return f"{reduction} > log" if reduction in SIZES else reduction
 
 
 def _genes(term: Proxy) -> list[Any]:

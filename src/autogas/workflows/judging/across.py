@@ -26,10 +26,10 @@ STANDARD_ERROR = 0.45
 
 
 UNUSED = {
-    "evolution": ("rounds",),
-    "enumerate": ("population", "iterations", "sampling_ratio", "top_k", "rounds"),
+    "evolution": ("rounds", "starts"),
+    "enumerate": ("population", "iterations", "sampling_ratio", "top_k", "rounds", "starts"),
     "ascent": ("population", "iterations", "sampling_ratio"),
-    "random": ("sampling_ratio", "rounds"),
+    "random": ("sampling_ratio", "rounds", "starts"),
 }
 """Settings that say nothing to a strategy."""
 
@@ -61,6 +61,11 @@ class AcrossSettings(Settings):
         ge=1,
         le=MOST,
         description="of an ascent: climbs start from the best single terms, in later rounds from crossings of ends",
+    )
+    starts: list[str] = Field(
+        default_factory=list,
+        description="of an ascent: proxies or expressions of the grammar that it climbs from, too",
+        json_schema_extra=on_command_line(flag="--start"),
     )
     population: int = Field(50, ge=1, le=MOST, description="candidates an iteration")
     iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
