@@ -79,7 +79,7 @@ class SumGrammar:
             if not known or _term(_genes(term)) != term:
                 *_, kernels, reductions, aggregates = self.genes
                 raise InputError(
-                    f"start {text!r}: {str(term)!r} is no term of this grammar; expected layers, at most one transform, "
+                    f"start {text!r}: {str(term)!r} is no term of this grammar; expected layers, perhaps a transform, "
                     f"{' or '.join(kernels)}, one of {', '.join(map(_with_log, reductions))}, {' or '.join(aggregates)}"
                 )
         return _sum(terms)
