@@ -3,9 +3,10 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.primitives import PARTNERS, REGISTRY, Stage
 
-REDUCTIONS = REGISTRY[Stage.REDUCTION]
+COMPARING = {name: word for name, word in REGISTRY[Stage.REDUCTION].items() if word.needs in PARTNERS}
+REDUCTIONS = {name: word for name, word in REGISTRY[Stage.REDUCTION].items() if name not in COMPARING}
 NOT_FINITE = [name for name, word in REDUCTIONS.items() if "an all-zero matrix is not finite" in word.edge]
 EPSILON = np.finfo(np.float64).eps
 
@@ -150,3 +151,31 @@ def test_non_finite_layer_is_noticed(name):
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_needs_are_known(name):
     assert REDUCTIONS[name].needs in ("eigenvalues", "matrix")
+
+
+def centred(x):
+    return x - x.mean(axis=0)
+
+
+def unit(kernel):
+    return torch.from_numpy(kernel / np.linalg.norm(kernel))[None]
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_alignment_of_deviations_is_centred_kernel_alignment(name):
+    """By its definition for linear kernels, from features of any two widths."""
+    rng = np.random.default_rng(0)
+    one, other = centred(rng.normal(1, 1, (6, 30))), centred(rng.normal(-2, 3, (6, 11)))
+    kernels = [unit(x @ x.T) for x in (one, other)]
+    cross = np.linalg.norm(one.T @ other) ** 2
+    expected = cross / (np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other))
+    assert COMPARING[name].function(*kernels).item() == pytest.approx(expected)
+    assert COMPARING[name].function(kernels[0], kernels[0]).item() == 1
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_alignment_with_nothing_is_not_finite(name):
+    with np.errstate(invalid="ignore"):
+        none = unit(np.zeros((3, 3)))
+    assert not torch.isfinite(COMPARING[name].function(unit(np.eye(3)), none)).any()
+    assert "not finite" in COMPARING[name].edge

@@ -232,3 +232,26 @@ def test_spectrum_is_computed_once(monkeypatch):
     for reduction in ("slogdet", "eigenvalue_min", "effective_rank"):
         evaluator.scores(parse_proxy(f"gram > {reduction}"))
     assert calls == [6]
+
+
+def aligned(a, b):
+    a, b = (g - g.mean(0) - g.mean(1)[:, None] + g.mean() for g in (a, b))
+    return (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(
+    ("word", "partner"),
+    [("first", lambda i, n: 0), ("next", lambda i, n: min(i + 1, n - 1)), ("last", lambda i, n: n - 1)],
+)
+@pytest.mark.parametrize("part", ["", "early", "late"])
+def test_layers_are_compared_with_others_of_their_part_alone(word, partner, part):
+    """Of three networks, one with a dead layer in front: each compared within itself."""
+    networks = [made(0, 5), made(1, 2), made(2, 4, live=[False, True, True, True])]
+    source = f"activations@{part} > " if part else ""
+    found = Evaluator(networks).scores(parse_proxy(f"{source}deviation > cka_{word} > sum"))
+    for network, value in zip(networks, found, strict=True):
+        grams = layers(network)
+        n = len(grams)
+        grams = grams[: (n + 1) // 2] if part == "early" else grams[n // 2 :] if part == "late" else grams
+        expected = sum(aligned(g, grams[partner(i, len(grams))]) for i, g in enumerate(grams))
+        assert value == pytest.approx(expected, rel=1e-5)

@@ -17,7 +17,7 @@ TRANSFORMS: tuple[tuple[str, ...], ...] = ((), ("softmax",), ("swish",))
 KERNELS = ("gram", "covariance", "deviation")
 SIZES = ("eigenvalue_floor", "eigenvalue_max", "eigenvalue_std", "trace")
 """Reductions that are read as logarithms, so that sums of terms are products of what they measure."""
-SHAPES = ("log_range", "effective_rank", "eigenvalue_entropy", "coding_rate")
+SHAPES = ("log_range", "effective_rank", "eigenvalue_entropy", "coding_rate", "cka_first", "cka_next", "cka_last")
 """Not slogdet: of a deviation, which always has a null direction, it is the logarithm of rounding."""
 AGGREGATES = ("mean", "sum", "min", "max", "spread", "median", "slope", "last")
 COEFFICIENTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

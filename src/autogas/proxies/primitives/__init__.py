@@ -2,6 +2,7 @@
 
 from autogas.proxies.primitives import augments, encodings, layers, reductions, transforms
 from autogas.proxies.primitives.registry import (
+    PARTNERS,
     REGISTRY,
     Kind,
     Primitive,
@@ -12,6 +13,7 @@ from autogas.proxies.primitives.registry import (
 )
 
 __all__ = [
+    "PARTNERS",
     "REGISTRY",
     "Kind",
     "Primitive",

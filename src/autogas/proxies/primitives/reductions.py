@@ -1,6 +1,8 @@
 """Reductions: a symmetric MATRIX ``[L, N, N]`` of each layer to one value a layer ``[L]``, in float64.
 
-Spectral ones take the eigenvalues ``[L, N]``, ascending, which the engine computes once for each kernel.
+Spectral ones take the eigenvalues ``[L, N]``, ascending, which the engine computes once for each kernel. Those that
+compare layers take a second matrix for each, of the first, the next or the last layer of the part that is read, and
+both have a Frobenius norm of 1.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from autogas.proxies.primitives.registry import Stage, primitive
 spectral = functools.partial(primitive, Stage.REDUCTION, needs="eigenvalues")
 entrywise = functools.partial(primitive, Stage.REDUCTION, needs="matrix")
 ALL_ZERO = "an all-zero matrix is not finite"
+comparing = functools.partial(primitive, Stage.REDUCTION, edge=ALL_ZERO, beyond_paper=True)
 EPSILON = torch.finfo(torch.float64).eps
 NULL = 1e-5
 """Share of the largest eigenvalue below which one is rounding of float32 sums."""
@@ -157,3 +160,29 @@ def off_diagonal(K: Tensor) -> Tensor:
 def entry_std(K: Tensor) -> Tensor:
     """Standard deviation of the entries."""
     return K.flatten(1).std(dim=1, correction=0)
+
+
+def _alignment(K: Tensor, other: Tensor) -> Tensor:
+    """Cosine between matrices of unit norm, by way of their distance: exactly 1 for equal ones."""
+    return 1 - (K - other).square().sum(dim=(1, 2)) / 2
+
+
+@comparing(formula=r"\cos(x,x_1)", needs="first")
+def cka_first(K: Tensor, first: Tensor) -> Tensor:
+    """Alignment of the kernel with that of the first layer, 1 for itself: with ``deviation`` linear CKA.
+
+    Centred kernel alignment (Kornblith et al., 2019, eq. 3) says how much of the order among samples two layers share.
+    """
+    return _alignment(K, first)
+
+
+@comparing(formula=r"\cos(x,x_{l+1})", needs="next")
+def cka_next(K: Tensor, following: Tensor) -> Tensor:
+    """Alignment of the kernel with that of the next layer, 1 for the last: with ``deviation`` linear CKA."""
+    return _alignment(K, following)
+
+
+@comparing(formula=r"\cos(x,x_L)", needs="last")
+def cka_last(K: Tensor, last: Tensor) -> Tensor:
+    """Alignment of the kernel with that of the last layer, 1 for itself: with ``deviation`` linear CKA."""
+    return _alignment(K, last)

@@ -56,7 +56,8 @@ class Primitive:
         elementwise: entries do not see each other.
         zero_one: a binariser that gives zeros and ones, as the Hamming kernel needs.
         beyond_paper: the paper's language does not have it, and grammars leave it out unless it is named.
-        needs: a reduction of ``eigenvalues`` or of the ``matrix``; a kernel of ``binary`` or of any feature.
+        needs: a reduction of ``eigenvalues``, of the ``matrix``, or of it and that of another layer of the part
+            (``PARTNERS``); a kernel of ``binary`` or of any feature.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Primitive:
     needs: str = ""
 
 
+PARTNERS = ("first", "next", "last")
+"""Which other layer a reduction looks at; the last one is its own next."""
 REGISTRY: dict[Stage, dict[str, Primitive]] = {stage: {} for stage in Stage}
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from autogas.errors import InputError, shape_of
 from autogas.proxies.language.expression import Expression, Prefix, Proxy
 from autogas.proxies.language.grammar import apply_tail
-from autogas.proxies.language.parts import get_part
-from autogas.proxies.primitives import REGISTRY, Stage
+from autogas.proxies.language.parts import PARTS, WHOLE, get_part
+from autogas.proxies.primitives import PARTNERS, REGISTRY, Stage
 from autogas.proxies.statistics.measure import Statistics
 from autogas.threads import one_thread
 
@@ -44,6 +45,7 @@ class Evaluator:
         self._networks = [i for i in range(len(statistics)) if i not in self.failures]
         # A kernel and its spectrum serve all reductions, so these are computed together and only their values are kept.
         self._reductions = lru_cache(maxsize=None)(self._compute_reductions)
+        self._comparisons = lru_cache(maxsize=None)(self._compute_comparisons)
         self._moments = lru_cache(maxsize=1)(self._compute_moments)
         self._chosen = lru_cache(maxsize=None)(self._compute_chosen)
 
@@ -64,10 +66,14 @@ class Evaluator:
 
     def layer_values(self, prefix: Prefix, kernel: str, reduction: str) -> Values:
         """Reduction of every live layer of a part of every live network, concatenated."""
-        values = self._reductions(prefix.measured, kernel)[reduction]
+        if REGISTRY[Stage.REDUCTION][reduction].needs in PARTNERS:
+            values = self._comparisons(prefix.measured, kernel)[prefix.part][reduction]
+        else:
+            values = self._reductions(prefix.measured, kernel)[reduction]
+            values = values[self._chosen(prefix.layers, prefix.part)[0]] if prefix.part else values
         if reduction in self._odd:
             raise InputError(self._odd[reduction])
-        return values[self._chosen(prefix.layers, prefix.part)[0]] if prefix.part else values
+        return values
 
     def offsets(self, prefix: Prefix) -> NDArray[np.intp]:
         """Where each live network starts in ``layer_values``."""
@@ -93,7 +99,8 @@ class Evaluator:
     @one_thread()
     def _compute_reductions(self, prefix: Prefix, kernel: str) -> dict[str, Values]:
         G, s, D = self._moments(prefix)
-        kernels, words = REGISTRY[Stage.KERNEL], REGISTRY[Stage.REDUCTION]
+        kernels = REGISTRY[Stage.KERNEL]
+        words = {name: word for name, word in REGISTRY[Stage.REDUCTION].items() if word.needs not in PARTNERS}
         found = {name: np.empty(len(G)) for name in words}
         step = max(TOGETHER // G[0].numel(), 1)
         for rows in (slice(first, first + step) for first in range(0, len(G), step)):
@@ -102,12 +109,35 @@ class Evaluator:
             spectrum = torch.full(matrix.shape[:2], float("nan"), dtype=torch.float64, device=matrix.device)
             spectrum[finite] = torch.linalg.eigvalsh(matrix[finite])
             for name, word in words.items():
-                values = word.function(spectrum if word.needs == "eigenvalues" else matrix)
-                if np.shape(values) == (len(matrix),):
-                    found[name][rows] = values
-                else:  # of a user's word, which other expressions do not read
-                    self._odd[name] = f"reduction {name!r} gives {shape_of(values)}: expected a number for each layer"
+                self._keep(found, name, rows, word.function(spectrum if word.needs == "eigenvalues" else matrix))
         return found
+
+    @one_thread()
+    def _compute_comparisons(self, prefix: Prefix, kernel: str) -> dict[str, dict[str, Values]]:
+        """By part, reductions that compare its layers with one another, for every such layer."""
+        unit = REGISTRY[Stage.KERNEL][kernel].function(*self._moments(prefix))
+        unit = unit / torch.linalg.matrix_norm(unit)[:, None, None]
+        words = {name: word for name, word in REGISTRY[Stage.REDUCTION].items() if word.needs in PARTNERS}
+        step = max(TOGETHER // unit[0].numel(), 1)
+        found: dict[str, dict[str, Values]] = {}
+        for part in (WHOLE, *PARTS):
+            chosen, starts = self._chosen(prefix.layers, part)
+            ends = np.append(starts[1:], len(chosen)) - 1
+            first, last = (np.repeat(places, ends - starts + 1) for places in (starts, ends))
+            partners = {"first": first, "next": np.minimum(np.arange(len(chosen)) + 1, last), "last": last}
+            found[part] = {name: np.empty(len(chosen)) for name in words}
+            for rows in (slice(first, first + step) for first in range(0, len(chosen), step)):
+                matrix = unit[chosen[rows]]
+                for name, word in words.items():
+                    other = unit[chosen[partners[word.needs][rows]]]
+                    self._keep(found[part], name, rows, word.function(matrix, other))
+        return found
+
+    def _keep(self, found: dict[str, Values], name: str, rows: slice, values: Any) -> None:
+        if np.shape(values) == np.shape(found[name][rows]):
+            found[name][rows] = values
+        else:  # of a user's word, which other expressions do not read
+            self._odd[name] = f"reduction {name!r} gives {shape_of(values)}: expected a number for each layer"
 
     def _compute_moments(self, prefix: Prefix) -> tuple[torch.Tensor, ...]:
         parts: list[tuple[NDArray[np.float32], Values, NDArray[np.int64]]] = []
