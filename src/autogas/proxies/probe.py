@@ -17,9 +17,10 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor
 from autogas.proxies.gradients import gradients
 from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
-from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, unchanged
+from autogas.proxies.isolation.saved import Change
+from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, Snapshot, unchanged
 from autogas.proxies.passes.capture import Watch, folds_of
-from autogas.proxies.passes.features import Fold, as_feature, is_bias, scales_of
+from autogas.proxies.passes.features import CONVOLUTIONS, Fold, Function, as_feature, is_bias, scales_of
 from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
 from autogas.proxies.passes.liveness import must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Recorded, Recorder
@@ -82,6 +83,7 @@ class Probe(Passes):
 
     Attributes:
         parameters: detached views by name.
+        written: what the network had written when its last pass ended, of tensors that are no buffers.
         weight_names: of those that are weights of convolutions and linear layers.
     """
 
@@ -117,6 +119,7 @@ class Probe(Passes):
         self._weights = [p for name, p in self.parameters.items() if name in self.weight_names]
         super().__init__(self.inputs[0].device)
         self._last_output = self.inputs[0]
+        self.written: Sequence[Change] = ()
 
     @property
     def weights(self) -> list[Tensor]:
@@ -213,7 +216,7 @@ class Probe(Passes):
             modes: interceptors.
         """
         with contextlib.ExitStack() as stack:
-            others = stack.enter_context(self._holding(inputs, parameters))
+            network, others = stack.enter_context(self._holding(inputs, parameters))
             seed_everything(self.seed, inputs)
             if parameters is not None or self._frozen:
                 stack.enter_context(OnlyReplaced(self._own.values()))
@@ -225,13 +228,14 @@ class Probe(Passes):
             stack.enter_context(graphs_as_needed())
             # A network whose first layer works in place writes its input.
             output = self.model(*(x.clone() for x in inputs))
+        self.written = network.changes
         self._last_output = next((x for x in tensors(output) if x.dim()), self.inputs[0].new_zeros(()))
         return output
 
     @contextlib.contextmanager
     def _holding(
         self, inputs: tuple[Tensor, ...], parameters: Mapping[str, Tensor] | None = None
-    ) -> Iterator[Iterable[Tensor]]:
+    ) -> Iterator[tuple[Snapshot, Iterable[Tensor]]]:
         """Let the network hold other tensors meanwhile, which are given, and put it back; see ``run``."""
         own = {**self._own, **dict(self.model.named_buffers())}
         given = parameters or self.parameters
@@ -240,7 +244,8 @@ class Probe(Passes):
             # Buffers are written by batch norms in the forward pass; a graph must not refer to what is put back then.
             others = network.copies([b for b in self.model.buffers() if id(b) not in held])
             network.replace({**others, **held})
-            yield (*others.values(), *held.values())
+            network.hold(held.values())
+            yield network, (*others.values(), *held.values())
 
     @shared
     def recorded(self) -> Recorded:
@@ -291,6 +296,7 @@ class Probe(Passes):
         if not all(bool(x.isfinite().all()) for x in tensors(record.output)):
             raise InputError("the output of the network is not finite")
         watch.must_be_finite()
+        record.written = self.written
         record.rectified = bool(record.activations)
         record.activations = record.activations or record.convolutions
         return record
@@ -305,11 +311,20 @@ class Probe(Passes):
     def gradient(self) -> Gradient:
         """One backward pass of the objective."""
         record, n = self.recorded, len(self.inputs[0])
-        found = self.derivatives(self.objective, [*self.weights, *record.sources])
+        found = self.derivatives(self.objective, [*self.weights, *record.sources], through=record.through)
         found = [x.float() if x.dtype.itemsize < 4 else x for x in found]
         by_source = zip(found[len(self.weights) :], record.folds, strict=True)
         turned = [as_feature(derivative, n, fold) for derivative, fold in by_source]
         return Gradient(found[: len(self.weights)], [feature for feature in turned if feature is not None])
+
+    @shared
+    def weights_then(self) -> list[Tensor]:
+        """Values of the weights when the recorded pass ended: a network may write its own, such as to mask them."""
+        if not self.recorded.written:
+            return self.weights
+        with self._holding(self.inputs) as (network, _):
+            network.again(self.recorded.written)
+            return [w.detach().clone() for w in self.weights]
 
     def must_not_rerun(self, by_weights: Sequence[Tensor]) -> None:
         """Refuse what would say something of a part of the network only.
@@ -345,7 +360,7 @@ class Probe(Passes):
     @shared
     def differentiable_gradient(self) -> list[Tensor]:
         """Derivatives of the objective by the weights, themselves with a graph (for Hessian-vector products)."""
-        return self.derivatives(self.objective, self.weights, create_graph=True)
+        return self.derivatives(self.objective, self.weights, through=self.recorded.through, create_graph=True)
 
     def hessian_vector(self, vector: Sequence[Tensor]) -> list[Tensor]:
         """The Hessian of the objective by the weights, times a vector."""
@@ -375,6 +390,8 @@ class Probe(Passes):
         by: Sequence[Tensor],
         *,
         parameters: Mapping[str, Tensor] | None = None,
+        written: Sequence[Change] | None = None,
+        through: Sequence[Tensor] = (),
         **options: Any,
     ) -> list[Tensor]:
         """``gradients``, by weights also where the network has them under names that nobody looks into.
@@ -385,15 +402,20 @@ class Probe(Passes):
             of: what is differentiated.
             by: by what.
             parameters: as ``run`` had them.
+            written: as it was after that run; default: after the recorded one.
+            through: tensors to which the backward pass must go too, by way of layers that it runs again.
             options: of ``gradients``.
 
         Raises:
             InputError: the backward pass of the network fails.
         """
-        with self._holding(self.inputs, parameters):
+        written = self.recorded.written if written is None else written
+        with self._holding(self.inputs, parameters) as (network, _):
+            network.again(written)
             try:
                 seed_everything(self.seed, self.inputs)  # of layers that draw in their backward pass
-                return gradients(of, by, also=[self._originals.get(id(x)) for x in by], **options)
+                also = [self._originals.get(id(x)) for x in by]
+                return gradients(of, [*by, *through], also=also, **options)[: len(by)]
             except (RuntimeError, AttributeError, TypeError) as error:
                 raise InputError(f"the backward pass of the network fails: {error}") from None
 
@@ -406,11 +428,13 @@ class Probe(Passes):
         return [self._half_gradients(part) for part in (slice(0, half), slice(half, 2 * half))]
 
     def _half_gradients(self, part: slice) -> list[Tensor]:
-        watch = Watch(part.stop - part.start)
+        watch, inputs = _Graphs(part.stop - part.start), self.samples(part)
         try:
-            inputs = self.samples(part)
             with torch.enable_grad():
-                output = self.run(inputs, None, watch)
+                output, written = self.run(inputs, None, watch), self.written
+                if watch.without:  # a graph, so that they are run again in a backward pass that goes on to the inputs
+                    inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
+                    output, written = self.run(inputs), self.written
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - the network's own
@@ -419,7 +443,23 @@ class Probe(Passes):
         watch.must_be_finite()
         with torch.enable_grad():
             loss = self.loss_of(output, inputs)
-        return self.derivatives(loss, self.weights, retain_graph=False)
+        through = [x for x in inputs if x.requires_grad] if watch.without else []
+        return self.derivatives(loss, self.weights, written=written, through=through, retain_graph=False)
+
+
+class _Graphs(Watch):
+    """Whether the network runs layers without a graph.
+
+    Attributes:
+        without: it does.
+    """
+
+    without = False
+
+    def see(self, func: Function, feature: Tensor) -> Tensor:
+        """Look at a layer."""
+        self.without = self.without or (func in CONVOLUTIONS and not feature.requires_grad)
+        return feature
 
 
 NO_GRADIENT = "the output starts at zero, no layer is alive, or the forward pass runs without gradients"

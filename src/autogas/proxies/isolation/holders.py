@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from autogas.code import NO_VALUE, slot_value, slots_of
+from autogas.proxies.isolation.saved import SavedArray
 
 CONTAINERS = (dict, list, set, deque)
 FIXED = (tuple, frozenset)
@@ -104,13 +105,7 @@ def fill_class(cls: type, kept: Mapping[str, Any]) -> None:
 def restorer(value: Any) -> Callable[[], object]:
     """What puts the values of an array, or the state of a generator, back."""
     if isinstance(value, np.ndarray):
-        kept = value.copy()
-
-        def fill() -> None:
-            if value.flags.writeable and value.tobytes() != kept.tobytes():
-                value[...] = kept
-
-        return fill
+        return SavedArray(value).restore
     if isinstance(value, BYTES):
         return functools.partial(value.__setitem__, slice(None), value[:])
     if isinstance(value, random.SystemRandom):  # which has no state

@@ -13,10 +13,12 @@ from autogas.interception import Interceptor
 
 
 def stand_in(p: Tensor, values: Tensor, *, requires_grad: bool) -> Tensor:
-    """A leaf with other values that is what a parameter is to code that asks: of its class, with its attributes."""
+    """A leaf with other values that is what a parameter is to others: of its class, with its attributes and hooks."""
     kind = type(p) if isinstance(p, nn.Parameter) and issubclass(type(p), nn.Parameter) else nn.Parameter
     other: Tensor = torch.Tensor._make_subclass(kind, values, requires_grad)
     other.__dict__.update(vars(p))
+    if p._backward_hooks is not None and requires_grad:
+        other._backward_hooks = p._backward_hooks.copy()
     return other
 
 

@@ -33,7 +33,7 @@ from autogas.proxies.isolation.holders import (
     refill,
     restorer,
 )
-from autogas.proxies.isolation.saved import Saved
+from autogas.proxies.isolation.saved import Change, Saved
 from autogas.proxies.passes.writes import memory_of, written
 from autogas.seeding import same_randomness
 
@@ -62,12 +62,17 @@ class Snapshot(Interceptor):
         self._others: list[Callable[[], object]] = []
         self._not_copied: dict[int, list[Saved]] = {}
         self._classes: set[type] = set()
-        seen: set[int] = set()
-        waiting: list[Any] = [model]
+        self._seen: set[int] = set()
+        self.changes: list[Change] = []  # of tensors, known when everything is put back
+        self.hold((model,))
+
+    def hold(self, values: Iterable[Any]) -> None:
+        """Hold these as they are now, and what is inside them."""
+        waiting = list(values)
         while waiting:
             value = waiting.pop()
-            if id(value) not in seen:
-                seen.add(id(value))
+            if id(value) not in self._seen:
+                self._seen.add(id(value))
                 waiting += self._hold(value)
 
     def _hold(self, value: Any) -> Iterator[Any]:
@@ -129,7 +134,7 @@ class Snapshot(Interceptor):
         for inside in dict.values(entries) if isinstance(entries, dict) else entries:
             if type(inside) in PLAIN:
                 continue
-            if isinstance(inside, CONTAINERS) and not inside and not getattr(inside, "__dict__", None):  # unset hooks
+            if type(inside) in CONTAINERS and not inside:  # such as unset hooks
                 self._containers.append((inside, ()))
             elif looked_into(inside):
                 yield inside
@@ -185,10 +190,21 @@ class Snapshot(Interceptor):
     def restore(self) -> None:
         """Put everything back; what cannot be does not keep the rest from it."""
         restores: list[Callable[[], object]] = [functools.partial(refill, *both) for both in self._containers]
-        restores += [saved.restore for saved in self._tensors]
+        restores += [functools.partial(self._put_back, saved) for saved in self._tensors]
         failed = [error for restore in (*restores, *self._others) if (error := _failure(restore))]
         if failed:
             raise failed[0]
+
+    def _put_back(self, saved: Saved) -> None:
+        change = saved.restore()
+        if change is not None:
+            self.changes.append(change)
+
+    def again(self, changes: Iterable[Change]) -> None:
+        """Let tensors be what they were when an earlier snapshot put them back."""
+        for change in changes:
+            self.expect([memory_of(change.memory)])
+            change.again()
 
 
 def _of_class(module: nn.Module, cls: type[nn.Module]) -> None:

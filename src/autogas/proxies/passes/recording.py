@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from autogas.proxies.isolation.saved import Change
 from autogas.proxies.passes.capture import Watch
 from autogas.proxies.passes.features import ACTIVATIONS, Fold
 
@@ -26,6 +27,7 @@ class Recorded:
         used: the weight of each of these, where it is a convolution or linear layer.
         rectified: whether there is any rectifier.
         left_out: how many features have no dimension of samples.
+        written: tensors of the network that it had written when the pass ended, and what they were then.
 
     Features are those of the moment, also where the network overwrites them later.
     """
@@ -39,6 +41,13 @@ class Recorded:
     used: list[object] = field(default_factory=list)
     rectified: bool = True
     left_out: int = 0
+    written: Sequence[Change] = ()
+
+    @property
+    def through(self) -> list[Tensor]:
+        """Inputs to which a backward pass must go, so that it runs again what had no graph in this pass."""
+        whole = all(source.requires_grad for source in self.sources)
+        return [] if whole else [x for x in self.inputs if x.requires_grad]
 
     @property
     def seen(self) -> int:

@@ -72,7 +72,7 @@ def snip(probe: Probe) -> float:
     sum |w g| (Lee et al., SNIP, ICLR 2019, summed instead of normalised, as Abdelfattah et al. do). Bigger is
     better.
     """
-    return telling(probe, _absolute_dot(probe.weights, probe.gradient.weights))
+    return telling(probe, _absolute_dot(probe.weights_then, probe.gradient.weights))
 
 
 @scorer()
@@ -81,7 +81,7 @@ def plain(probe: Probe) -> float:
 
     sum w g (Mozer & Smolensky, Skeletonization, NeurIPS 1988; Abdelfattah et al., 2021). Bigger is better.
     """
-    return telling(probe, _dot(probe.weights, probe.gradient.weights))
+    return telling(probe, _dot(probe.weights_then, probe.gradient.weights))
 
 
 @scorer()
@@ -110,7 +110,7 @@ def grasp(probe: Probe) -> float:
     """
     probe.must_not_rerun(probe.differentiable_gradient)
     product = probe.hessian_vector([g.detach() for g in probe.differentiable_gradient])
-    return telling(probe, -_dot(probe.weights, product))
+    return telling(probe, -_dot(probe.weights_then, product))
 
 
 @scorer(undefined="the output does not depend on every sample, or samples are single, or single numbers")
@@ -238,7 +238,7 @@ def _flow(
     )
     flow = _Linear(weights, gates)
     with torch.enable_grad():
-        output = probe.run(source, held, flow)
+        output, written = probe.run(source, held, flow), probe.written
         total = torch.stack([x.sum() for x in differentiable(output)]).sum()
     if total.is_complex():
         raise InputError("the output of the network is complex: expected real numbers")
@@ -248,6 +248,7 @@ def _flow(
         total,
         [*inputs, *carriers],
         parameters=held,
+        written=written,
         grad_outputs=torch.full_like(total, scale),
         retain_graph=False,
     )

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from autogas.errors import InputError
-from autogas.proxies.gradients import gradients
 from autogas.proxies.isolation.replacing import OnlyReplaced
 from autogas.proxies.isolation.unchanged import unchanged
 from autogas.proxies.probe import Probe
@@ -50,11 +49,14 @@ def short_training(probe: Probe) -> float:
         optimizer = torch.optim.Adam(trained or [torch.zeros(1)], lr=LEARNING_RATE)
         learns = False
         for _ in range(STEPS):
+            optimizer.zero_grad()
             with torch.enable_grad():
-                found = gradients(objective(seen), trained, retain_graph=False)
-            learns = learns or any(bool(g.any()) for g in found)
-            for p, g in zip(trained, found, strict=True):
-                p.grad = g
+                loss = objective(seen)
+            if loss.requires_grad:
+                loss.backward()
+            for p in trained:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad.to_dense()
+                learns = learns or bool(p.grad.any())
             optimizer.step()
         if not learns:
             raise InputError("the network learns nothing: the objective does not depend on any weight")
