@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Gradient:
     convolutions: list[Tensor]
 
 
+WRITTEN_LEAF = "a leaf Variable that requires grad"
+"""What torch says of code that writes a parameter with a gradient in place."""
 NO_LEAF = re.compile("requires.grad|created explicitly by the user")
 """What torch says of code that takes no tensor with a graph, as of numpy and deepcopy."""
 
@@ -140,7 +143,13 @@ class Probe(Passes):
         ours = self._autocast is not None and run.__module__.startswith("autogas.")
         plain = torch.autocast(self.inputs[0].device.type, enabled=False) if ours else contextlib.nullcontext()
         with torch.inference_mode(False), torch.no_grad(), plain:
-            value = with_graphs_if_needed(self.once)("score", lambda: run(self))
+            score = functools.partial(with_graphs_if_needed(self.once), "score", lambda: run(self))
+            try:
+                value = score()
+            except RuntimeError as error:
+                if WRITTEN_LEAF not in str(error) or not self._free():
+                    raise
+                value = score()
         return as_number(value), self.seconds_alone("score")
 
     def as_called(self) -> contextlib.AbstractContextManager[object]:
@@ -231,6 +240,13 @@ class Probe(Passes):
         self.written = network.changes
         self._last_output = next((x for x in tensors(output) if x.dim()), self.inputs[0].new_zeros(()))
         return output
+
+    def _free(self) -> bool:
+        """Ask no gradients of parameters that the network has frozen, and may write; returns whether any were asked."""
+        frozen = [p for name, p in self.parameters.items() if p.requires_grad and not self._own[name].requires_grad]
+        for p in frozen:
+            p.requires_grad_(False)
+        return bool(frozen)
 
     @contextlib.contextmanager
     def _holding(

@@ -21,8 +21,8 @@ from autogas.errors import InputError
 Inputs: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 """What ``model`` takes: a tensor, its arguments in order, or its arguments by name."""
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-SHARDED = frozenset(("DTensor", "FlatParameter"))
-"""Classes of the weights of networks that are spread over processes."""
+SHARDED = frozenset(("DTensor", "FlatParameter", "FullyShardedDataParallel"))
+"""Classes of weights and modules of networks that are spread over processes."""
 ACCEPTED = "expected a tensor [N, …], a tuple of a network's arguments, or a mapping of them by name"
 
 
@@ -167,12 +167,15 @@ def _check_network(model: Any) -> None:
             f"the network is quantized: the weights of its {type(packed[0]).__name__} are packed and not seen"
         )
     held = [tensor for _, tensor in (*model.named_parameters(), *model.named_buffers())]
-    sharded = {type(tensor).__name__ for tensor in held} & SHARDED
+    sharded = {type(one).__name__ for one in (*held, *model.modules())} & SHARDED
     if sharded:
         raise InputError(
             f"the weights of the network are sharded ({sharded.pop()}): expected the network before it was sharded"
         )
-    if any(isinstance(module, LazyModuleMixin) for module in model.modules()) or any(map(is_lazy, held)):
+    waiting = (
+        isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook") for module in model.modules()
+    )
+    if any(waiting) or any(map(is_lazy, held)):
         raise InputError("the network has lazy layers that have no weights yet: run it once on the inputs first")
 
 

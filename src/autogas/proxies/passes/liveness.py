@@ -94,8 +94,8 @@ class Finiteness:
 def failure(output: object, samples: int | None = None) -> str:
     """Why a network that gave this for so many samples cannot be scored, or empty.
 
-    No tensor in the output may hold NaN or infinity; of several the first batch ``[N, D, …]`` must vary: one of
-    floating-point numbers with a row for each sample, if there is any, rather than a mask.
+    No tensor in the output may hold NaN or infinity, and a batch ``[N, D, …]`` must vary: of several any of
+    floating-point numbers with a row for each sample, or if there is none the first.
     """
     found = list(_tensors(output))
     if not found:
@@ -103,10 +103,9 @@ def failure(output: object, samples: int | None = None) -> str:
     if not all(bool(x.isfinite().all()) for x in found):
         return "the output of the network is not finite"
     batches = [x for x in found if x.dim() > 1] or [x for x in found if x.dim() == 1]
-    batches.sort(key=lambda x: not (len(x) == samples and (x.is_floating_point() or x.is_complex())))
-    if batches and len(batches[0]) > 1 and not varies_beyond_rounding(batches[0]):
-        return IGNORES
-    return ""
+    likely = [x for x in batches if len(x) == samples and (x.is_floating_point() or x.is_complex())]
+    asked = [x for x in likely or batches[:1] if len(x) > 1]
+    return IGNORES if asked and not any(map(varies_beyond_rounding, asked)) else ""
 
 
 def tensors(output: object) -> Iterator[Tensor]:
@@ -144,7 +143,8 @@ def principal(output: object, samples: int) -> Tensor:
         InputError: there is none.
     """
     found = differentiable(output)
-    found.sort(key=lambda x: not x.requires_grad)  # what depends on weights before masks, where there is a graph
+    # What depends on weights before masks, where there is a graph, and nothing that is empty.
+    found.sort(key=lambda x: (not x.requires_grad, not x.numel()))
     alike = {(x.shape, x.dtype, x.device) for x in found}
     apart = isinstance(output, list | tuple) and len(output) == len(found) == samples > 1 and len(alike) == 1
     return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]

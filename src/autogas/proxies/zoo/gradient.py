@@ -222,7 +222,7 @@ def _flow(
     def absolute(name: str, p: Tensor) -> Tensor:
         bias = is_bias(name)
         values = torch.zeros_like(p, dtype=dtype) if bias else p.detach().abs().to(dtype)
-        return stand_in(p, values, requires_grad=not bias and p.dim() > 1)
+        return stand_in(p, values, requires_grad=p.requires_grad and not bias and p.dim() > 1)
 
     parameters = {name: absolute(name, p) for name, p in probe.parameters.items()}
     weights = [p for p in parameters.values() if p.requires_grad]
@@ -273,7 +273,9 @@ def eznas(probe: Probe) -> float:
             return math.nan
         determinants = (_determinants(block.sign()).abs() for block in g.split(max(BLOCK // g[0].numel(), 1)))
         scores.append(math.sqrt(sum(float((d / (1 + d)).square().sum(dtype=torch.float64)) for d in determinants)))
-    return sum(scores) / len(scores) if scores else math.nan
+    if not any(bool(g.any()) for g in kernels):
+        return telling(probe, 0.0) if scores else math.nan
+    return sum(scores) / len(scores)
 
 
 def _determinants(x: Tensor) -> Tensor:
