@@ -77,6 +77,18 @@ WRITTEN = {
     ),
     "GELU of BERT": (lambda _, x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5)), F.gelu),
     "mish": (lambda _, x: x * torch.tanh(F.softplus(x)), F.mish),
+    "where, as a method": (lambda _, x: x.where(x > 0, 0.0), F.relu),
+    "where, by name": (lambda _, x: torch.where(x > 0, input=x, other=0.0), F.relu),
+    "cut at a tensor": (lambda _, x: x.clamp(min=torch.tensor(0.0)), F.relu),
+    "max, by name": (lambda _, x: torch.max(x, other=torch.zeros_like(x)), F.relu),
+    "filled, by name": (lambda _, x: torch.masked_fill(x, mask=x < 0, value=0.0), F.relu),
+    "a difference": (lambda _, x: 0.6 * x - (-0.4) * x.abs(), lambda x: F.leaky_relu(x, 0.2)),
+    "swish, special": (lambda _, x: x * torch.special.expit(x), F.silu),
+    "swish, one over": (lambda _, x: x * (1 / (1 + torch.exp(-x))), F.silu),
+    "swish, by name": (lambda _, x: torch.mul(input=x, other=torch.sigmoid(x)), F.silu),
+    "swish, of a logarithm": (lambda _, x: x * F.logsigmoid(x).exp(), F.silu),
+    "GELU, special": (lambda _, x: x * torch.special.ndtr(x), F.gelu),
+    "GELU, complementary": (lambda _, x: x * 0.5 * torch.special.erfc(-x / 2**0.5), F.gelu),
     "hardswish": (lambda _, x: x * torch.clamp(x / 6 + 0.5, 0, 1), F.hardswish),
 }
 

@@ -214,3 +214,53 @@ def test_attributes_of_containers_and_shapes_of_arrays_are_put_back(proxy, x):
     assert autogas.score(net, x, proxy) == autogas.score(net, x, proxy)
     assert vars(net.seen) == {}
     assert net.array.tolist() == [0, 0]
+
+
+class OwnLazy(nn.modules.lazy.LazyModuleMixin, nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.UninitializedParameter()
+
+    def initialize_parameters(self, x):
+        self.weight.materialize((8, x.shape[1], 3, 3))
+        nn.init.normal_(self.weight)
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, padding=1)
+
+
+def test_a_lazy_layer_of_ones_own_is_scored_once_it_ran(x):
+    net = nn.Sequential(OwnLazy(), nn.ReLU(), nn.Conv2d(8, 3, 1))
+    with pytest.raises(InputError, match="run it once"):
+        autogas.score(net, x, "params")
+    net(x)
+    assert autogas.score(net, x, "params") == 8 * 3 * 9 + 27
+
+
+class Frozen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.k = nn.Conv2d(3, 8, 3), nn.Parameter(torch.ones(8, 1, 1), requires_grad=False)
+
+    def forward(self, x):
+        h = self.a(x)
+        self.k.mul_(0.9).add_(0.1 * h.detach().abs().mean())
+        return h / self.k
+
+
+def test_a_frozen_parameter_may_be_written(x):
+    net = Frozen()
+    net(x).abs().mean().backward()
+    by_hand = (net.a.weight * net.a.weight.grad).abs().sum().item()
+    assert autogas.score(Frozen(), x, "snip") == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_zero_gradients_rank_nothing(x):
+    class Off(nn.Conv2d):
+        def forward(self, x):
+            with torch.no_grad():
+                return super().forward(x)
+
+    with pytest.raises(InputError, match="zero for every weight"):
+        autogas.score(Off(3, 8, 3), x, "eznas")

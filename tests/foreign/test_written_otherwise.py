@@ -390,3 +390,61 @@ def test_zen_reads_a_product_with_a_matrix_of_weights():
     product, layer = (Net(end, first=lambda: nn.Linear(6, 20), **last) for end in ends)
     x = torch.randn(8, 6)
     assert score(product, x, "zen") == pytest.approx(score(layer, x, "zen"), abs=1e-5)
+
+
+@pytest.mark.parametrize("product", [torch.inner, lambda x, w: torch.linalg.matmul(x, w.T), lambda x, w: x @ w.T])
+@pytest.mark.parametrize("held", ["parameter", "buffer", "tensor"])
+def test_products_with_what_is_held_by_any_name_are_layers(product, held):
+    torch.manual_seed(1)
+    weight, x = torch.randn(12, 16) / 4, torch.randn(8, 5, 16)
+
+    def net(multiply):
+        layers = {"first": lambda: nn.Linear(16, 16), "last": lambda: nn.Linear(12, 16)}
+        made = Net(lambda s, x: s.last(F.relu(multiply(F.relu(s.first(x)), s.w))), **layers)
+        if held == "buffer":
+            made.register_buffer("w", weight)
+        else:
+            made.w = nn.Parameter(weight) if held == "parameter" else weight
+        return made
+
+    layers = explain(net(product), x).layers
+    assert [layer.left_out for layer in layers] == [""] * 5
+    assert score(net(product), x) == pytest.approx(score(net(F.linear), x), rel=1e-5)
+
+
+def test_a_weight_that_is_normalised_by_its_spectrum_is_one_in_either_mode():
+    net = Net(lambda s, x: s.last(F.relu(x @ s.w)), w=lambda: torch.randn(16, 16), last=lambda: nn.Linear(16, 16))
+    net = nn.utils.parametrizations.spectral_norm(net, "w")
+    x = torch.randn(8, 5, 16)
+    assert [len(explain(net.train(mode), x).layers) for mode in (True, False)] == [3, 3]
+
+
+def test_rows_that_are_chosen_by_numbers_are_of_samples():
+    def net(look):
+        def forward(s, z, y):
+            return s.last(F.relu(s.first(look(s.table, y)))) + F.relu(s.second(z))
+
+        layers = {"first": lambda: nn.Linear(16, 32), "second": lambda: nn.Linear(16, 16)}
+        return Net(forward, table=lambda: torch.randn(10, 16), last=lambda: nn.Linear(32, 16), **layers)
+
+    inputs = (torch.randn(8, 16), torch.arange(8))
+    by_numbers = net(lambda table, y: torch.stack([table[i] for i in y.tolist()]))
+    by_tensor = net(lambda table, y: table[y])
+    for proxy in ("autogas", "nwot", "num_activations"):
+        assert score(by_numbers, inputs, proxy) == score(by_tensor, inputs, proxy)
+
+
+@pytest.mark.parametrize("write", [lambda h: h.detach().numpy().fill(0), lambda h: h.data.zero_()])
+@pytest.mark.parametrize("proxy", ["swap", "variance", "nwot", "autogas"])
+def test_features_are_those_before_they_are_written_unseen(write, proxy):
+    def net(writes):
+        def forward(s, x):
+            h = s.first(x)
+            after = F.relu(h)
+            if writes:
+                write(h)
+            return s.last(after)
+
+        return Net(forward, first=convolution(), last=convolution(8, 3))
+
+    assert score(net(True), images(), proxy) == score(net(False), images(), proxy)

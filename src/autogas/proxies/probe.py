@@ -110,6 +110,7 @@ class Probe(Passes):
             )
             for name, p in self._own.items()
         }
+        self._replaced = frozenset(map(id, self._own.values()))
         self._originals = {id(p): self._own[name] for name, p in self.parameters.items()}
         self._frozen = any(p.is_floating_point() and not p.requires_grad for p in self._own.values())
         self._complex = any(p.is_complex() for p in self.parameters.values())
@@ -226,12 +227,14 @@ class Probe(Passes):
         """
         with contextlib.ExitStack() as stack:
             network, others = stack.enter_context(self._holding(inputs, parameters))
+            held = [x for x in network.tensors if id(x) not in self._replaced]
+            for watch in modes:
+                if isinstance(watch, Watch):
+                    watch.constants.start((*others, *held))
             seed_everything(self.seed, inputs)
             if parameters is not None or self._frozen:
                 stack.enter_context(OnlyReplaced(self._own.values()))
             for mode in modes:
-                if isinstance(mode, Watch):
-                    mode.constants.start(others)
                 stack.enter_context(mode)
             stack.enter_context(self.as_called())
             stack.enter_context(graphs_as_needed())

@@ -75,6 +75,11 @@ class Snapshot(Interceptor):
                 self._seen.add(id(value))
                 waiting += self._hold(value)
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that are held."""
+        return [saved.tensor for saved in self._tensors]
+
     def _hold(self, value: Any) -> Iterator[Any]:
         """Hold something as it is now; gives what is inside it."""
         if isinstance(value, type):

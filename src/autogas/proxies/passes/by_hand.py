@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Flag
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autogas.proxies.passes.constants import Constants, stamp
@@ -25,18 +26,20 @@ class Step(Flag):
 
 
 STEPS = {
-    Step.SCALED: "mul multiply rmul imul div divide true_divide truediv rtruediv add radd iadd sub subtract rsub isub "
+    Step.SCALED: "mul multiply rmul imul div divide true_divide truediv add radd iadd sub subtract rsub isub "
     "neg clone contiguous float half double to type type_as",
-    Step.GATED: "sigmoid tanh erf expit hardsigmoid exp expm1 softplus softsign sign sgn heaviside clamp clip "
-    "atan arctan gt ge lt le greater greater_equal less less_equal logical_not bitwise_not invert",
+    Step.GATED: "sigmoid tanh erf erfc ndtr expit hardsigmoid exp expm1 softplus softsign sign sgn heaviside clamp "
+    "clip atan arctan gt ge lt le greater greater_equal less less_equal logical_not bitwise_not invert",
     Step.ABSOLUTE: "abs absolute",
-    Step.CURVED: "pow rpow square sqrt rsqrt reciprocal log log1p log2 sin cos logsigmoid",
+    Step.CURVED: "pow rpow square sqrt rsqrt reciprocal rdiv rtruediv log log1p log2 sin cos logsigmoid log_sigmoid",
 }
 """Functions that work on every entry for itself, by name, without the underscores of operators and places."""
 PRODUCTS = frozenset(("mul", "multiply", "rmul", "imul", "div", "divide", "true_divide", "truediv"))
-SUMS = frozenset(("add", "radd", "iadd"))
+SUMS = frozenset(("add", "radd", "iadd", "sub", "subtract", "rsub", "isub"))
 CHOICES = frozenset(("where", "masked_fill", "setitem"))
 LARGER = frozenset(("max", "maximum", "fmax"))
+BY_NAME = ("condition", "input", "self", "mask", "value", "other")
+"""Arguments of these, in the order in which they follow those that are given by place."""
 STEP_OF = {name: step for step, names in STEPS.items() for name in names.split()}
 LONGEST = 12
 """Steps from a tensor to what rectifies it; the tanh of a GELU takes seven."""
@@ -45,7 +48,8 @@ LONGEST = 12
 @functools.cache
 def name_of(func: Callable[..., Any]) -> str:
     """Name of a function of torch, without the underscores of operators and of what works in place."""
-    return getattr(func, "__name__", "").strip("_")
+    name: str = getattr(func, "__name__", "")
+    return name.strip("_").removeprefix("special_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +85,26 @@ class ByHand:
     def rectified(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
         """The input of the activation that this call completes, or None."""
         name = name_of(func)
+        given = [*args, *(kwargs[known] for known in BY_NAME if known in kwargs)] if kwargs else args
         if name in PRODUCTS:
-            return self._gated(args[:2], Step.GATED)
+            return self._gated(given[:2], Step.GATED)
         if name in SUMS:
-            return self._gated(args[:2], Step.ABSOLUTE)
-        if name in CHOICES and len(args) > 1:
-            mask, *values = (args[1], args[0]) if name != "where" else args
+            return self._gated(given[:2], Step.ABSOLUTE)
+        if name in CHOICES and len(given) > 1:
+            first, second, *others = given  # of torch.where the mask comes first
+            mask, *values = (first, second, *others) if _is_mask(first) else (second, first, *others)
             found = (self._gated((value, mask), Step.GATED, both=False) for value in values)
             return next((x for x in found if x is not None), None)
-        if name in LARGER and len(args) == 2 and not kwargs:
-            return self._larger(*args)
+        if name in LARGER and len(given) == 2 and len(args) + len(kwargs) == 2:
+            return self._larger(*given)
         return None
 
-    def follow(self, func: Callable[..., Any], args: Sequence[Any], made: object) -> None:
+    def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], made: object) -> None:
         """Note what a call made of its arguments."""
         step = STEP_OF.get(name_of(func))
         if step is None or not isinstance(made, Tensor):
             return
-        sources = [self._made(x) for x in args if self._varies(x)]
+        sources = [self._made(x) for x in (*args, *kwargs.values()) if self._varies(x)]
         if not sources or len(sources) > 2:
             return
         last, steps = (sources[0], step) if len(sources) == 1 else self._shared(*sources)
@@ -149,6 +155,10 @@ class ByHand:
         if made is None or made.tensor() is not tensor or made.stamp != stamp(tensor):
             made = self._known[id(tensor)] = _Made(weakref.ref(tensor), stamp(tensor))
         return made
+
+
+def _is_mask(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dtype is torch.bool
 
 
 def by_hand(x: Tensor) -> Tensor:

@@ -97,8 +97,10 @@ class Watch(Interceptor):
         after = func(*args, **kwargs)
         if constant:
             self.constants.add(after)
+            if memories:  # what was written has another stamp
+                self.constants.add((*args, *kwargs.values()))
         else:
-            self.by_hand.follow(kind, args, after)
+            self.by_hand.follow(kind, args, kwargs, after)
         if kind not in self.outputs:
             return after
         self._constant = constant
@@ -206,7 +208,7 @@ def watched(
         empty = {id(buffer): buffer.clone() for buffer in model.buffers() if not buffer.numel()}
         if empty:  # which it may resize, what could not be put back
             network.replace(empty)
-        watch.constants.start([p for _, p in (*model.named_parameters(), *model.named_buffers())])
+        watch.constants.start(network.tensors)
         watch.tell = [network.expect, *on_write]
         stack.enter_context(watch)
         seed_everything(seed, inputs)

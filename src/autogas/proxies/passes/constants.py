@@ -1,4 +1,4 @@
-"""What a network computes from its parameters and buffers alone, which says nothing of a sample."""
+"""What a network computes from tensors that it holds alone, which says nothing of a sample."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from autogas.proxies.passes.writes import memory_of
+from autogas.proxies.passes.writes import HANDLES, memory_of
 
 PLAIN = (bool, int, float, str, slice, torch.dtype, torch.device, torch.layout, torch.memory_format)
 MAKERS = frozenset(
     (torch.arange, torch.eye, torch.full, torch.linspace, torch.logspace, torch.ones, torch.tensor, torch.zeros)
 )
 """Functions that make the same tensor of no tensor."""
+GIVEN_AWAY = HANDLES - {"__setitem__"}
+"""Names of functions after which anything may be written."""
+READ = frozenset(("item", "tolist", "numpy", "__array__", "__int__", "__index__"))
+"""Names of functions that make Python's numbers of a tensor."""
+BY_NUMBER = frozenset(("__getitem__", "select", "narrow"))
+"""Names of functions that choose by whole numbers, which may be those of a sample."""
 
 
 class Constants:
-    """Which tensors are made of parameters and buffers alone, so that none of their dimensions is the samples."""
+    """Which tensors are made of those alone that a network holds, so that none of their dimensions is the samples."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Tensor] | Tensor, object]] = {}
         self._mixed: set[int] = set()  # memories that something else was written to
+        self._numbers_of_samples = False  # whether some were read
 
     def start(self, tensors: Iterable[Tensor]) -> None:
-        """Parameters and buffers are such; they are held until the pass ends."""
+        """What the network holds are such; they are held until the pass ends."""
         for tensor in tensors:
             self._known[id(tensor)] = tensor, stamp(tensor)
 
@@ -42,7 +49,14 @@ class Constants:
     ) -> bool:
         """Whether a function is applied to these alone; if not, the memories that it writes hold others."""
         values = (*args, *kwargs.values())
-        if not memories and all(map(self.fits, values)) and (func in MAKERS or any(map(self._holds, values))):
+        name = getattr(func, "__name__", "")
+        whole = all(map(self.fits, values)) and (func in MAKERS or any(map(self._holds, values)))
+        if name in READ:
+            self._numbers_of_samples = self._numbers_of_samples or not whole
+        if whole and self._numbers_of_samples and (memories or name in BY_NUMBER):
+            kinds = (int, float) if memories else (int,)
+            whole = not any(type(part) in kinds for x in values for part in (x if isinstance(x, tuple) else (x,)))
+        if whole and (not memories or name not in GIVEN_AWAY):
             return True
         self._mixed.update(memories)
         return False

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import _WeightNorm
@@ -53,7 +54,9 @@ RECURRENT = _named("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell 
 """Where they give a tuple, its first is the feature."""
 LAYERS = CONVOLUTIONS | RECURRENT | _named("addmm bilinear", F, torch, Tensor)
 """Layers whose output is a feature."""
-MATRIX_PRODUCTS = _named("matmul __matmul__ __rmatmul__ mm bmm einsum tensordot baddbmm", torch, Tensor)
+MATRIX_PRODUCTS = _named(
+    "matmul __matmul__ __rmatmul__ mm bmm einsum tensordot baddbmm inner multi_dot chain_matmul", torch, Tensor
+) | _named("matmul multi_dot", torch.linalg)
 """Linear layers where one factor is made of weights alone."""
 NATIVE_NORMALISATIONS = _named(
     "native_batch_norm native_group_norm native_layer_norm _native_batch_norm_legit "
@@ -96,9 +99,16 @@ def role(func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Func
     kind = known(func)
     if kind not in CLAMPS:
         return kind
-    least, most = (args[place] if len(args) > place else kwargs.get(name) for place, name in ((1, "min"), (2, "max")))
-    cuts = isinstance(least, int | float) and least == 0
-    return F.relu if cuts and (most is None or (isinstance(most, int | float) and most > 1)) else kind
+    given = (args[place] if len(args) > place else kwargs.get(name) for place, name in ((1, "min"), (2, "max")))
+    least, most = map(_number, given)
+    return F.relu if least == 0 and (most is None or (isinstance(most, int | float) and most > 1)) else kind
+
+
+def _number(value: object) -> object:
+    """A tensor of one entry as that number; anything else as it is."""
+    if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta or is_functorch_wrapped_tensor(value):
+        return value
+    return value.item()
 
 
 class Fold(enum.Enum):

@@ -30,7 +30,7 @@ class Gates(Interceptor):
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Follow what such a call gives, also scaled and moved, to a product."""
         kind = known(func)
-        tensors = [x for x in args if isinstance(x, Tensor) and x.numel() > 1]
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.numel() > 1]
         calls = [call for x in tensors for alive, call in [self._of.get(id(x), (None, 0))] if alive and alive() is x]
         if len(tensors) == 2 and name_of(kind) in PRODUCTS:
             self.found.update(calls)

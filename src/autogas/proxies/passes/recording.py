@@ -11,6 +11,7 @@ from torch import Tensor
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.passes.capture import Watch
 from autogas.proxies.passes.features import ACTIVATIONS, Fold
+from autogas.proxies.passes.writes import memory_of
 
 
 @dataclass
@@ -68,12 +69,18 @@ class Recorder(Watch):
         super().__init__(len(record.inputs[0]), folds=folds)
         self.record = record
         self.copies = copies
+        self.tell = (self._on_write,)
         self._versions: list[tuple[Tensor, int]] = []
+        self._memories: set[int] = set()
+        self._told = False
 
     @property
     def overwritten(self) -> bool:
-        """Whether the network overwrote a feature after it was kept."""
-        return any(feature._version != version for feature, version in self._versions)
+        """Whether the network overwrote a feature after it was kept, or may have."""
+        return self._told or any(feature._version != version for feature, version in self._versions)
+
+    def _on_write(self, memories: Sequence[int]) -> None:
+        self._told = self._told or not self._memories.isdisjoint(memories)
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Keep a feature."""
@@ -93,6 +100,7 @@ class Recorder(Watch):
             self.record.left_out += 1
             return False
         features.append(samples.clone() if feature.is_inference() else samples)
+        self._memories.add(memory_of(feature))
         if not feature.is_inference():
             self._versions.append((feature, feature._version))
         return True
