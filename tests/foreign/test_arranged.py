@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from autogas import InputError, score, score_many
+from autogas import InputError, explain, score, score_many
 
 SEVERAL = ["macs", "snip", "zico", "synflow", "zen", "fisher", "autogas", "nwot"]
 
@@ -409,3 +409,66 @@ def test_sharded_weights_are_refused():
     parts["a"].weight = DTensor(parts["a"].weight.detach())
     with pytest.raises(InputError, match=r"sharded \(DTensor\)"):
         score(Net(plain, **parts), images())
+
+
+class Products(nn.Module):
+    """Self-attention of matrices, with those of ``nn.MultiheadAttention``."""
+
+    def __init__(self, like):
+        super().__init__()
+        self.inside, self.out = nn.Linear(16, 48), like.out_proj
+        self.inside.weight, self.inside.bias = like.in_proj_weight, like.in_proj_bias
+
+    def forward(self, w):
+        b, t, c = w.shape
+        q, k, v = self.inside(w).view(b, t, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, c))
+
+
+class Windows(nn.Module):
+    """Attention inside the windows of an image."""
+
+    def __init__(self, attention, first, last):
+        super().__init__()
+        self.attention, self.first, self.last = attention, first, last
+
+    def forward(self, x):
+        w = self.first(x).view(-1, 16, 2, 4, 2, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, 16)
+        if isinstance(self.attention, Products):
+            w = self.attention(w)
+        else:
+            w = self.attention(w, w, w, need_weights=False)[0]
+        return self.last(F.relu(w).view(-1, 2, 2, 4, 4, 16).permute(0, 5, 1, 3, 2, 4).reshape(-1, 16, 8, 8))
+
+
+def test_windows_of_a_sequence_that_stands_first_are_seen():
+    torch.manual_seed(0)
+    attention, first, last = nn.MultiheadAttention(16, 2, batch_first=True), nn.Conv2d(3, 16, 1), nn.Conv2d(16, 3, 1)
+    one, other = (Windows(each, first, last) for each in (attention, Products(attention)))
+    x = torch.randn(8, 3, 8, 8)
+    torch.testing.assert_close(one(x), other(x))
+    assert [layer.left_out for layer in explain(one, x).layers] == [""] * 5
+    for proxy in ("concord", "separation", "autogas", "variance", "convolutions > gram > slogdet"):
+        assert score(one, x, proxy) == pytest.approx(score(other, x, proxy), rel=1e-4)
+    assert score(one, x, "fisher") == pytest.approx(score(other, x, "fisher"), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_little_dropout_does_not_hide_whose_rows_normalised_ones_are(seed):
+    class Normed(nn.Module):
+        def __init__(self, p):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.dropout, self.last = nn.Conv2d(3, 16, 3, padding=1), nn.Dropout(p), nn.Conv2d(16, 3, 1)
+            self.norm, self.linear, self.other = nn.LayerNorm(16), nn.Linear(16, 16), nn.LayerNorm(16)
+
+        def forward(self, x):
+            h = self.dropout(self.first(x).relu())
+            w = h.view(-1, 16, 2, 4, 2, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, 16)
+            w = self.other(w + F.gelu(self.linear(self.norm(w))))
+            return self.last(w.view(-1, 2, 2, 4, 4, 16).permute(0, 5, 1, 3, 2, 4).reshape(-1, 16, 8, 8))
+
+    x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    for p in (0.01, 0.05):
+        assert not any(layer.left_out for layer in explain(Normed(p), x).layers)
+        assert score(Normed(p), x) == pytest.approx(score(Normed(0.0), x), rel=0.01)

@@ -448,3 +448,59 @@ def test_features_are_those_before_they_are_written_unseen(write, proxy):
         return Net(forward, first=convolution(), last=convolution(8, 3))
 
     assert score(net(True), images(), proxy) == score(net(False), images(), proxy)
+
+
+class Pointwise(nn.Module):
+    """Convolutions of one pixel, or the same products of maps, tokens, rows or a sequence."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 32, 1), nn.Conv2d(32, 3, 1)
+        self.how = how
+        self.first, self.second, self.last = layers if how == "convolutions" else map(self._linear, layers)
+
+    @staticmethod
+    def _linear(layer):
+        made = nn.Linear(layer.in_channels, layer.out_channels)
+        made.load_state_dict({"weight": layer.weight.detach().flatten(1), "bias": layer.bias.detach()})
+        return made
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        x = {
+            "convolutions": lambda x: x,
+            "maps": lambda x: x.permute(0, 2, 3, 1),
+            "tokens": lambda x: x.flatten(2).transpose(1, 2),
+            "rows": lambda x: x.permute(0, 2, 3, 1).reshape(-1, c),
+            "sequence": lambda x: x.flatten(2).permute(2, 0, 1),
+        }[self.how](x)
+        x = self.last(F.relu(self.second(F.gelu(self.first(x)))))
+        if self.how == "convolutions":
+            return x
+        if self.how == "sequence":
+            return x.permute(1, 2, 0).view(n, 3, h, w)
+        return x.reshape(n, h, w, 3).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("how", ["maps", "tokens", "rows", "sequence"])
+def test_channels_are_channels_wherever_they_are(how):
+    x = images(size=9)
+    plain, other = Pointwise("convolutions"), Pointwise(how)
+    torch.testing.assert_close(plain(x), other(x))
+    names = [
+        "concord",
+        "separation",
+        "common",
+        "autogas",
+        "fisher",
+        "variance",
+        "nwot",
+        "entropy",
+        "meco",
+        "snip",
+        "zen",
+    ]
+    for name in names:
+        assert score(other, x, name) == pytest.approx(score(plain, x, name), rel=1e-4), name
+    assert score(other, x, "num_activations") == score(plain, x, "num_activations")

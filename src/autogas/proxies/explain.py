@@ -22,7 +22,16 @@ from autogas.proxies.language.parts import get_part
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
 from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.passes.capture import Watch, folds_of, watched
-from autogas.proxies.passes.features import ACTIVATIONS, LAYERS, NORMALISATIONS, Fold, Function, why_not
+from autogas.proxies.passes.features import (
+    ACTIVATIONS,
+    LAYERS,
+    NORMALISATIONS,
+    NOWHERE,
+    OF_NO_SAMPLE,
+    Fold,
+    Function,
+    why_not,
+)
 from autogas.proxies.passes.graphs import with_graphs_if_needed
 from autogas.proxies.passes.liveness import varies
 from autogas.proxies.score import score
@@ -157,8 +166,8 @@ class _List(Watch):
         left_out = why_not(feature, self.batch_size) if samples is None else ""
         if self._constant:
             left_out = "is made of weights alone"
-        if self.folds.get(number) is Fold.NONE:
-            left_out = f"{Fold.NONE.value}: {feature.shape[0]} for {self.batch_size} samples"
+        if self.folds.get(number) == NOWHERE:
+            left_out = f"{OF_NO_SAMPLE}: {feature.shape[0]} for {self.batch_size} samples"
         if samples is not None and not (samples[0].numel() > 1 and varies(samples)):
             left_out = "is one number a sample" if samples[0].numel() == 1 else "does not vary over the samples"
         kind = "activations" if func in ACTIVATIONS else "convolutions" if func in LAYERS else "normalisations"

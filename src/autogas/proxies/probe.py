@@ -21,7 +21,7 @@ from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, Snapshot, unchanged
 from autogas.proxies.passes.capture import Watch, folds_of
-from autogas.proxies.passes.features import CONVOLUTIONS, Fold, Function, as_feature, is_bias, scales_of
+from autogas.proxies.passes.features import CONVOLUTIONS, OUTER, Fold, Function, as_feature, is_bias, scales_of
 from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
 from autogas.proxies.passes.liveness import must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Recorded, Recorder
@@ -308,7 +308,7 @@ class Probe(Passes):
             elif watch.folded and not folds:
                 layers = (convolutions, activations)
                 folds = folds_of(self.model, self.inputs, layers, watch.folded, self.seed)
-                if all(fold is Fold.OUTER for fold in folds.values()):
+                if all(fold == OUTER for fold in folds.values()):
                     break
             else:
                 break

@@ -1,6 +1,7 @@
 """Networks that fold what belongs to a sample into the batch, or have no rectifier of a known kind."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autogas import InputError, explain, score
-from autogas.proxies.passes.features import Fold, as_feature, fold_of, rows_of
+from autogas.proxies.passes.features import NOWHERE, OUTER, Fold, as_feature, fold_of, rows_of
 
 
 def noise(*shape, seed=0):
@@ -29,7 +30,8 @@ def test_what_has_no_dimension_of_samples_is_no_feature(shape):
 )
 def test_vectors_of_a_sample_stay_together(fold, shape):
     x = noise(*shape)
-    assert torch.equal(as_feature(fold(x).contiguous(), 4), x)
+    found = as_feature(fold(x).contiguous(), 4, Fold(channels_last=True))
+    assert torch.equal(found, x.mT)
 
 
 def test_maps_of_a_sample_stay_together():
@@ -154,13 +156,25 @@ def test_an_exported_graph_scores_as_its_module():
 def test_rows_are_placed_by_what_moves_when_samples_are_reversed():
     x = noise(4, 3, 8)
     for fold, rows, reversed_rows in (
-        (Fold.OUTER, x.flatten(0, 1), x.flip(0).flatten(0, 1)),
-        (Fold.INNER, x.transpose(0, 1).flatten(0, 1), x.flip(0).transpose(0, 1).flatten(0, 1)),
-        (Fold.NONE, x.flatten(0, 1), x.flatten(0, 1)),
+        (OUTER, x.flatten(0, 1), x.flip(0).flatten(0, 1)),
+        (Fold(0, 3), x.transpose(0, 1).flatten(0, 1), x.flip(0).transpose(0, 1).flatten(0, 1)),
+        (NOWHERE, x.flatten(0, 1), x.flatten(0, 1)),
     ):
-        assert fold_of(rows_of(rows, 4), rows_of(reversed_rows, 4), 4) is fold
-    assert torch.equal(as_feature(x.transpose(0, 1).flatten(0, 1), 4, Fold.INNER), x)
-    assert as_feature(x.flatten(0, 1), 4, Fold.NONE) is None
+        assert fold_of(rows_of(rows, 4), rows_of(reversed_rows, 4), 4) == fold
+    assert torch.equal(as_feature(x.transpose(0, 1).flatten(0, 1), 4, Fold(0, 3)), x.mT)
+    assert as_feature(x.flatten(0, 1), 4, NOWHERE) is None
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_samples_between_others_and_in_the_second_dimension_are_found(normalised):
+    """Windows of a sequence that stands first, and their tokens, as attention has them: rows of (t, n, w)."""
+    x = noise(4, 5, 3, 8)  # [N, T, W, C]
+    x = (x - x.mean(3, keepdim=True)) if normalised else x
+    tokens, windows = (lambda x: x.permute(1, 0, 2, 3).flatten(0, 2)), (lambda x: x.permute(1, 0, 2, 3).flatten(1, 2))
+    for arrange, fold, whole in ((tokens, Fold(0, 5), x.flatten(1, 2).mT), (windows, Fold(1, 1), x.movedim(3, 1))):
+        rows, others = arrange(x), arrange(x.flip(0))
+        assert fold_of(rows_of(rows, 4), rows_of(others, 4), 4) == fold
+        assert torch.equal(as_feature(rows, 4, replace(fold, channels_last=True)), whole)
 
 
 class TimeFirst(Frames):

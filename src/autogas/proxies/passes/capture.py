@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,10 +24,12 @@ from autogas.proxies.passes.by_hand import ByHand, by_hand
 from autogas.proxies.passes.constants import Constants
 from autogas.proxies.passes.features import (
     ACTIVATIONS,
+    CHANNELS_LAST,
     CONVOLUTIONS,
     LAYERS,
     MATRIX_PRODUCTS,
     NORMALISATIONS,
+    OUTER,
     Fold,
     Function,
     Rows,
@@ -68,10 +70,13 @@ class Watch(Interceptor):
         self.folds = folds
         self.folded: dict[int, Rows] = {}
         self._number = 0
-        self.fold = Fold.OUTER  # of the last feature
+        self.fold = OUTER  # of the last feature
         self.weight: object = None  # of the layer whose feature is seen
         self.constants = Constants()
         self.by_hand = ByHand(self.constants)
+        self._last_of: dict[torch.Size, bool] = {}  # whether channels are last, of the last layer of each shape
+        self._last_channels: Sequence[int] = ()  # their number, if they were last in the last layer
+        self._channels_last = False  # of the feature that is looked at
         self._constant = False  # the feature that is looked at
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
@@ -90,6 +95,7 @@ class Watch(Interceptor):
             kind = kind if kind in ACTIVATIONS else by_hand
             self.finiteness.add(kind, before)
             self._constant = constant
+            self._channels_last = self._last_of.get(before.shape, before.shape[-1:] == self._last_channels)
             self.see(kind, before)
         if memories:
             for listener in self.tell:
@@ -101,11 +107,16 @@ class Watch(Interceptor):
                 self.constants.add((*args, *kwargs.values()))
         else:
             self.by_hand.follow(kind, args, kwargs, after)
+        if kind not in LAYERS and kind not in NORMALISATIONS:
+            return after
+        feature = after[0] if isinstance(after, tuple) else after
+        self._channels_last = kind in CHANNELS_LAST and not _normalises_maps(kind, args, kwargs)
+        self._last_of[feature.shape] = self._channels_last
+        self._last_channels = feature.shape[-1:] if self._channels_last else ()
         if kind not in self.outputs:
             return after
         self._constant = constant
         self.weight = weight
-        feature = after[0] if isinstance(after, tuple) else after
         self.finiteness.add(kind, feature)
         seen = self.see(kind, feature)
         return (seen, *after[1:]) if isinstance(after, tuple) else seen
@@ -133,13 +144,19 @@ class Watch(Interceptor):
             return None
         if needs_a_fold(tensor, self.batch_size):
             self.folded[number] = rows_of(tensor, self.batch_size)
-        self.fold = self.folds.get(number, Fold.OUTER)
+        self.fold = replace(self.folds.get(number, OUTER), channels_last=self._channels_last)
         return as_feature(tensor, self.batch_size, self.fold)
 
     def must_be_finite(self) -> None:
         """Raises ``InputError`` when a feature is not finite."""
         if self.finiteness.failure:
             raise InputError(self.finiteness.failure)
+
+
+def _normalises_maps(kind: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a layer normalisation is over more than the last dimension, so that nobody knows that it is channels."""
+    shape = args[1] if len(args) > 1 else kwargs.get("normalized_shape")
+    return kind in NORMALISATIONS and isinstance(shape, list | tuple) and len(shape) > 1
 
 
 class _Offer(Watch):

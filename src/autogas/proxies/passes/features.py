@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.weight_norm import WeightNorm
 
 from autogas.proxies.passes.by_hand import by_hand
+from autogas.seeding import torch_generator
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -67,6 +67,8 @@ NATIVE_NORMALISATIONS = _named(
 NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch) | NATIVE_NORMALISATIONS
 NORMALISING = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 """Modules that do so; their weights are scales, of however many dimensions."""
+CHANNELS_LAST = RECURRENT | _named("linear bilinear addmm layer_norm rms_norm native_layer_norm", F, torch, Tensor)
+"""Functions whose channels are the last dimension of what they give; those of others are the second."""
 SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch.special)
 """The usual ends of generators."""
 DEFORMED = "torchvision::deform_conv2d"
@@ -111,13 +113,26 @@ def _number(value: object) -> object:
     return value.item()
 
 
-class Fold(enum.Enum):
-    """How rows that are more than samples belong to them."""
+@dataclass(frozen=True)
+class Fold:
+    """Where the samples are among rows that are more, ``before * N * after`` of them in one dimension, and channels.
 
-    OUTER = "the rows of a sample are neighbours"
-    INNER = "the rows of a sample are as far apart as there are samples"
-    SECOND = "the samples come second"
-    NONE = "the rows are not those of samples"
+    Attributes:
+        dimension: 0 or 1; None: nowhere.
+        before: rows of a sample that are N * after apart; the others are neighbours.
+        channels_last: whether channels are the last dimension and not the second.
+    """
+
+    dimension: int | None = 0
+    before: int = 1
+    channels_last: bool = False
+
+
+OUTER = Fold()
+"""The rows of a sample are neighbours."""
+NOWHERE = Fold(None)
+OF_NO_SAMPLE = "the rows are not those of samples"
+"""What ``NOWHERE`` means."""
 
 
 def is_folded(tensor: Tensor, samples: int) -> bool:
@@ -135,47 +150,65 @@ def is_grouped(tensor: Tensor, samples: int) -> bool:
     return tensor.dim() > 2 and len(tensor) == 1 and tensor.shape[1] > samples and tensor.shape[1] % samples == 0
 
 
+def is_folded_second(tensor: Tensor, samples: int) -> bool:
+    """Whether a sequence may have a multiple of the samples in its second dimension: ``[T, k N, C]``."""
+    second = tensor.shape[1] if tensor.dim() == 3 else 0
+    return second > samples and second % samples == 0 and len(tensor) != samples
+
+
 def needs_a_fold(tensor: Tensor, samples: int) -> bool:
     """Whether its shape alone does not say which of its entries are a sample's."""
-    return samples > 1 and any(may_be(tensor, samples) for may_be in (is_folded, is_ambiguous, is_grouped))
+    asked = (is_folded, is_ambiguous, is_grouped, is_folded_second)
+    return samples > 1 and any(may_be(tensor, samples) for may_be in asked)
 
 
-def as_feature(tensor: Tensor, samples: int, fold: Fold = Fold.OUTER) -> Tensor | None:
-    """A tensor as ``[N, …]`` with N samples first, or None where none of its dimensions is the samples.
+def as_feature(tensor: Tensor, samples: int, fold: Fold = OUTER) -> Tensor | None:
+    """A tensor as ``[N, C, …]`` with N samples first, or None where none of its dimensions is the samples.
 
     Networks fold what belongs to a sample into the batch: frames, patches, points of a ray, tokens. A first dimension
-    of k N is unfolded to ``[N, C, k, …]``, or ``[N, k, C]`` of vectors; a sequence ``[T, N, C]`` is turned; samples
-    that are groups of one convolution, ``[1, N C, …]``, are taken apart.
+    of k N is unfolded to ``[N, C, k, …]``; a sequence ``[T, N, C]`` is turned, one of ``[T, k N, C]`` is unfolded, too;
+    samples that are groups of one convolution, ``[1, N C, …]``, are taken apart.
 
     Args:
         tensor: of any shape.
         samples: N.
-        fold: how k N rows belong to samples, see ``fold_of``.
+        fold: how k N rows belong to samples, see ``fold_of``, and where channels are.
 
     Examples:
         >>> shapes = ((12, 8, 5, 5), (12, 8), (7, 4, 8), (1, 32, 5, 5))
         >>> [tuple(as_feature(torch.zeros(shape), 4).shape) for shape in shapes]
-        [(4, 8, 3, 5, 5), (4, 3, 8), (4, 7, 8), (4, 8, 5, 5)]
+        [(4, 8, 3, 5, 5), (4, 8, 3), (4, 7, 8), (4, 8, 5, 5)]
+        >>> tuple(as_feature(torch.zeros(4, 7, 8), 4, Fold(channels_last=True)).shape)
+        (4, 8, 7)
     """
-    if tensor.dim() < 2:
-        return None
+    found = _samples_first(tensor, samples, fold) if tensor.dim() > 1 else None
+    last = fold.channels_last and tensor.dim() > 2
+    return found.movedim(-1, 1) if last and found is not None else found
+
+
+def _samples_first(tensor: Tensor, samples: int, fold: Fold) -> Tensor | None:
+    """``as_feature``, with channels that are last still there."""
     first, second = tensor.shape[:2]
-    if needs_a_fold(tensor, samples) and fold is Fold.NONE:
+    if needs_a_fold(tensor, samples) and fold.dimension is None:
         return None
-    if tensor.dim() == 3 and second == samples and (first % samples or fold is Fold.SECOND):
+    if tensor.dim() == 3 and second == samples and (first % samples or fold.dimension == 1):
         return tensor.transpose(0, 1)
     if first == samples:
         return tensor
     if is_grouped(tensor, samples):
-        return tensor[0].reshape(samples, second // samples, *tensor.shape[2:])
+        return _taken_apart(tensor[0], 0, samples, fold.before).flatten(1, 2)
+    if is_folded_second(tensor, samples) and fold.dimension == 1:
+        return _taken_apart(tensor, 1, samples, fold.before).flatten(2, 3)
     if not is_folded(tensor, samples):
         return None
-    inside = first // samples
-    if fold is Fold.OUTER:
-        unfolded = tensor.reshape(samples, inside, *tensor.shape[1:])
-    else:
-        unfolded = tensor.reshape(inside, samples, *tensor.shape[1:]).transpose(0, 1)
-    return unfolded if tensor.dim() == 2 else unfolded.movedim(2, 1)
+    unfolded = _taken_apart(tensor, 0, samples, fold.before).flatten(1, 2)
+    return unfolded if fold.channels_last and tensor.dim() > 2 else unfolded.movedim(2, 1)
+
+
+def _taken_apart(tensor: Tensor, dimension: int, samples: int, before: int) -> Tensor:
+    """A tensor with its samples first and, in place of a dimension, what was before and after them in it."""
+    apart: Tensor = tensor.unflatten(dimension, (before, samples, -1))
+    return apart.movedim(dimension + 1, 0)
 
 
 @dataclass(frozen=True)
@@ -183,23 +216,30 @@ class Rows:
     """What says whose the rows of a feature are, once they are seen in a pass with the samples in reverse.
 
     Attributes:
-        means: of what may belong to one sample or another.
-        second: whether the samples may come second, see ``is_ambiguous``; there are N means for each row then.
+        values: one number for each row ``[R, 1]``, or for each entry of the first two dimensions ``[R, S]``.
         likely: how they are taken where the network does not run on reversed samples.
+        moves: whether it is known that they belong to samples one way or the other, unless none of them moves.
     """
 
-    means: Tensor
-    second: bool
+    values: Tensor
     likely: Fold
+    moves: bool
 
 
 def rows_of(tensor: Tensor, samples: int) -> Rows:
-    """The rows of a feature that ``needs_a_fold``."""
-    second, grouped = is_ambiguous(tensor, samples), is_grouped(tensor, samples)
-    rows = tensor.detach().flatten(0, 1) if second or grouped else tensor.detach()
-    means = (torch.view_as_real(rows) if rows.is_complex() else rows).flatten(1).double().mean(1).cpu()
-    surely = grouped or (second and len(tensor) == samples)
-    return Rows(means, second, Fold.OUTER if surely else Fold.NONE)
+    """The rows of a feature that ``needs_a_fold``, each with what a fixed vector of signs makes of it.
+
+    A mean would not do: normalised rows have none.
+    """
+    both = tensor.dim() == 3 and tensor.shape[1] % samples == 0
+    grouped = is_grouped(tensor, samples)
+    rows = tensor.detach().flatten(0, 1) if both or grouped else tensor.detach()
+    flat = (torch.view_as_real(rows) if rows.is_complex() else rows).flatten(1).double()
+    signs = torch.randint(0, 2, flat.shape[1:], generator=torch_generator("rows")) * 2 - 1
+    values = (flat @ signs.to(flat) / len(signs)).cpu().view((-1, tensor.shape[1]) if both or grouped else (-1, 1))
+    surely = grouped or (is_ambiguous(tensor, samples) and len(tensor) == samples)
+    moves = is_ambiguous(tensor, samples) or len(tensor) == samples**2
+    return Rows(values, OUTER if surely else NOWHERE, moves)
 
 
 def fold_of(rows: Rows, reversed_rows: Rows, samples: int) -> Fold:
@@ -208,26 +248,27 @@ def fold_of(rows: Rows, reversed_rows: Rows, samples: int) -> Fold:
     That may be inexact, as where dropout draws by place. What fits best must fit clearly better than rows that do not
     move.
     """
-    means, others = rows.means, reversed_rows.means
-    if means.shape != others.shape:
-        return Fold.NONE
-    first = len(means) // samples if rows.second else len(means)
-    inside, each = first // samples, len(means) // first
-    expected = {
-        Fold.OUTER: means.view(samples, inside, each).flip(0).flatten(),
-        Fold.INNER: means.view(inside, samples, each).flip(1).flatten(),
-        Fold.NONE: means,
-    }
-    if rows.second:
-        expected[Fold.SECOND] = means.view(first, samples).flip(1).flatten()
-    misfit = {fold: float((others - moved).square().sum()) for fold, moved in expected.items()}
-    if (
-        rows.second or inside == samples
-    ):  # it moves one way or the other, unless it does not move at all: dropout draws by place
-        still = misfit.pop(Fold.NONE) <= 1e-9 * float((means - means.mean()).square().sum())
-        return Fold.NONE if still else min(misfit, key=lambda fold: misfit[fold])
+    values, others = rows.values, reversed_rows.values
+    if values.shape != others.shape:
+        return NOWHERE
+    misfit = {fold: float((others - moved).square().sum()) for fold, moved in _reversals(values, samples)}
+    still = float((others - values).square().sum())
+    if not misfit:
+        return NOWHERE
     best = min(misfit, key=lambda fold: misfit[fold])
-    return best if misfit[best] < 0.5 * misfit[Fold.NONE] else Fold.NONE
+    if rows.moves:
+        return NOWHERE if still <= 1e-9 * float((values - values.mean()).square().sum()) else best
+    return best if misfit[best] < 0.5 * still else NOWHERE
+
+
+def _reversals(values: Tensor, samples: int) -> Iterator[tuple[Fold, Tensor]]:
+    """Every way in which the samples may be among rows, and what the rows would be with the samples in reverse."""
+    for dimension, count in enumerate(values.shape):
+        inside = count // samples if count % samples == 0 else 0
+        for before in range(1, inside + 1):
+            if inside % before == 0:
+                apart = values.unflatten(dimension, (before, samples, -1))
+                yield Fold(dimension, before), apart.flip(dimension + 1).flatten(dimension, dimension + 2)
 
 
 def why_not(tensor: Tensor, samples: int) -> str:

@@ -22,7 +22,7 @@ from autogas.errors import InputError
 from autogas.proxies.language.expression import Prefix
 from autogas.proxies.language.parts import WHOLE, get_part
 from autogas.proxies.passes import capture, liveness
-from autogas.proxies.passes.features import Fold
+from autogas.proxies.passes.features import OUTER, Fold
 from autogas.proxies.passes.graphs import with_graphs_if_needed
 from autogas.proxies.passes.writes import memory_of
 from autogas.proxies.primitives import REGISTRY, Stage
@@ -223,7 +223,7 @@ def measure(
         raise InputError(f"input of shape {tuple(inputs[0].shape)}: expected batches [N, …] of at least 2 samples")
     start = time.perf_counter()
     accumulators, seen, folds = _pass(model, inputs, prefixes, seed, parts, {})
-    if any(fold is not Fold.OUTER for fold in folds.values()):
+    if any(fold != OUTER for fold in folds.values()):
         accumulators, seen, _ = _pass(model, inputs, prefixes, seed, parts, folds)
     forward_seconds = time.perf_counter() - start - sum(a.seconds for a in accumulators.values())
     found = _collected(accumulators, seen, forward_seconds)
