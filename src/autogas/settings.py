@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -159,6 +159,11 @@ def _no_flags_for_numbers(model: type[BaseModel], given: Mapping[str, Any], abov
         kinds = {kind, *get_args(kind)}
         if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
             raise SettingError(above + name, value, "expected a number")
+        if isinstance(value, Mapping) and get_origin(kind) is dict:
+            inside = get_args(kind)[1]
+            flags = [entry for entry in value.items() if isinstance(entry[1], bool)]
+            if flags and {inside, *get_args(inside)} & {int, float}:
+                raise SettingError(f"{above}{name}.{flags[0][0]}", flags[0][1], "expected a number")
         if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
             _no_flags_for_numbers(kind, value, f"{above}{name}.")
 

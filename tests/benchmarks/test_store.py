@@ -116,6 +116,15 @@ def test_fewer_steps_are_worth_what_they_say_about_another_seed(table):
     assert load_benchmark("toy").learning_curve() == pytest.approx(expected)
 
 
+def test_what_is_no_number_is_no_point_of_a_learning_curve(table):
+    odd, early = "ssim_at_\N{SUPERSCRIPT TWO}", ["0.1", "failed", "0.3", "0.2"]
+    rows = [table.assign(seed=seed, ssim_at_9=early, **{odd: 0.5}) for seed in range(2)]
+    save_benchmark("toy", pd.concat(rows), **ABOUT)
+    without = [row.assign(ssim_at_9=[0.1, np.nan, 0.3, 0.2]).drop(columns=odd) for row in rows]
+    save_benchmark("bare", pd.concat(without), **ABOUT)
+    assert load_benchmark("toy").learning_curve() == load_benchmark("bare").learning_curve() != {}
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -330,3 +330,43 @@ def test_settings_that_a_strategy_does_not_have_are_refused(autogas, here):
         assert code == 2
         assert err == f"autogas: {said}, which does not use it: leave it out\n"
         assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "code"), [(["list"], 0), (["score", "params", "--arch", "64-1234-basic"], 0)])
+def test_a_closed_stream_is_no_error(words, code):
+    command = ["sh", "-c", '"$0" "$@" >&-', COMMAND, *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_a_closed_stream_for_errors_keeps_the_exit_code():
+    done = subprocess.run(["sh", "-c", '"$0" "$@" 2>&-', COMMAND, "list", "nope"], stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+
+
+def test_a_formula_may_begin_with_a_minus(autogas):
+    code, out, err = autogas("score", "-gram > slogdet", "--arch", "64-1234-basic", "--json")
+    assert (code, err) == (0, "")
+    _, plain, _ = autogas("score", "gram > slogdet", "--arch", "64-1234-basic", "--json")
+    assert json.loads(out) == {"-gram > slogdet": -json.loads(plain)["gram > slogdet"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "eagan-best", "--width", 8, "--set", "width=16"], "--width 8 and --set width=16: expected one"),
+        (
+            ["search", "eagan-generator", "--width", 8, "--scored-at", "width=16"],
+            "--width 8 and --scored-at width=16: expected one",
+        ),
+        (
+            ["discover", "--benchmark", "mini-gan", "--benchmark", "mini-gan-2", "--target", "mini-gan=true"],
+            "expected a number",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(autogas, words, message):
+    code, out, err = autogas(*words, "--out", "run")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not Path("run").exists()

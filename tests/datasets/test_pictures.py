@@ -236,3 +236,16 @@ def test_numbers_of_32_bits_that_may_be_of_8_are_refused():
     with pytest.raises(ValueError, match="32-bit numbers up to 200"):
         rgb(small)
     assert np.asarray(rgb(Image.fromarray(np.full((4, 4), 65535, dtype=np.int32)))).max() == 255
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_other_exif_tags_of_any_type_do_not_keep_an_image_from_being_upright(suffix, tmp_path):
+    """ResolutionUnit as text, beside an orientation of 6."""
+    tags = b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\x01\x28\0\x02\0\0\0\x022\0\0\0"
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + tags + b"\0\0\0\0"
+    stored = np.zeros((32, 32, 3), dtype=np.uint8)
+    stored[:16] = 255  # the upper half as it is stored is the right one
+    Image.fromarray(stored).save(tmp_path / f"phone.{suffix}", exif=exif)
+    pixels = load_images(str(tmp_path), size=32).pixels
+    assert pixels[0, :, :, 20:].float().mean() > 240
+    assert pixels[0, :, :, :12].float().mean() < 15

@@ -91,3 +91,12 @@ def test_whole_numbers_are_levels_of_256():
 def test_an_exact_image_has_an_infinite_ratio():
     black = torch.zeros(2, 3, 8, 8)
     assert psnr(black, black) == float("inf")
+
+
+@pytest.mark.parametrize("grey", [0, 1, 100, 213, 250])
+def test_ssim_of_flat_images_is_its_closed_form(grey):
+    """Without variance what is left is (2 a b + C1) / (a^2 + b^2 + C1), C1 = 0.01^2."""
+    x = torch.full((70, 3, 32, 32), grey, dtype=torch.uint8)
+    a, b = grey / 255, (grey + 1) / 255
+    assert ssim(x, x) == pytest.approx(1, abs=1e-9)
+    assert ssim(x, x + 1) == pytest.approx((2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4), abs=1e-6)

@@ -165,6 +165,13 @@ def test_start_refuses_a_folder_of_others_that_a_run_would_overwrite(tmp_path, n
     assert not (tmp_path / "settings.json").exists()
 
 
+@pytest.mark.parametrize("name", ["figures", "csv", "tensorboard"])
+def test_start_refuses_folders_of_others_that_a_run_would_write_into(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"holds {name}, which no run here made"):
+        Run.start("rank", SETTINGS, tmp_path)
+
+
 def test_start_refuses_settings_of_another_program(tmp_path):
     (tmp_path / "settings.json").write_text('{"editor": "dark"}')
     with pytest.raises(InputError, match="holds a run already"):

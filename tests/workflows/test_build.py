@@ -269,3 +269,24 @@ def test_a_quality_that_is_not_finite_is_a_failure(image_folder, tmp_path, monke
     assert len(load_benchmark(store_built(run).stem)) == run.results["trained"] - 1
     again = build(resume=str(run.path), jobs=1)  # trained once more
     assert not again.results["failed"]
+
+
+def test_a_damaged_list_of_trainings_is_drawn_again(image_folder, tmp_path):
+    run = build(out=str(tmp_path / "run"), images=str(image_folder), **BUILD)
+    before = (run.path / "work.parquet").read_bytes()
+    (run.path / "work.parquet").write_text("x")
+    build(resume=str(run.path))
+    assert (run.path / "work.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("band", [-1.0, 0.0])
+def test_a_band_is_above_zero(band, tmp_path):
+    with pytest.raises(InputError, match="macs_band"):
+        build(out=str(tmp_path / "run"), images="dead-leaves", macs_band=[band])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_band_that_no_architecture_is_in_is_soon_refused():
+    space = get_space("transnas-macro", **SMALL)
+    with pytest.raises(InputError, match=r"macs_band=1: 0 of 100,000"):
+        module.in_bands(space, 2, [1.0], np.random.default_rng(0))

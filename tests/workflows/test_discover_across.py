@@ -391,3 +391,32 @@ def test_a_finalist_that_is_constant_has_no_tau(benches, tmp_path, monkeypatch):
     assert set(run.results["validation_tau_a"]["autogas"].values()) == {None}
     assert run.results["winner"]["proxy"] in shown_across(run.results)
     assert write_report(run).exists()
+
+
+def test_what_chooses_on_one_benchmark_is_no_test_on_another(benches, tmp_path):
+    """Two qualities of the same networks, split differently."""
+    other = replace(benches[1], archs=benches[1].archs[::-1], quality=benches[1].quality[::-1])
+    seen = [bench.split(validation=None, test=None, seed=0) for bench in (benches[0], other)]
+    chosen = {
+        str(bench.archs[i]) for bench, split in zip((benches[0], other), seen, strict=True) for i in split.validation
+    }
+    run = discover_across([benches[0], other], out=str(tmp_path / "run"), **SETTINGS)
+    for bench in (benches[0], other):
+        tested = set(run.read_table(f"scores-{bench.name}")["arch"])
+        assert tested
+        assert not tested & chosen
+
+
+@pytest.mark.parametrize("names", [("toy/a", "toy-a"), ("toy", "fitness"), ("proxy", "toy"), ("front", "toy")])
+def test_benchmarks_have_columns_and_tables_of_their_own(names, benches, tmp_path):
+    named = [replace(bench, name=name) for bench, name in zip(benches, names, strict=True)]
+    with pytest.raises(InputError, match="name"):
+        discover_across(named, out=str(tmp_path / "run"), **SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_report_needs_no_costs(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    (copy / "costs.json").unlink()
+    assert "What it cost" in write_report(Run.open(copy)).read_text()

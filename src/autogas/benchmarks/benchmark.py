@@ -138,7 +138,7 @@ class Benchmark:
         found = {}
         for column in self.repeats.columns:
             _, at, step = str(column).partition(f"{self.metric}_at_")
-            if not (at and step.isdigit()):
+            if not (at and step.isdecimal()):
                 continue
             early = self._by_seed(column)
             pairs = itertools.permutations(early.columns.intersection(end.columns), 2)
@@ -153,7 +153,8 @@ class Benchmark:
             return pd.DataFrame()
         names = {str(arch) for arch in self.archs}
         rows = self.repeats[self.repeats["arch"].isin(names)]
-        return rows.astype({column: float}).pivot(index="arch", columns="seed", values=column).dropna(thresh=2)
+        rows = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce")})
+        return rows.pivot(index="arch", columns="seed", values=column).dropna(thresh=2)
 
 
 def _mean_tau(pairs: list[NDArray[np.float64]]) -> float | None:

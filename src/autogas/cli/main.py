@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
 
@@ -92,6 +94,9 @@ def global_first(words: Sequence[str]) -> list[str]:
     rest: list[str] = []
     given = iter(words)
     for word in given:
+        if word.startswith("-") and " > " in word:  # a formula that begins with a minus is no option
+            rest.append(f" {word}")
+            continue
         name, equals, value = word.partition("=")
         if name in GLOBAL:
             value = value if equals else next(given, "")
@@ -135,9 +140,15 @@ def _terminate(*_: object) -> None:
     raise Terminated(TERMINATED)
 
 
+def _nowhere() -> TextIO:
+    """Stands for a stream that is closed."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 def main() -> None:
     """Entry point; bad input becomes one line and exit code 2."""
     keep_freed_memory()
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where the terminal knows ASCII only

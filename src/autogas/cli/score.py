@@ -50,7 +50,7 @@ def score(
         raise InputError(f"--space {space!r} is of --arch: a module has none")
     space = space or "transnas-macro"
     usual = None if arch is None else get_space(space).search_proxy
-    names = proxies or [usual or DEFAULT_PROXY]
+    names = [name.strip() for name in proxies or [usual or DEFAULT_PROXY]]
     failures: dict[str, str] = {}
     device = parsing.checked_device(device)
     if arch is not None:

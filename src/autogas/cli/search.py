@@ -31,7 +31,9 @@ def search(
     """Search architectures with a proxy, without training, inside a budget."""
     if resume is None and "space" not in given:
         raise InputError("say where to search: a space (`autogas list spaces`), or a run to continue with --resume")
-    smaller = parsing.parse_settings(scored_at, "--scored-at") | ({"width": width} if width is not None else {})
+    smaller = parsing.parse_settings(scored_at, "--scored-at")
+    if width is not None and smaller.setdefault("width", width) != width:
+        raise InputError(f"--width {width} and --scored-at width={smaller['width']}: expected one")
     if full_size and smaller:
         raise InputError(f"--full-size and a smaller size ({smaller}): expected one of them")
     if full_size or smaller:

@@ -9,10 +9,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from autogas.datasets.pictures import rgb, upright_size
+from autogas.datasets.pictures import rgb, upright, upright_size
 from autogas.errors import InputError
 from autogas.spaces.translation.label_map import encode_labels
 
@@ -167,7 +167,7 @@ def _rows(index: Tensor, views: Tensor | None) -> list[tuple[int, list[float] | 
 
 def _numbers(file: Path) -> np.ndarray:
     """The values of an image of one channel, ``int32 [h, w]``."""
-    values = _read(file, lambda opened: np.array(ImageOps.exif_transpose(opened)))
+    values = _read(file, lambda opened: np.array(upright(opened)))
     if values.ndim != 2:
         raise InputError(f"label map {str(file)!r}: of {values.shape[-1]} channels, expected 1")
     return values.astype(np.int32)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from autogas.errors import InputError
 
@@ -35,6 +36,18 @@ SHEETS = ("samples", "figures")
 """Folders of a run whose pictures are sheets of many samples, and drawings."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag that says which side is up, and its values for a quarter turn."""
+TURNS: dict[object, Image.Transpose] = dict(
+    zip(
+        range(2, 9),
+        (
+            *(Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM),
+            *(Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE),
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
+"""What turns an image of each orientation upright."""
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -43,7 +56,7 @@ def rgb(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: values beyond 16 bits, or floats.
     """
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == "F":
         raise ValueError("of floats; expected whole numbers of 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -56,14 +69,25 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An image as it is meant to be looked at, whatever its other EXIF tags hold."""
+    image.load()  # which says whether it is damaged; Pillow reads some tags behind the pixels
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height once it is upright."""
     width, height = image.size
+    return (height, width) if _orientation(image) in SIDEWAYS else (width, height)
+
+
+def _orientation(image: Image.Image) -> object:
+    """1 to 8, or anything else where a file says nothing, or is damaged, which reading its pixels will say."""
     try:
-        sideways = image.getexif().get(ORIENTATION) in SIDEWAYS
-    except (OSError, SyntaxError):  # a damaged file, which reading its pixels will say
-        sideways = False
-    return (height, width) if sideways else (width, height)
+        return image.getexif().get(ORIENTATION)
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return None
 
 
 def find_images(folder: Path, *, deep: bool = True) -> list[Path]:

@@ -23,7 +23,10 @@ RECORD_FILE = "record.sqlite"
 RESULTS_FILE = "results.json"
 COSTS_FILE = "costs.json"
 LOCK_FILE = ".lock"
-OWN_FILES = (RECORD_FILE, RESULTS_FILE, COSTS_FILE, "losses.jsonl", "report.html", "samples", "reference.npz")
+OWN_FILES = (
+    *(RECORD_FILE, RESULTS_FILE, COSTS_FILE, "losses.jsonl", "report.html", "samples", "figures", "csv", "tensorboard"),
+    "reference.npz",
+)
 OWN_SUFFIXES = (".parquet", ".safetensors")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 LONGEST_SHOWN = 200

@@ -152,19 +152,21 @@ def progress(items: Iterable[T], total: int | None, description: str) -> Iterato
 
 
 JOBS = "AUTOGAS_JOBS"
+MOST = 1024
+"""Processes that can be asked for."""
 
 
 def processes(jobs: int | None = None) -> int:
     """How many processes work: as many as asked, else as the environment says in ``AUTOGAS_JOBS``, else one a core.
 
     Raises:
-        InputError: the environment says no number of 1 or more.
+        InputError: the environment says no number from 1 to ``MOST``.
     """
     asked = os.environ.get(JOBS, "") if jobs is None else str(jobs)
     if not asked:
         return int(cpu_count())
-    if not asked.isdecimal() or int(asked) < 1:
-        raise InputError(f"{JOBS if jobs is None else 'jobs'}={asked!r}: expected a number of processes, 1 or more")
+    if not asked.isdecimal() or not 1 <= int(asked) <= MOST:
+        raise InputError(f"{JOBS if jobs is None else 'jobs'}={asked!r}: expected a number of processes, 1 to {MOST}")
     return int(asked)
 
 

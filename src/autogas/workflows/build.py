@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Annotated, Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ class BuildSettings(BaseModel):
     count: int = Field(300, ge=1, description="architectures, sampled uniformly")
     repeats: int = Field(30, ge=0, description="how many of them are trained with several seeds, for the noise ceiling")
     repeat_space: str | None = Field(None, description="a space within: its architectures are all repeated")
-    macs_band: list[float] = Field(
+    macs_band: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=list, description="draw equally many architectures within 5 % of each of these MACs instead"
     )
     seeds: int = Field(3, ge=2, description="seeds that repeated architectures are trained with")
@@ -169,7 +169,10 @@ def read_work(resume: str) -> list[tuple[str, int]]:
     run = Run.open(resume, "build")
     if not (run.path / f"{WORK}.parquet").exists():
         return []
-    table = run.read_table(WORK)
+    try:
+        table = run.read_table(WORK)
+    except InputError:  # a damaged one is drawn again
+        return []
     return [(str(arch), int(seed)) for arch, seed in zip(table["arch"], table["seed"], strict=True)]
 
 
@@ -185,13 +188,16 @@ def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.rand
         InputError: a band that random architectures hardly ever fall into.
     """
     found: dict[float, dict[Any, None]] = {band: {} for band in bands}
+    known: dict[Any, float] = {}
     each = -(-count // len(found))
     for _ in range(DRAWS):
         open_bands = [band for band, members in found.items() if len(members) < each]
         if not open_bands:
             break
         arch = space.sample(rng)
-        macs = space.cost(arch).macs
+        if arch not in known:
+            known[arch] = space.cost(arch).macs
+        macs = known[arch]
         fits = [band for band in open_bands if abs(macs - band) <= BAND * band]
         if fits and not any(arch in members for members in found.values()):  # bands may overlap
             found[fits[0]][arch] = None

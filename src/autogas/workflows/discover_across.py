@@ -83,9 +83,10 @@ def discover_across(
     loaded = {name: given.get(name, name) for name in s.benchmarks}
     benches = {name: benchmark_at_hand(bench, name) for name, bench in loaded.items()}
     _check_spaces(benches)
+    _check_names(benches)
     for bench in benches.values():
         check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
-    splits = {name: split_of(bench, s) for name, bench in benches.items()}
+    splits = apart(benches, {name: split_of(bench, s) for name, bench in benches.items()})
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
     starts = [grammar.read(str(EXPRESSIONS.get(text, text))) for text in s.starts]
@@ -156,6 +157,40 @@ def _check_spaces(benches: Mapping[str, Benchmark]) -> None:
     for (first, one), (second, other) in itertools.combinations(benches.items(), 2):
         if one.space.name == other.space.name and digest_of(one.space.makers) != digest_of(other.space.makers):
             raise InputError(f"benchmarks {first} and {second} have different spaces of the name {one.space.name!r}")
+
+
+COLUMNS = ("iteration", "proxy", "fitness", "front")
+"""Of the table of candidates, beside one for each benchmark."""
+
+
+def _check_names(benches: Mapping[str, Benchmark]) -> None:
+    """Raise ``InputError`` for benchmarks whose columns or tables would have one name."""
+    tables: dict[str, str] = {}
+    for name in benches:
+        other = tables.setdefault(name.replace("/", "-"), name)
+        if other != name:
+            raise InputError(f"benchmarks {other} and {name}: their tables would have one name; expected others")
+        if name in COLUMNS:
+            raise InputError(f"a benchmark of the name {name!r}: expected any other than {', '.join(COLUMNS)}")
+
+
+def apart(benches: Mapping[str, Benchmark], splits: Mapping[str, Split]) -> dict[str, Split]:
+    """The splits without test architectures on which candidates are judged on another benchmark.
+
+    Raises:
+        InputError: fewer than three are left.
+    """
+    seen: set[tuple[str, str]] = set()
+    for name, bench in benches.items():
+        seen.update((digest_of(bench.space.makers), str(bench.archs[i])) for i in splits[name].validation)
+    found = {}
+    for name, bench in benches.items():
+        code = digest_of(bench.space.makers)
+        kept = [i for i in splits[name].test if (code, str(bench.archs[i])) not in seen]
+        if len(kept) < 3:
+            raise InputError(f"benchmark {name}: {len(kept)} test architectures that chose on no other one; expected 3")
+        found[name] = Split(splits[name].validation, np.array(kept, dtype=np.intp))
+    return found
 
 
 def _without_nan(taus: Mapping[str, float]) -> dict[str, float | None]:
