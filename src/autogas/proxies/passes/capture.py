@@ -21,10 +21,10 @@ from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
 from autogas.proxies.isolation.unchanged import unchanged
 from autogas.proxies.passes.by_hand import ByHand, by_hand
+from autogas.proxies.passes.channels import Channels
 from autogas.proxies.passes.constants import Constants
 from autogas.proxies.passes.features import (
     ACTIVATIONS,
-    CHANNELS_LAST,
     CONVOLUTIONS,
     LAYERS,
     MATRIX_PRODUCTS,
@@ -74,9 +74,8 @@ class Watch(Interceptor):
         self.weight: object = None  # of the layer whose feature is seen
         self.constants = Constants()
         self.by_hand = ByHand(self.constants)
-        self._last_of: dict[torch.Size, bool] = {}  # whether channels are last, of the last layer of each shape
-        self._last_channels: Sequence[int] = ()  # their number, if they were last in the last layer
-        self._channels_last = False  # of the feature that is looked at
+        self.channels = Channels()
+        self._channels_last = False  # in the feature that is looked at
         self._constant = False  # the feature that is looked at
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
@@ -95,7 +94,7 @@ class Watch(Interceptor):
             kind = kind if kind in ACTIVATIONS else by_hand
             self.finiteness.add(kind, before)
             self._constant = constant
-            self._channels_last = self._last_of.get(before.shape, before.shape[-1:] == self._last_channels)
+            self._channels_last = self.channels.are_last(before)
             self.see(kind, before)
         if memories:
             for listener in self.tell:
@@ -110,9 +109,7 @@ class Watch(Interceptor):
         if kind not in LAYERS and kind not in NORMALISATIONS:
             return after
         feature = after[0] if isinstance(after, tuple) else after
-        self._channels_last = kind in CHANNELS_LAST and not _normalises_maps(kind, args, kwargs)
-        self._last_of[feature.shape] = self._channels_last
-        self._last_channels = feature.shape[-1:] if self._channels_last else ()
+        self._channels_last = self.channels.note(kind, args, kwargs, feature)
         if kind not in self.outputs:
             return after
         self._constant = constant
@@ -151,12 +148,6 @@ class Watch(Interceptor):
         """Raises ``InputError`` when a feature is not finite."""
         if self.finiteness.failure:
             raise InputError(self.finiteness.failure)
-
-
-def _normalises_maps(kind: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a layer normalisation is over more than the last dimension, so that nobody knows that it is channels."""
-    shape = args[1] if len(args) > 1 else kwargs.get("normalized_shape")
-    return kind in NORMALISATIONS and isinstance(shape, list | tuple) and len(shape) > 1
 
 
 class _Offer(Watch):

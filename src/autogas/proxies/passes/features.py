@@ -235,7 +235,7 @@ def rows_of(tensor: Tensor, samples: int) -> Rows:
     grouped = is_grouped(tensor, samples)
     rows = tensor.detach().flatten(0, 1) if both or grouped else tensor.detach()
     flat = (torch.view_as_real(rows) if rows.is_complex() else rows).flatten(1).double()
-    signs = torch.randint(0, 2, flat.shape[1:], generator=torch_generator("rows")) * 2 - 1
+    signs = torch.randint(0, 2, flat.shape[1:], generator=torch_generator("rows"), device="cpu") * 2 - 1
     values = (flat @ signs.to(flat) / len(signs)).cpu().view((-1, tensor.shape[1]) if both or grouped else (-1, 1))
     surely = grouped or (is_ambiguous(tensor, samples) and len(tensor) == samples)
     moves = is_ambiguous(tensor, samples) or len(tensor) == samples**2
