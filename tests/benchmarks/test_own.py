@@ -171,3 +171,16 @@ def test_seeds_are_known_however_an_architecture_is_written():
     spaced = table.assign(arch=table["arch"].str.replace(",", ", "))
     for each in (table, spaced):
         assert make_benchmark(each, "fid", space="eagan-generator").noise_ceiling() == (1.0, 6)
+
+
+def test_columns_are_found_in_either_case_as_an_import_finds_them(tmp_path, fresh_home):
+    table = pd.DataFrame({"Arch": ["a", "a", "b"], "SSIM": [0.1, 0.3, 0.4], "Seed": [0, 1, 0], "width": [2, 2, 3]})
+    table.to_csv(tmp_path / "table.csv", index=False)
+
+    def build(width, **row):
+        return nn.Conv2d(3, width, 3)
+
+    for given in (table, str(tmp_path / "table.csv")):
+        bench = make_benchmark(given, "ssim", build=build, inputs=[(3, 8, 8)], name="either")
+        assert bench.metric == "ssim"
+        assert bench.quality.tolist() == pytest.approx([0.2, 0.4])

@@ -153,7 +153,7 @@ class Benchmark:
             return pd.DataFrame()
         names = {str(arch) for arch in self.archs}
         rows = self.repeats[self.repeats["arch"].isin(names)]
-        rows = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce")})
+        rows = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce").astype(float)})
         return rows.pivot(index="arch", columns="seed", values=column).dropna(thresh=2)
 
 

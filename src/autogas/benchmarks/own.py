@@ -11,7 +11,7 @@ from torch import nn
 
 from autogas.benchmarks.benchmark import Benchmark
 from autogas.benchmarks.store import benchmark_of, checked_name, reason_of
-from autogas.benchmarks.tables import read_text_table
+from autogas.benchmarks.tables import find_column, read_text_table
 from autogas.errors import InputError
 from autogas.spaces import Arch, ChoiceSpace, Space, by_name, register_space
 
@@ -58,6 +58,8 @@ def make_benchmark(
     twice = rows.columns[rows.columns.duplicated()]
     if len(twice):
         raise InputError(f"a benchmark of a table: column {twice[0]!r} is there twice")
+    named = {find_column(rows, wanted): wanted for wanted in ("arch", "seed", metric)}
+    rows = rows.rename(columns={column: wanted for column, wanted in named.items() if column is not None})
     if "arch" not in rows:
         raise InputError(f"a benchmark of a table: expected a column 'arch', found are {', '.join(map(str, rows))}")
     if rows["arch"].isna().any():
