@@ -77,10 +77,10 @@ def test_keywords_for_type_checkers_are_those_of_the_settings():
     assert written == done.stdout, "due: python -m autogas.workflows.typed"
 
 
-@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "1025", "99999999999999"])
 def test_a_bad_number_of_processes_in_the_environment_is_one_line(monkeypatch, jobs):
     monkeypatch.setenv("AUTOGAS_JOBS", jobs)
-    with pytest.raises(InputError, match=f"^AUTOGAS_JOBS='{jobs}': expected a number of processes, 1 or more$"):
+    with pytest.raises(InputError, match=f"^AUTOGAS_JOBS='{jobs}': expected a number of processes, 1 to 1024$"):
         processes()
 
 

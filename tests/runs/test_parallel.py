@@ -4,9 +4,7 @@ import time
 import pytest
 import torch
 
-from autogas.errors import InputError
 from autogas.runs import Failure, parallel_map, progress
-from autogas.runs.parallel import processes
 
 
 @pytest.fixture
@@ -147,10 +145,3 @@ def test_progress_passes_items_through_lazily():
 def test_progress_is_silent_without_a_terminal(capfd):
     assert list(progress(range(3), 3, "counting")) == [0, 1, 2]
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("asked", ["99999999999999", "1025", "0", "-1", "many"])
-def test_the_environment_asks_for_a_number_of_processes(asked, monkeypatch):
-    monkeypatch.setenv("AUTOGAS_JOBS", asked)
-    with pytest.raises(InputError, match=f"AUTOGAS_JOBS='{asked}': expected a number of processes, 1 to 1024"):
-        processes()

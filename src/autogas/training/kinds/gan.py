@@ -79,10 +79,7 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         ``dataset`` and ``width``, settings of the space, may stand beside the others.
         """
         beside = {name: given[name] for name in OF_THE_SPACE if given.get(name) is not None}
-        space_settings = over({}, given)
-        for name, value in beside.items():
-            if space_settings.setdefault(name, value) != value:
-                raise InputError(f"--{name} {value} and --set {name}={space_settings[name]}: expected one")
+        space_settings = {**over({}, given), **beside}
         dataset = space_settings.get("dataset", "cifar10")
         published = PUBLISHED_RECIPES.get(dataset, GANRecipe()).model_dump(include=set(cls.recipe_class.model_fields))
         recipe = {**published, **given.get("recipe", {})}
