@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -37,6 +37,8 @@ from autogas.proxies.isolation.saved import Change, Saved
 from autogas.proxies.passes.writes import memory_of, written
 from autogas.seeding import same_randomness
 
+WITHOUT_ATTRIBUTES = frozenset((*CONTAINERS, OrderedDict))
+"""Types of containers; classes that are made of them may have more."""
 ONE_AT_A_TIME = threading.RLock()
 """Random states, and a network that two threads look at, are one for the whole process."""
 
@@ -139,7 +141,7 @@ class Snapshot(Interceptor):
         for inside in dict.values(entries) if isinstance(entries, dict) else entries:
             if type(inside) in PLAIN:
                 continue
-            if type(inside) in CONTAINERS and not inside:  # such as unset hooks
+            if type(inside) in WITHOUT_ATTRIBUTES and not inside:  # such as unset hooks
                 self._containers.append((inside, ()))
             elif looked_into(inside):
                 yield inside
