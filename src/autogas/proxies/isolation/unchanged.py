@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
 import threading
 from collections import Counter, OrderedDict
@@ -196,9 +197,13 @@ class Snapshot(Interceptor):
 
     def restore(self) -> None:
         """Put everything back; what cannot be does not keep the rest from it."""
-        restores: list[Callable[[], object]] = [functools.partial(refill, *both) for both in self._containers]
-        restores += [functools.partial(self._put_back, saved) for saved in self._tensors]
-        failed = [error for restore in (*restores, *self._others) if (error := _failure(restore))]
+        # Thousands of objects that are kept for later would set off Python's collector, which takes as long as a pass.
+        errors = itertools.chain(
+            (_failure(refill, *both) for both in self._containers),
+            (_failure(self._put_back, saved) for saved in self._tensors),
+            map(_failure, self._others),
+        )
+        failed = [error for error in errors if error]
         if failed:
             raise failed[0]
 
@@ -220,10 +225,10 @@ def _of_class(module: nn.Module, cls: type[nn.Module]) -> None:
         module.__class__ = cls
 
 
-def _failure(function: Callable[[], object]) -> Exception | None:
+def _failure(function: Callable[..., object], *args: object) -> Exception | None:
     """What a function raises, or None."""
     try:
-        function()
+        function(*args)
     except Exception as error:  # noqa: BLE001 - of the objects that networks hold
         return error
     return None
