@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -80,3 +81,9 @@ def must_fit(entries: int, what: str) -> None:
 def shortened(text: str) -> str:
     """At most 60 characters of a text."""
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def must_agree(name: str, value: object, flag: str, settings: Mapping[str, object]) -> None:
+    """Raise ``InputError`` for a setting that an option of its own and another one say differently."""
+    if value is not None and settings.get(name, value) != value:
+        raise InputError(f"--{name} {value!r} and {flag} {name}={settings[name]}: expected one")

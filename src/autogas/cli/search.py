@@ -32,14 +32,13 @@ def search(
     if resume is None and "space" not in given:
         raise InputError("say where to search: a space (`autogas list spaces`), or a run to continue with --resume")
     smaller = parsing.parse_settings(scored_at, "--scored-at")
-    if width is not None and smaller.setdefault("width", width) != width:
-        raise InputError(f"--width {width} and --scored-at width={smaller['width']}: expected one")
+    parsing.must_agree("width", width, "--scored-at", smaller)
+    smaller |= {"width": width} if width is not None else {}
     if full_size and smaller:
         raise InputError(f"--full-size and a smaller size ({smaller}): expected one of them")
     if full_size or smaller:
         given["scored_at"] = smaller
-    if dataset is not None and given.get("space_settings", {}).get("dataset", dataset) != dataset:
-        raise InputError(f"--dataset {dataset!r} and --set dataset={given['space_settings']['dataset']}: expected one")
+    parsing.must_agree("dataset", dataset, "--set", given.get("space_settings", {}))
     if dataset is not None:
         given["space_settings"] = {**given.get("space_settings", {}), "dataset": dataset}
     emit_run(workflow(**given, out=out, resume=resume, jobs=jobs), as_json=json)

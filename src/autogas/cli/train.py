@@ -34,8 +34,7 @@ def train(
     """Train a network: checkpoints, samples and metrics as it goes, the exported network at the end."""
     beside = {name: value for name, value in (("dataset", dataset), ("width", width)) if value is not None}
     for name, value in beside.items():
-        if given.get("space_settings", {}).get(name, value) != value:
-            raise InputError(f"--{name} {value} and --set {name}={given['space_settings'][name]}: expected one")
+        parsing.must_agree(name, value, "--set", given.get("space_settings", {}))
     given |= beside
     if resume is None and "arch" not in given:
         raise InputError("say what to train: an architecture, or a run to continue with --resume")

@@ -21,10 +21,10 @@ from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, Snapshot, unchanged
 from autogas.proxies.passes.capture import Watch, folds_of
-from autogas.proxies.passes.features import CONVOLUTIONS, OUTER, Fold, Function, as_feature, is_bias, scales_of
+from autogas.proxies.passes.features import OUTER, Fold, as_feature, is_bias, scales_of
 from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
 from autogas.proxies.passes.liveness import must_have_values, principal, tensors
-from autogas.proxies.passes.recording import Recorded, Recorder
+from autogas.proxies.passes.recording import Graphs, Recorded, Recorder
 from autogas.proxies.passes.shared import Passes, shared
 from autogas.proxies.primitives.layers import activations, convolutions
 from autogas.seeding import same_randomness, seed_everything, torch_generator
@@ -447,7 +447,7 @@ class Probe(Passes):
         return [self._half_gradients(part) for part in (slice(0, half), slice(half, 2 * half))]
 
     def _half_gradients(self, part: slice) -> list[Tensor]:
-        watch, inputs = _Graphs(part.stop - part.start), self.samples(part)
+        watch, inputs = Graphs(part.stop - part.start), self.samples(part)
         try:
             with torch.enable_grad():
                 output, written = self.run(inputs, None, watch), self.written
@@ -464,21 +464,6 @@ class Probe(Passes):
             loss = self.loss_of(output, inputs)
         through = [x for x in inputs if x.requires_grad] if watch.without else []
         return self.derivatives(loss, self.weights, written=written, through=through, retain_graph=False)
-
-
-class _Graphs(Watch):
-    """Whether the network runs layers without a graph.
-
-    Attributes:
-        without: it does.
-    """
-
-    without = False
-
-    def see(self, func: Function, feature: Tensor) -> Tensor:
-        """Look at a layer."""
-        self.without = self.without or (func in CONVOLUTIONS and not feature.requires_grad)
-        return feature
 
 
 NO_GRADIENT = "the output starts at zero, no layer is alive, or the forward pass runs without gradients"

@@ -7,7 +7,6 @@ architectures are looked at once, at the end, and the fall from validation to te
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -17,8 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autogas.benchmarks import Benchmark
-from autogas.benchmarks.benchmark import Split
-from autogas.code import digest_of
 from autogas.errors import InputError
 from autogas.evolution import Strategy, make_strategy
 from autogas.evolution.pareto import NSGA2, front
@@ -42,6 +39,7 @@ from autogas.workflows.judging.correlations import (
     name_of,
     trivial_scores,
 )
+from autogas.workflows.judging.together import check_together, splits_of
 from autogas.workflows.keywords import DiscoverAcrossKeywords
 from autogas.workflows.opening import open_run, read_settings
 from autogas.workflows.seconds import Stopwatch
@@ -82,11 +80,10 @@ def discover_across(
     )
     loaded = {name: given.get(name, name) for name in s.benchmarks}
     benches = {name: benchmark_at_hand(bench, name) for name, bench in loaded.items()}
-    _check_spaces(benches)
-    _check_names(benches)
+    check_together(benches)
     for bench in benches.values():
         check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
-    splits = apart(benches, {name: split_of(bench, s) for name, bench in benches.items()})
+    splits = splits_of(benches, s)
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
     starts = [grammar.read(str(EXPRESSIONS.get(text, text))) for text in s.starts]
@@ -152,47 +149,6 @@ def discover_across(
     return run
 
 
-def _check_spaces(benches: Mapping[str, Benchmark]) -> None:
-    """Raise ``InputError`` for different spaces of one name, of which workers could make only one."""
-    for (first, one), (second, other) in itertools.combinations(benches.items(), 2):
-        if one.space.name == other.space.name and digest_of(one.space.makers) != digest_of(other.space.makers):
-            raise InputError(f"benchmarks {first} and {second} have different spaces of the name {one.space.name!r}")
-
-
-COLUMNS = ("iteration", "proxy", "fitness", "front")
-"""Of the table of candidates, beside one for each benchmark."""
-
-
-def _check_names(benches: Mapping[str, Benchmark]) -> None:
-    """Raise ``InputError`` for benchmarks whose columns or tables would have one name."""
-    tables: dict[str, str] = {}
-    for name in benches:
-        other = tables.setdefault(name.replace("/", "-"), name)
-        if other != name:
-            raise InputError(f"benchmarks {other} and {name}: their tables would have one name; expected others")
-        if name in COLUMNS:
-            raise InputError(f"a benchmark of the name {name!r}: expected any other than {', '.join(COLUMNS)}")
-
-
-def apart(benches: Mapping[str, Benchmark], splits: Mapping[str, Split]) -> dict[str, Split]:
-    """The splits without test architectures on which candidates are judged on another benchmark.
-
-    Raises:
-        InputError: fewer than three are left.
-    """
-    seen: set[tuple[str, str]] = set()
-    for name, bench in benches.items():
-        seen.update((digest_of(bench.space.makers), str(bench.archs[i])) for i in splits[name].validation)
-    found = {}
-    for name, bench in benches.items():
-        code = digest_of(bench.space.makers)
-        kept = [i for i in splits[name].test if (code, str(bench.archs[i])) not in seen]
-        if len(kept) < 3:
-            raise InputError(f"benchmark {name}: {len(kept)} test architectures that chose on no other one; expected 3")
-        found[name] = Split(splits[name].validation, np.array(kept, dtype=np.intp))
-    return found
-
-
 def _without_nan(taus: Mapping[str, float]) -> dict[str, float | None]:
     return {name: or_none(tau) for name, tau in taus.items()}
 
@@ -203,12 +159,6 @@ def front_of(candidates: pd.DataFrame) -> dict[str, Any]:
         return {}
     chosen = candidates[candidates["front"]].drop_duplicates("proxy").sort_values("fitness", ascending=False)
     return {"front": chosen.drop(columns=["front", "iteration"]).to_dict("records")}
-
-
-def split_of(bench: Benchmark, s: AcrossSettings) -> Split:
-    """As many architectures of each side as were asked for, or all where there are fewer."""
-    whole = bench.split(validation=None, test=None, seed=s.seed)
-    return Split(whole.validation[: s.validation], whole.test[: s.test])
 
 
 def known_expressions() -> dict[str, Expression]:

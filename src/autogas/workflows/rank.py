@@ -91,8 +91,8 @@ def rank(
     """
     several = [proxies] if isinstance(proxies, str | Expression) else proxies
     if isinstance(several, Sequence):
-        texts = (proxy.strip() if isinstance(proxy, str) else proxy for proxy in several)
-        several = list(dict.fromkeys(str(proxy) if isinstance(proxy, Expression) else proxy for proxy in texts))
+        texts = (str(proxy).strip() if isinstance(proxy, str | Expression) else proxy for proxy in several)
+        several = list(dict.fromkeys(texts))
     asked = {} if several is None else {"proxies": several}
     s = read_settings("rank", RankSettings, {"benchmark": name_of(benchmark), **asked, **settings}, resume)
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.passes.capture import Watch
-from autogas.proxies.passes.features import ACTIVATIONS, Fold
+from autogas.proxies.passes.features import ACTIVATIONS, CONVOLUTIONS, Fold
 from autogas.proxies.passes.writes import memory_of
 
 
@@ -104,3 +104,18 @@ class Recorder(Watch):
         if not feature.is_inference():
             self._versions.append((feature, feature._version))
         return True
+
+
+class Graphs(Watch):
+    """Whether the network runs layers without a graph.
+
+    Attributes:
+        without: it does.
+    """
+
+    without = False
+
+    def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
+        """Look at a layer."""
+        self.without = self.without or (func in CONVOLUTIONS and not feature.requires_grad)
+        return feature

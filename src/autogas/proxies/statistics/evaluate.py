@@ -126,7 +126,7 @@ class Evaluator:
             first, last = (np.repeat(places, ends - starts + 1) for places in (starts, ends))
             partners = {"first": first, "next": np.minimum(np.arange(len(chosen)) + 1, last), "last": last}
             found[part] = {name: np.empty(len(chosen)) for name in words}
-            for rows in (slice(first, first + step) for first in range(0, len(chosen), step)):
+            for rows in (slice(start, start + step) for start in range(0, len(chosen), step)):
                 matrix = unit[chosen[rows]]
                 for name, word in words.items():
                     other = unit[chosen[partners[word.needs][rows]]]
