@@ -77,6 +77,14 @@ def test_terms_without_a_finite_score_are_left_out():
     assert TERMS[4] not in [term for _, term in climber.climb(Sum(((1.0, TERMS[0]),))).terms]
 
 
+def test_pairs_of_equal_label_only():
+    goodness, scores = grounds()
+    labels = np.arange(20, dtype=np.intp) % 3
+    pairs = Pairs.draw(scores["one"], goodness["one"], np.random.default_rng(0), labels)
+    expected = {(i, j) for i, j in itertools.combinations(range(20), 2) if i % 3 == j % 3}
+    assert set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == expected
+
+
 def test_pairs_are_drawn_where_there_are_many():
     goodness = np.random.default_rng(0).normal(size=200)
     scores = np.stack([goodness, -goodness]).astype(np.float32)
@@ -98,7 +106,7 @@ def test_benchmarks_of_one_space_have_one_vote():
     reachable = {"a": 0.5, "b": 0.5, "c": 1.0}
     taus = {"a": np.array([0.5, 0.1]), "b": np.array([0.0, 0.3]), "c": np.array([0.9, 0.3])}
     spaces = {"a": "gans", "b": "gans", "c": "others"}
-    assert Objective(reachable, spaces, mean=False)(taus) == pytest.approx([0.5, 0.3])
-    assert Objective(reachable, spaces, mean=True)(taus) == pytest.approx([0.7, 0.35])
+    assert Objective(reachable, spaces, "worst")(taus) == pytest.approx([0.5, 0.3])
+    assert Objective(reachable, spaces, "mean")(taus) == pytest.approx([0.7, 0.35])
     alone = {name: name for name in taus}
-    assert Objective(reachable, alone, mean=False)(taus) == pytest.approx([0.0, 0.2])
+    assert Objective(reachable, alone, "worst")(taus) == pytest.approx([0.0, 0.2])

@@ -153,6 +153,56 @@ def test_a_stopped_run_resumes_to_equal_results(run, benches, tmp_path, monkeypa
     assert (tmp_path / "run" / "results.json").read_bytes() == (run.path / "results.json").read_bytes()
 
 
+def within(labels, quality, scores):
+    """Kendall's tau-a of pairs of equal label, by hand."""
+    pairs = [(i, j) for i, j in itertools.combinations(range(len(labels)), 2) if labels[i] == labels[j]]
+    return np.mean([np.sign(scores[i] - scores[j]) * np.sign(quality[i] - quality[j]) for i, j in pairs])
+
+
+def test_the_order_within_equal_counts_counts_too(benches, tmp_path, monkeypatch):
+    def coarse(space, arch):
+        return {"num_downsamples": float(len(str(arch)) % 2)}
+
+    monkeypatch.setattr(type(benches[0].space), "traits", coarse)
+    asked = {"within_counts": True, "targets": {"toy:within": 0.9}}
+    run = discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, **asked)
+    table = run.read_table("candidates").dropna(subset=["fitness"])
+    assert set(run.results["reachable"]) == {"toy", "toy:within", "other", "other:within"}
+    assert run.results["reachable"]["toy:within"] == 0.9
+    for _, row in table.head(4).iterrows():
+        shares = [
+            np.mean([row[f"{n}{end}"] / run.results["reachable"][f"{n}{end}"] for n in ("toy", "other")])
+            for end in ("", ":within")
+        ]
+        assert row["fitness"] == pytest.approx(min(shares) - 0.002 * parse_proxy(row["proxy"]).complexity)
+        chosen = benches[0].split(validation=None, test=None, seed=0).validation
+        archs = [benches[0].archs[i] for i in chosen]
+        scores = [
+            autogas.score_architecture(benches[0].space, arch, [row["proxy"]], batch_size=4)[row["proxy"]]
+            for arch in archs
+        ]
+        labels = [coarse(None, arch)["num_downsamples"] for arch in archs]
+        assert row["toy:within"] == pytest.approx(within(labels, benches[0].goodness[chosen], scores))
+    test = {r["name"]: r for r in run.results["test"]["toy"]}["discovered"]["within"]["value"]
+    before = run.results["validation_tau_a"]["discovered"]["toy:within"]
+    assert run.results["fall"]["toy:within"] == pytest.approx(before - test)
+    assert "within equal counts" in shown_across(run.results)
+    assert "toy:within" in write_report(run).read_text()
+    climbed = discover_across(benches, out=str(tmp_path / "climbed"), **ASCENT, top_k=2, **asked)
+    assert "toy:within" in climbed.read_table("candidates")
+
+
+def test_an_order_within_counts_needs_equal_counts(benches, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(benches[0].space), "traits", lambda space, arch: {})
+    with pytest.raises(InputError, match="hardly any two architectures of toy, other have equal counts"):
+        discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, within_counts=True)
+    ending = [benches[0], replace(benches[1], name="other:within")]
+    with pytest.raises(InputError, match="does not end with ':within'"):
+        discover_across(ending, out=str(tmp_path / "run"), **SETTINGS)
+    with pytest.raises(ValueError, match="'toy:within' is no benchmark of this run"):
+        discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, targets={"toy:within": 0.5})
+
+
 @pytest.fixture(scope="module")
 def opposed(benches):
     return [benches[0], replace(benches[0], name="other", quality=1 - benches[0].quality)]
@@ -208,7 +258,7 @@ def test_a_changed_benchmark_is_noticed(run, benches):
     ("settings", "message"),
     [
         ({"objective": "best"}, "objective"),
-        ({"terms": 5}, "terms"),
+        ({"terms": 6}, "terms"),
         ({"targets": {"toys": 0.5}}, "'toys' is no benchmark of this run"),
         ({"targets": {"toy": 0}}, "targets.toy"),
         ({"starts": ["gram > trace"], "strategy": "ascent"}, "'gram > trace' is no term of this grammar"),
@@ -253,7 +303,7 @@ def judge(objective, **other):
     return AcrossFitness(grounds, settings), good, noise, quality
 
 
-@pytest.mark.parametrize("objective", ["worst", "mean", "pareto"])
+@pytest.mark.parametrize("objective", ["worst", "mean", "balanced", "pareto"])
 def test_objectives(objective):
     judged, good, noise, quality = judge(objective)
     fitness, taus = judged(parse_proxy(f"{FIRST} - 2 * {SECOND}"))
@@ -263,7 +313,8 @@ def test_objectives(objective):
     }
     assert taus == pytest.approx(expected)
     shares = [expected["one"], expected["two"] / 0.5]
-    assert fitness == pytest.approx(np.mean(shares) if objective == "mean" else min(shares))
+    combined = {"mean": np.mean(shares), "balanced": min(shares) + np.mean(shares) / 4}
+    assert fitness == pytest.approx(combined.get(objective, min(shares)))
 
 
 def test_a_hopeless_candidate_leaves_the_race():

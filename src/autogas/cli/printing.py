@@ -149,7 +149,9 @@ def shown_across(results: Mapping[str, Any]) -> str:
         lines.append(f"{name} (test architectures: {rows[0]['count']})")
         for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
             a = row["kendall_a"]
-            lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
+            line = f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]"
+            within = row["within"] if f"{name}:within" in results["fall"] else None
+            lines.append(line + (f", within equal counts {number(within['value'])}" if within else ""))
         lines.append(f"  the discovered proxy's tau-a fell by {number(results['fall'][name])} from validation to test")
     if "front" in results:
         lines += ["", "no other candidate beats these on every benchmark (tau-a where they were chosen):"]

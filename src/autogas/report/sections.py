@@ -59,6 +59,10 @@ def discover(data: RunData) -> Context:
     }
 
 
+def _after(before: float | None, fall: float | None) -> float | None:
+    return None if before is None or fall is None else before - fall
+
+
 def discover_across(data: RunData) -> Context:
     """The winner, how far it fell, how it ranks every benchmark."""
     results = data.results
@@ -74,10 +78,10 @@ def discover_across(data: RunData) -> Context:
                 "name": name,
                 "reachable": results["reachable"][name],
                 "validation": results["validation_tau_a"]["discovered"].get(name),
-                "test": taus.get(name),
-                "fall": results["fall"][name],
+                "test": _after(results["validation_tau_a"]["discovered"].get(name), fall),
+                "fall": fall,
             }
-            for name in results["benchmarks"]
+            for name, fall in results["fall"].items()
         ],
         "parts_of": [
             (

@@ -29,7 +29,7 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.runs import Failure, Run, parallel_map, progress
 from autogas.seeding import numpy_generator
 from autogas.settings import takes
-from autogas.workflows.judging.across import AcrossFitness, AcrossSettings, Ground
+from autogas.workflows.judging.across import WITHIN, AcrossFitness, AcrossSettings, Ground
 from autogas.workflows.judging.ascent import Ascent, Pairs
 from autogas.workflows.judging.correlations import (
     about_benchmark,
@@ -39,7 +39,7 @@ from autogas.workflows.judging.correlations import (
     name_of,
     trivial_scores,
 )
-from autogas.workflows.judging.together import check_together, splits_of
+from autogas.workflows.judging.together import check_together, equal_counts, splits_of
 from autogas.workflows.keywords import DiscoverAcrossKeywords
 from autogas.workflows.opening import open_run, read_settings
 from autogas.workflows.seconds import Stopwatch
@@ -67,7 +67,8 @@ def discover_across(
         **settings: fields of ``AcrossSettings``.
 
     Raises:
-        InputError: a setting or benchmark that does not exist, or fewer than two of them.
+        InputError: a setting or benchmark that does not exist, fewer than two of them, or an order within counts asked
+            for of benchmarks whose architectures have hardly any equal ones.
     """
     several = [benchmarks] if isinstance(benchmarks, str) else benchmarks
     given = {name_of(bench): bench for bench in several}
@@ -84,6 +85,10 @@ def discover_across(
     for bench in benches.values():
         check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
     splits = splits_of(benches, s)
+    counts = {name: equal_counts(bench, splits[name].validation) for name, bench in benches.items()}
+    counted = {name: labels for name, labels in counts.items() if s.within_counts and labels is not None}
+    if s.within_counts and not counted:
+        raise InputError(f"within counts: hardly any two architectures of {', '.join(benches)} have equal counts")
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
     starts = [grammar.read(str(EXPRESSIONS.get(text, text))) for text in s.starts]
@@ -109,6 +114,8 @@ def discover_across(
             banks[name] = each[0]
             goodness = np.tile(bench.goodness[chosen], s.scoring_seeds)
             grounds[name] = Ground(Evaluator(statistics), goodness, space=bench.space.name)
+            if name in counted:
+                grounds[f"{name}{WITHIN}"] = grounds[name].within(np.tile(counted[name], s.scoring_seeds))
         judge = AcrossFitness(grounds, s)
         with seconds("enumeration"):
             singles, scores = best_terms(grammar, judge, s)
@@ -141,8 +148,8 @@ def discover_across(
                 "validation_tau_a": validation,
                 "test": tables,
                 "fall": {
-                    bench: or_none(or_nan(validation["discovered"].get(bench)) - tau_a(tables[bench], "discovered"))
-                    for bench in benches
+                    name: or_none(or_nan(validation["discovered"].get(name)) - on_unseen(tables, name, "discovered"))
+                    for name in grounds
                 },
             }
         )
@@ -174,15 +181,16 @@ def best_terms(
     Returns also the scores of all terms ``[terms, architectures]`` by benchmark.
     """
     terms = list(grammar.terms())
-    kept = {
-        name: np.empty((len(terms), len(ground.goodness)), dtype=np.float32) for name, ground in judge.grounds.items()
-    }
+    evaluators = {ground.evaluator: len(ground.goodness) for ground in judge.grounds.values()}
+    kept = {each: np.empty((len(terms), count), dtype=np.float32) for each, count in evaluators.items()}
     table = np.zeros((len(judge.grounds), len(terms)))
     for column, term in enumerate(progress(terms, len(terms), "single terms")):
-        for row, (name, ground) in enumerate(judge.grounds.items()):
-            scores = ground.evaluator.scores(term)
+        found = {each: each.scores(term) for each in evaluators}
+        for each, scores in found.items():
             with np.errstate(over="ignore"):
-                kept[name][column] = scores
+                kept[each][column] = scores
+        for row, ground in enumerate(judge.grounds.values()):
+            scores = found[ground.evaluator]
             table[row, column] = ground.tau(scores) if np.isfinite(scores).mean() >= 0.5 else math.nan
     for row, (name, ground) in enumerate(judge.grounds.items()):
         best = np.abs(table[row])[np.isfinite(table[row])].max(initial=0.0)
@@ -193,7 +201,7 @@ def best_terms(
     combined = np.stack([judge.objective({name: sign * row for name, row in taus.items()}) for sign in (1, -1)])
     order = np.argsort(-np.nan_to_num(combined.max(axis=0), nan=-np.inf), kind="stable")[:200]
     singles = [Sum(((1.0 if combined[0, i] >= combined[1, i] else -1.0, terms[i]),)) for i in order]
-    return singles, kept
+    return singles, {name: kept[ground.evaluator] for name, ground in judge.grounds.items()}
 
 
 def ascend(
@@ -211,9 +219,12 @@ def ascend(
     """
     rng = numpy_generator("discover-across", "ascent", s.seed)
     pairs = {}
+    lives: dict[Evaluator, NDArray[np.float32]] = {}  # copied once
     for name, ground in judge.grounds.items():
         live = ground.evaluator.live_networks  # the others have no score whatever the expression
-        pairs[name] = Pairs.draw(scores[name][:, live], ground.goodness[live], rng)
+        alive = lives.setdefault(ground.evaluator, scores[name][:, live])
+        labels = None if ground.labels is None else ground.labels[live]
+        pairs[name] = Pairs.draw(alive, ground.goodness[live], rng, labels)
     ascent = Ascent(list(grammar.terms()), pairs, judge.objective, penalty=s.penalty, most=s.terms)
     starts = list(dict.fromkeys(starts))
     rows: list[dict[str, Any]] = []
@@ -308,7 +319,8 @@ def on_test(
     return correlation_table(bench, chosen, scores, {key: str(expression) for key, expression in finalists.items()})
 
 
-def tau_a(table: Sequence[Mapping[str, Any]], name: str) -> float:
-    """Kendall's tau-a of one row of a table."""
-    row = next(row for row in table if row["name"] == name)
-    return or_nan(row["kendall_a"]["value"])
+def on_unseen(tables: Mapping[str, Sequence[Mapping[str, Any]]], ground: str, scorer: str) -> float:
+    """Kendall's tau-a of a scorer on the test architectures of a benchmark, or its tau-b within equal counts."""
+    row = next(row for row in tables[ground.removesuffix(WITHIN)] if row["name"] == scorer)
+    estimate = row["within" if ground.endswith(WITHIN) else "kendall_a"]
+    return or_nan(estimate["value"]) if estimate else math.nan

@@ -27,7 +27,8 @@ class DiscoverKeywords(TypedDict, total=False):
 class DiscoverAcrossKeywords(TypedDict, total=False):
     """Settings of ``discover_across``."""
 
-    objective: Literal["worst", "mean", "pareto"]
+    objective: Literal["worst", "mean", "balanced", "pareto"]
+    within_counts: bool
     targets: Mapping[str, object]
     strategy: str
     terms: int

@@ -25,7 +25,7 @@ DEFAULT_LAYERS = "activations"
 DEFAULT_AGGREGATE = "mean"
 MAX_TRANSFORMS = 2
 MAX_AUGMENTS = 2
-MAX_TERMS = 4
+MAX_TERMS = 5
 TERM_SIGN = re.compile(r"\s+([+-])(?:\s+|$)")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,7 +23,8 @@ RACE = (25, 100)
 MARGIN = 2.0
 STANDARD_ERROR = 0.45
 """Of tau-a on one architecture, roughly; it falls with the root of their number."""
-
+WITHIN = ":within"
+"""What the name of a benchmark ends with where only architectures of equal counts are compared."""
 
 UNUSED = {
     "evolution": ("rounds", "starts"),
@@ -42,9 +43,14 @@ class AcrossSettings(Settings):
         description="where measured quality comes from",
         json_schema_extra=on_command_line(flag="--benchmark", always=True),
     )
-    objective: Literal["worst", "mean", "pareto"] = Field(
+    objective: Literal["worst", "mean", "balanced", "pareto"] = Field(
         "worst",
-        description="the space ranked worst counts, or the mean; pareto: a front over benchmarks by NSGA-II",
+        description="the space ranked worst counts, or the mean, or the worst and a quarter of the mean (balanced);"
+        " pareto: a front over benchmarks by NSGA-II",
+    )
+    within_counts: bool = Field(
+        False,
+        description="the order within equal counts (of stages, skips, ...) counts as another benchmark, NAME:within",
     )
     targets: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict,
@@ -94,8 +100,9 @@ class AcrossSettings(Settings):
         if self.objective == "pareto":
             must_be_usual(self, ("sampling_ratio", "top_k"), "with objective pareto")
         must_be_usual(self, UNUSED.get(self.strategy, ()), f"with strategy {self.strategy}")
-        for name in self.targets.keys() - set(self.benchmarks):
-            raise ValueError(f"targets: {name!r} is no benchmark of this run; expected {', '.join(self.benchmarks)}")
+        named = [*self.benchmarks, *(f"{name}{WITHIN}" for name in self.benchmarks if self.within_counts)]
+        for name in self.targets.keys() - set(named):
+            raise ValueError(f"targets: {name!r} is no benchmark of this run; expected {', '.join(named)}")
         return self
 
 
@@ -108,12 +115,14 @@ class Ground:
         goodness: measured quality, bigger is better.
         reachable: tau-a that counts as 1, which other values are shares of.
         space: of the benchmark; several of one have one vote.
+        labels: if given, only architectures of equal label are compared.
     """
 
     evaluator: Evaluator
     goodness: Values
     reachable: float = 1.0
     space: str = ""
+    labels: NDArray[np.intp] | None = None
     _scores: dict[Proxy, Values] = field(default_factory=dict)
 
     def scores(self, expression: Expression) -> Values:
@@ -127,22 +136,35 @@ class Ground:
         """Kendall's tau-a of the first ``count`` architectures; a network without a score ranks last."""
         part = scores[:count]
         ranks = ranks_failures_last(np.where(np.isfinite(part), part, np.nan)).astype(np.int32)
-        return float(kendall_of_ranks(self.goodness[:count], ranks[None], "kendall_a")[0])
+        if self.labels is None:
+            return float(kendall_of_ranks(self.goodness[:count], ranks[None], "kendall_a")[0])
+        concordant = pairs = 0.0
+        for label in np.unique(self.labels[:count]):
+            equal = np.flatnonzero(self.labels[:count] == label)
+            tau = kendall_of_ranks(self.goodness[equal], ranks[None, equal], "kendall_a")[0]
+            compared = len(equal) * (len(equal) - 1) / 2
+            concordant += 0.0 if math.isnan(tau) else compared * tau  # NaN: all of this label have one score
+            pairs += compared
+        return concordant / pairs if pairs else 0.0
+
+    def within(self, labels: NDArray[np.intp]) -> Ground:
+        """The same architectures and scores, compared with those of equal label only: a ground of its own vote."""
+        return replace(self, labels=labels, space=f"{self.space}{WITHIN}")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One number from tau-a on several benchmarks: of the space that is ranked worst, or the mean over spaces.
+    """One number from tau-a on several benchmarks: of the space ranked worst, the mean over spaces, or of both.
 
     Attributes:
         reachable: by benchmark, tau-a that counts as 1.
         spaces: by benchmark; several benchmarks of one space count by their mean.
-        mean: whether it is the mean.
+        kind: ``mean``, ``balanced`` (the worst and a quarter of the mean), or any other: the worst.
     """
 
     reachable: Mapping[str, float]
     spaces: Mapping[str, str]
-    mean: bool
+    kind: str
 
     def __call__(self, taus: Mapping[str, Values]) -> Values:
         """Of many candidates, from their tau-a by benchmark; NaN where one of them is."""
@@ -150,8 +172,9 @@ class Objective:
         for name, values in taus.items():
             of_space.setdefault(self.spaces[name], []).append(values / self.reachable[name])
         shares = np.stack([np.mean(each, axis=0) for each in of_space.values()])
-        found: Values = shares.mean(axis=0) if self.mean else shares.min(axis=0)
-        return found
+        worst: Values = shares.min(axis=0)
+        mean: Values = shares.mean(axis=0)
+        return {"mean": mean, "balanced": worst + mean / 4}.get(self.kind, worst)
 
 
 class AcrossFitness:
@@ -203,4 +226,4 @@ class AcrossFitness:
         """What many tau-a by benchmark are worth."""
         reachable = {name: ground.reachable for name, ground in self.grounds.items()}
         spaces = {name: ground.space or name for name, ground in self.grounds.items()}
-        return Objective(reachable, spaces, mean=self.settings.objective == "mean")
+        return Objective(reachable, spaces, self.settings.objective)

@@ -41,9 +41,18 @@ class Pairs:
     better: NDArray[np.float32]
 
     @classmethod
-    def draw(cls, scores: NDArray[np.float32], goodness: Values, rng: np.random.Generator) -> Pairs:
-        """Random pairs, or all where there are fewer."""
+    def draw(
+        cls,
+        scores: NDArray[np.float32],
+        goodness: Values,
+        rng: np.random.Generator,
+        labels: NDArray[np.intp] | None = None,
+    ) -> Pairs:
+        """Random pairs, or all where there are fewer; only of equal label where there are labels."""
         first, second = np.triu_indices(len(goodness), 1)
+        if labels is not None:
+            equal = labels[first] == labels[second]
+            first, second = first[equal], second[equal]
         if len(first) > PAIRS:
             chosen = rng.choice(len(first), size=PAIRS, replace=False)
             first, second = first[chosen], second[chosen]

@@ -6,23 +6,31 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autogas.benchmarks import Benchmark
 from autogas.benchmarks.benchmark import Split
 from autogas.code import digest_of
 from autogas.errors import InputError
-from autogas.workflows.judging.across import AcrossSettings
+from autogas.workflows.judging.across import WITHIN, AcrossSettings
+from autogas.workflows.judging.correlations import strata
 
 COLUMNS = ("iteration", "proxy", "fitness", "front")
 """Of the table of candidates, beside one for each benchmark."""
+FEWEST_EQUAL = 0.1
+"""Share of pairs that must be of equal counts, for the order within counts to be known."""
 
 
 def check_together(benches: Mapping[str, Benchmark]) -> None:
     """Refuse benchmarks that workers, columns or tables could not tell apart.
 
     Raises:
-        InputError: different spaces of one name, or names that are one in the run folder.
+        InputError: different spaces of one name, names that are one in the run folder, or the name of another's
+            order within equal counts.
     """
+    for name in benches:
+        if name.endswith(WITHIN):
+            raise InputError(f"a benchmark of the name {name!r}: expected one that does not end with {WITHIN!r}")
     for (first, one), (second, other) in itertools.combinations(benches.items(), 2):
         if one.space.name == other.space.name and digest_of(one.space.makers) != digest_of(other.space.makers):
             raise InputError(f"benchmarks {first} and {second} have different spaces of the name {one.space.name!r}")
@@ -48,6 +56,17 @@ def splits_of(benches: Mapping[str, Benchmark], s: AcrossSettings) -> dict[str, 
             raise InputError(f"benchmark {name}: {len(kept)} test architectures that chose on no other one; expected 3")
         found[name] = Split(split.validation, np.array(kept, dtype=np.intp))
     return found
+
+
+def equal_counts(bench: Benchmark, chosen: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """A number for each architecture, one for those of equal traits; None where too few have equal ones.
+
+    A space without traits has none to be equal in.
+    """
+    labels = np.unique(strata(bench.space, [bench.archs[i] for i in chosen]), return_inverse=True)[1].astype(np.intp)
+    sizes = np.bincount(labels)
+    pairs = (sizes * (sizes - 1)).sum() / max(len(labels) * (len(labels) - 1), 1)
+    return labels if len(sizes) > 1 and pairs >= FEWEST_EQUAL else None
 
 
 def _networks(bench: Benchmark) -> list[tuple[str, str]]:
