@@ -18,10 +18,11 @@ EXPRESSIONS: dict[str, str] = {
     # Li et al., Auto-GAS (ECCV 2024), eq. 4: slogdet(F' F'^T)^2 with F' = above-mean(swish(F)), mean over layers.
     "autogas": "swish > above_mean > gram > slogdet > pow2",
     # Ours, chosen on 1,000 architectures each of transnas-macro and -micro, 57 each of mini-gan and -2 and 69 of
-    # mini-diffusion (docs/concord.md): on the way down samples stay apart, on the way up layers are alike and wide.
+    # mini-diffusion (docs/concord.md): samples stay apart, on the way down most of all; the way up is even and wide.
     "concord": (
         "16 * normalisations@decoder > gram > trace > log"
-        " + activations@encoder > softmax > covariance > eigenvalue_floor > log > min"
+        " + 2 * activations@encoder > softmax > covariance > eigenvalue_floor > log > min"
+        " + 0.5 * softmax > covariance > eigenvalue_floor > log"
         " + 0.125 * gram > coding_rate > spread"
         " - 16 * activations@decoder > covariance > trace > log > spread"
     ),

@@ -61,7 +61,7 @@ def test_terms_share_a_pass_and_their_prefixes():
         ("x * gram > trace", r"'x' before \*: expected numbers other than zero"),
         ("0 * gram > trace", "other than zero"),
         ("nan * gram > trace", "other than zero"),
-        (" + ".join(["gram > trace"] * 5), "5 terms; expected at most 4"),
+        (" + ".join(["gram > trace"] * 6), "6 terms; expected at most 5"),
     ],
 )
 def test_what_is_no_sum(text, message):

@@ -24,7 +24,7 @@ COEFFICIENTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class SumGrammar:
-    """Sums of up to four terms; each is layers and part, transform, kernel, reduction and aggregate.
+    """Sums of up to five terms; each is layers and part, transform, kernel, reduction and aggregate.
 
     It is a space of genomes for ``Evolution``, like the one-term
     ``Grammar``.
