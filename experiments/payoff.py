@@ -33,6 +33,13 @@ from autogas.training.gan import GANRecipe
 from autogas.workflows.build import read
 
 PROXIES = ("separation", "autogas", "nwot")
+FOUR_TERMS = (
+    "16 * normalisations@decoder > gram > trace > log"
+    " + activations@encoder > softmax > covariance > eigenvalue_floor > log > min"
+    " + 0.125 * gram > coding_rate > spread"
+    " - 16 * activations@decoder > covariance > trace > log > spread"
+)
+"""The default, `concord`, before it had five."""
 SEEDS = range(8)
 TASKS = {"gan": "eagan-generator", "pix2pix": "resnet-translation", "cyclegan": "resnet-translation"}
 LATER = {"small-gan": "eagan-generator"}
@@ -97,7 +104,7 @@ def searches() -> dict[str, dict[str, Any]]:
 def searched(out: Path, space: str, proxy: str, seed: int, settings: dict[str, Any]) -> str:
     """The winner of a search, done now, continued or done before."""
     torch.set_num_threads(1)
-    folder = out / f"{space}-{proxy}-{seed}"
+    folder = out / f"{space}-{'four terms' if proxy == FOUR_TERMS else proxy}-{seed}"
     if not (folder / "results.json").exists():
         where: dict[str, Any] = {"resume": str(folder)} if folder.exists() else {"out": str(folder)}
         given = {} if folder.exists() else {"proxy": proxy, "seed": seed, "sample": 10, "agreement": 0, **settings}
@@ -153,14 +160,14 @@ def search(options: argparse.Namespace) -> None:
 def write_controls(options: argparse.Namespace) -> None:
     """Write controls.json: arms of GANs that were added when others were trained, which are kept.
 
-    The trivial ones came when it was seen what random ones fail by, then winners of searches with the present default.
+    The trivial ones came when it was seen what random ones fail by, then winners of searches with the default of then.
     """
     file, space = options.out / "controls.json", TASKS["gan"]
     arms: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
     for name, make in (("plain", plain), ("smallest", smallest)):
         arms[name] = arms.get(name) or make()
-    calls = (delayed(searched)(options.out, space, "concord", seed, searches()[space]) for seed in SEEDS)
-    arms["concord"] = arms.get("concord") or Parallel(n_jobs=options.jobs)(calls)
+    calls = (delayed(searched)(options.out, space, FOUR_TERMS, seed, searches()[space]) for seed in SEEDS)
+    arms["four terms"] = arms.get("four terms") or Parallel(n_jobs=options.jobs)(calls)
     file.write_text(json.dumps(arms, indent=1))
 
 
