@@ -56,30 +56,27 @@ def test_the_default_by_hand():
         down = net[0](x)
         up = net[2](net[1](down))
         last = net[4](net[3](up))
-    n = len(x)
 
     def rows(layer):
         return layer.double().flatten(1).numpy()
 
-    def floor(matrix):
-        values = np.linalg.eigvalsh(matrix)
-        return min(value for value in values if value > 1e-5 * values[-1])
+    def log_floor(layer):
+        values = np.linalg.eigvalsh(np.cov(rows(layer.softmax(1)), bias=True))
+        return np.log(min(value for value in values if value > 1e-5 * values[-1]))
 
-    smallest = min(down, up, last, key=lambda layer: layer[0, 0].numel())
-    convolutions, read = [down, up, last], [down, up]
-    place = max(i for i, layer in enumerate(convolutions) if layer[0, 0].numel() == smallest[0, 0].numel())
-    sizes = np.mean([np.log((rows(layer) ** 2).sum()) for layer in convolutions[place:]])
-    narrow = min(layer[0, 0].numel() for layer in read)
-    bottleneck = max(i for i, layer in enumerate(read) if layer[0, 0].numel() == narrow)
-    covariances = [np.cov(rows(layer), bias=True) for layer in read]
-    soft = [np.cov(rows(layer.softmax(1)), bias=True) for layer in read[: bottleneck + 1]]
-    apart = min(np.log(floor(matrix)) for matrix in soft)
-    rates = []
-    for layer in read:
-        features = rows(layer)
-        rates.append(np.linalg.slogdet(np.eye(n) + features @ features.T)[1])
-    spread = np.std([np.log(np.trace(matrix)) for matrix in covariances[bottleneck:]])
-    assert score(net, x) == pytest.approx(16 * sizes + apart + np.std(rates) / 8 - 16 * spread, rel=1e-4)
+    def part_from(layers):
+        """Where the last of the smallest maps is."""
+        sizes = [layer[0, 0].numel() for layer in layers]
+        return max(i for i, size in enumerate(sizes) if size == min(sizes))
+
+    convolutions, rectified = [down, up, last], [down, up]
+    bottleneck = part_from(rectified)
+    large = np.mean([np.log((rows(layer) ** 2).sum()) for layer in convolutions[part_from(convolutions) :]])
+    floors = [log_floor(layer) for layer in rectified]
+    rates = [np.linalg.slogdet(np.eye(len(x)) + rows(layer) @ rows(layer).T)[1] for layer in rectified]
+    uneven = np.std([np.log(np.trace(np.cov(rows(layer), bias=True))) for layer in rectified[bottleneck:]])
+    expected = 16 * large + 2 * min(floors[: bottleneck + 1]) + np.mean(floors) / 2 + np.std(rates) / 8 - 16 * uneven
+    assert score(net, x) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("form", [str, parse_proxy], ids=["text", "expression"])
