@@ -274,3 +274,25 @@ def test_a_score_depends_on_its_own_seed_and_no_global_state(proxy):
         torch.manual_seed(state)
         found.append(score(net, images(), proxy, seed=seed))
     assert found[0] == found[1] != found[2]
+
+
+class Vanishing(nn.Module):
+    """Its second rectifier sees what does not vary between samples but by rounding."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.second = nn.ReLU()
+
+    def forward(self, x):
+        return self.second(self.first(x) * 1e-12)
+
+
+def test_the_term_that_has_no_score_is_named():
+    net, x = Vanishing(), images()
+    expression = "gram > trace + softmax > covariance > eigenvalue_floor > log"
+    found = "not defined for its features in softmax > covariance > eigenvalue_floor > log$"
+    with pytest.raises(InputError, match=found):
+        score(net, x, expression)
+    with pytest.raises(InputError, match=r"in evaluation mode, .*try network\.train\(\)$"):
+        score(net.eval(), x, expression)

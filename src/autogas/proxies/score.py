@@ -99,7 +99,8 @@ def score_many(
         try:
             value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
             if not math.isfinite(value):
-                raise InputError(f"proxy {name!r} has no finite score on this network: {_why(value, proxy)}")
+                why = _why_not(proxy, value, evaluator) if isinstance(proxy, Expression) else _undefined(proxy, value)
+                raise InputError(f"proxy {name!r} has no finite score on this network: {why}{_hint(model, proxy)}")
         except Exception as error:  # the network's own must not take the scores of others
             if failures is None:
                 raise
@@ -187,7 +188,29 @@ def _proxy(given: object) -> Expression | Scorer:
     raise InputError(f"proxy {given!r}: expected a name, an expression, or what get_proxy and parse_proxy return")
 
 
-def _why(value: float, proxy: Expression | Scorer) -> str:
-    if isinstance(proxy, Scorer) and proxy.undefined:
-        return proxy.undefined
+def _undefined(proxy: Scorer, value: float) -> str:
+    return proxy.undefined or _kind(value)
+
+
+def _why_not(proxy: Expression, value: float, evaluator: Callable[[Expression], float]) -> str:
+    """Why an expression has no finite score, with the term that has none where it has several."""
+    if len(proxy.terms) > 1:
+        for _, term in proxy.terms:
+            if not math.isfinite(found := evaluator(term)):
+                return f"{_kind(found)} in {term}"
+    return _kind(value)
+
+
+def _kind(value: float) -> str:
     return "a logarithm of zero or an overflow" if math.isinf(value) else "a value that is not defined for its features"
+
+
+def _hint(model: object, proxy: Expression | Scorer) -> str:
+    """What may help where batch normalisation passes on what an untrained network makes ever smaller."""
+    modules = model.modules() if isinstance(model, nn.Module) and isinstance(proxy, Expression) else ()
+    still = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and not m.training for m in modules)
+    return (
+        "; it is in evaluation mode, where signals of untrained weights may vanish: try network.train()"
+        if still
+        else ""
+    )

@@ -88,6 +88,13 @@ def test_value(name, shape):
     np.testing.assert_allclose(got, expected.reshape(len(x), -1), rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_a_single_channel_stands_beside_a_zero(name):
+    x = feature((6, 1, 8, 8))
+    beside = torch.cat([x, torch.zeros_like(x)], dim=1)
+    torch.testing.assert_close(TRANSFORMS[name].function(x), TRANSFORMS[name].function(beside)[:, :1])
+
+
 @pytest.mark.parametrize(
     ("name", "reference", "largest", "rtol", "atol"),
     [

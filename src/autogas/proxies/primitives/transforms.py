@@ -148,8 +148,8 @@ def batch_norm(x: Tensor) -> Tensor:
 
 @transform(formula=r"\mathrm{softmax}_c(x)", edge=NAN, elementwise=False, positive=True)
 def softmax(x: Tensor) -> Tensor:
-    """Softmax over the channels."""
-    return x.softmax(1)
+    """Softmax over the channels; a single one, whose share is always all, stands beside a zero: its sigmoid."""
+    return x.sigmoid() if x.shape[1] == 1 else x.softmax(1)
 
 
 @transform(formula=r"\mathrm{softmax}_n(x)", edge=NAN, elementwise=False, positive=True)
@@ -166,8 +166,8 @@ def softmax_spatial(x: Tensor) -> Tensor:
 
 @transform(formula=r"\ln\mathrm{softmax}_c(x)", edge=NAN, elementwise=False)
 def log_softmax(x: Tensor) -> Tensor:
-    """Logarithm of the softmax over the channels."""
-    return x.log_softmax(1)
+    """Logarithm of ``softmax``."""
+    return F.logsigmoid(x) if x.shape[1] == 1 else x.log_softmax(1)
 
 
 @transform(formula=r"\ln\mathrm{softmax}_{hw}(x)", edge=NAN, elementwise=False)
