@@ -90,6 +90,11 @@ WRITTEN = {
     "GELU, special": (lambda _, x: x * torch.special.ndtr(x), F.gelu),
     "GELU, complementary": (lambda _, x: x * 0.5 * torch.special.erfc(-x / 2**0.5), F.gelu),
     "hardswish": (lambda _, x: x * torch.clamp(x / 6 + 0.5, 0, 1), F.hardswish),
+    "hardswish of MobileNet": (lambda _, x: x * F.relu6(x + 3) / 6, F.hardswish),
+    "hardswish, as a module": (lambda _, x: x * (nn.ReLU6()(x + 3.0) / 6), F.hardswish),
+    "hardswish, cut at six": (lambda _, x: x * (x + 3).clamp(0, 6) / 6, F.hardswish),
+    "a mask apart": (lambda _, x: x * (x > 0).detach().float(), F.relu),
+    "a mask of values": (lambda _, x: x * (x.data > 0), F.relu),
 }
 
 
@@ -137,11 +142,12 @@ def test_what_is_no_activation_is_none(name):
     assert not [layer for layer in layers if layer.kind == "activations"]
 
 
-def test_one_that_is_scaled_by_a_rectifier_counts_once():
-    def hardswish(_, x):
-        return x * F.relu6(x + 3) / 6
-
-    layers = explain(made(hardswish), images(), "nwot").layers
+def test_a_gate_that_is_cut_at_six_is_no_rectifier_of_its_own():
+    layers = explain(made(lambda _, x: x * F.relu6(x + 3) / 6), images(), "nwot").layers
+    assert [layer.call for layer in layers if layer.kind == "activations"] == ["by_hand"] * 2
+    layers = explain(made(lambda net, x: net.second(x) * (F.relu6(x + 3) / 6)), images(), "nwot").layers
+    assert not [layer for layer in layers if layer.kind == "activations"]
+    layers = explain(made(lambda _, x: F.relu6(x + 2)), images(), "nwot").layers
     assert [layer.call for layer in layers if layer.kind == "activations"] == ["relu6"] * 2
 
 

@@ -20,6 +20,7 @@ from autogas.proxies.gradients import gradients
 from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, Snapshot, unchanged
+from autogas.proxies.passes.binding import own
 from autogas.proxies.passes.capture import Watch, folds_of
 from autogas.proxies.passes.features import OUTER, Fold, as_feature, is_bias, scales_of
 from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
@@ -101,11 +102,12 @@ class Probe(Passes):
         cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         self._autocast = torch.get_autocast_dtype(device) if cast else None
         self._own = dict(model.named_parameters())
-        # One that is written in the forward pass must be no leaf with a gradient, and a vector needs none.
+        # One that is written in the forward pass must be no leaf with a gradient, and a vector needs none. With a count
+        # of writes of its own, a graph of it stays valid when a later pass writes the network's.
         self.parameters = {
             name: stand_in(
                 p,
-                p.detach().clone() if p.is_inference() else p.detach(),
+                p.detach().clone() if p.is_inference() else p.data,
                 requires_grad=p.is_floating_point() and (p.requires_grad or p.dim() > 1),
             )
             for name, p in self._own.items()
@@ -230,7 +232,7 @@ class Probe(Passes):
             held = [x for x in network.tensors if id(x) not in self._replaced]
             for watch in modes:
                 if isinstance(watch, Watch):
-                    watch.constants.start((*others, *held))
+                    watch.constants.start(own(self.model, (*others, *held)))
             seed_everything(self.seed, inputs)
             if parameters is not None or self._frozen:
                 stack.enter_context(OnlyReplaced(self._own.values()))

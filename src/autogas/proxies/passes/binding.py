@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,12 +59,36 @@ class Bound(nn.Module):
         given = self._arguments(tensors)
         return given if self.by_name else tuple(given.values())
 
+    def inside(self) -> Iterator[Tensor]:
+        """Tensors inside arguments that are objects, such as a dataclass, which may be samples."""
+        waiting, seen = list(self.others), set()
+        while waiting:
+            value = waiting.pop()
+            if id(value) in seen or isinstance(value, nn.Module | type):
+                continue
+            seen.add(id(value))
+            if isinstance(value, Tensor):
+                yield value
+            elif isinstance(value, Mapping):
+                waiting += value.values()
+            elif isinstance(value, list | tuple | set):
+                waiting += value
+            else:
+                waiting += getattr(value, "__dict__", {}).values()
+                waiting += [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
+
     def _arguments(self, tensors: Sequence[Tensor]) -> dict[int | str, Any]:
         parts = list(self.others)
         for place, tensor in zip(self.places, tensors, strict=True):
             parts[place] = tensor
         found: dict[int | str, Any] = tree_unflatten(parts, self.spec)
         return found
+
+
+def own(model: nn.Module, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Those of these tensors that are not inside a network's arguments."""
+    given = set(map(id, model.inside())) if isinstance(model, Bound) else ()
+    return (tensor for tensor in tensors if id(tensor) not in given)
 
 
 def bind(model: Any, inputs: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -27,7 +27,7 @@ class Step(Flag):
 
 STEPS = {
     Step.SCALED: "mul multiply rmul imul div divide true_divide truediv add radd iadd sub subtract rsub isub "
-    "neg clone contiguous float half double to type type_as",
+    "neg clone contiguous float half double to type type_as detach",
     Step.GATED: "sigmoid tanh erf erfc ndtr expit hardsigmoid exp expm1 softplus softsign sign sgn heaviside clamp "
     "clip atan arctan gt ge lt le greater greater_equal less less_equal logical_not bitwise_not invert",
     Step.ABSOLUTE: "abs absolute",
@@ -41,6 +41,8 @@ LARGER = frozenset(("max", "maximum", "fmax"))
 BY_NAME = ("condition", "input", "self", "mask", "value", "other")
 """Arguments of these, in the order in which they follow those that are given by place."""
 STEP_OF = {name: step for step, names in STEPS.items() for name in names.split()}
+RAISE = 3
+"""What is added to a tensor of which a piecewise linear sigmoid is computed, ``relu6(x + 3) / 6``."""
 LONGEST = 12
 """Steps from a tensor to what rectifies it; the tanh of a GELU takes seven."""
 
@@ -48,17 +50,23 @@ LONGEST = 12
 @functools.cache
 def name_of(func: Callable[..., Any]) -> str:
     """Name of a function of torch, without the underscores of operators and of what works in place."""
+    if getattr(func, "__self__", None) is torch.Tensor.data:
+        return "detach"
     name: str = getattr(func, "__name__", "")
     return name.strip("_").removeprefix("special_")
 
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """A tensor, and those that it was made of entry by entry, the last first, each with all that was done since."""
+    """A tensor, and those that it was made of entry by entry, the last first, each with all that was done since.
+
+    It was ``raised`` where it is another plus ``RAISE``.
+    """
 
     tensor: weakref.ref[Tensor]
     stamp: object
     before: Sequence[tuple[_Made, Step]] = ()
+    raised: bool = False
 
     def line(self) -> Iterator[tuple[_Made, Step]]:
         """Itself, and what is before it."""
@@ -111,7 +119,14 @@ class ByHand:
         if last is None:
             return
         before = [(source, done | steps | step) for source, done in last.line() if source.tensor() is not made]
-        self._known[id(made)] = _Made(weakref.ref(made), stamp(made), before[:LONGEST])
+        raised = name_of(func) in SUMS and any(
+            type(x) in (int, float) and x == RAISE for x in (*args, *kwargs.values())
+        )
+        self._known[id(made)] = _Made(weakref.ref(made), stamp(made), before[:LONGEST], raised)
+
+    def is_gate(self, x: Tensor) -> bool:
+        """Whether what is cut at zero and six is the sum that a piecewise linear sigmoid is computed of."""
+        return self._made(x).raised
 
     def _gated(self, pair: Sequence[Any], how: Step, *, both: bool = True) -> Tensor | None:
         """What one of a pair is but for its scale, and the other computes such a thing of."""

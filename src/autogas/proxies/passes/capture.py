@@ -20,12 +20,14 @@ from torch.nn import functional as F
 from autogas.errors import InputError
 from autogas.interception import Interceptor, input_of
 from autogas.proxies.isolation.unchanged import unchanged
+from autogas.proxies.passes.binding import own
 from autogas.proxies.passes.by_hand import ByHand, by_hand
 from autogas.proxies.passes.channels import Channels
 from autogas.proxies.passes.constants import Constants
 from autogas.proxies.passes.features import (
     ACTIVATIONS,
     CONVOLUTIONS,
+    DROPOUTS,
     LAYERS,
     MATRIX_PRODUCTS,
     NORMALISATIONS,
@@ -35,6 +37,7 @@ from autogas.proxies.passes.features import (
     Rows,
     as_feature,
     fold_of,
+    is_cut_above,
     needs_a_fold,
     role,
     rows_of,
@@ -77,12 +80,16 @@ class Watch(Interceptor):
         self.channels = Channels()
         self._channels_last = False  # in the feature that is looked at
         self._constant = False  # the feature that is looked at
+        self.quiet = False  # whether dropout leaves nothing out
+        self.drops = False  # whether it would
         self.finiteness = Finiteness()
         self.tell: Sequence[Callable[[Sequence[int]], None]] = ()
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
-        kind = role(func, args, kwargs)
+        kind = self._role(func, args, kwargs)
+        if kind in DROPOUTS and self._left_out(args, kwargs):
+            return input_of(args, kwargs)
         memories = written(func, args, kwargs)
         constant = self.constants.alone(func, args, kwargs, memories)
         weight = self._weight_of(kind, args, kwargs)
@@ -108,15 +115,33 @@ class Watch(Interceptor):
             self.by_hand.follow(kind, args, kwargs, after)
         if kind not in LAYERS and kind not in NORMALISATIONS:
             return after
-        feature = after[0] if isinstance(after, tuple) else after
+        feature, *others = after if isinstance(after, tuple) else (after,)
         self._channels_last = self.channels.note(kind, args, kwargs, feature)
         if kind not in self.outputs:
             return after
         self._constant = constant
         self.weight = weight
+        seen = self._layer(kind, feature)
+        return (seen, *others) if isinstance(after, tuple) else seen
+
+    def _layer(self, kind: Function, feature: Tensor) -> Tensor:
+        """What the network goes on with as the output of a layer, which may be a copy."""
         self.finiteness.add(kind, feature)
         seen = self.see(kind, feature)
-        return (seen, *after[1:]) if isinstance(after, tuple) else seen
+        if self._constant:
+            self.constants.add(seen)
+        return seen
+
+    def _role(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Function:
+        """``role``, but that of a rectifier which is part of a gate is another: ``relu6(x + 3)`` is six sigmoids."""
+        kind = role(func, args, kwargs)
+        gate = is_cut_above(func, kind) and self.by_hand.is_gate(input_of(args, kwargs))
+        return F.hardsigmoid if gate else kind
+
+    def _left_out(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether dropout is not to be, and note that it would."""
+        self.drops = self.drops or bool(args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True)))
+        return self.quiet
 
     def _weight_of(self, kind: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """The weight of a convolution or linear layer, also of a product of samples and a matrix of weights alone."""
@@ -182,12 +207,14 @@ class Pass:
         failure: why the network cannot be scored, or empty.
         missed: how many features that a consumer selects have no samples.
         folded: rows of features whose shape does not say whose they are, by number of the feature.
+        drops: whether dropout leaves entries out.
     """
 
     output: Any
     failure: str
     missed: int
     folded: Mapping[int, Rows]
+    drops: bool
 
 
 def watched(
@@ -216,7 +243,7 @@ def watched(
         empty = {id(buffer): buffer.clone() for buffer in model.buffers() if not buffer.numel()}
         if empty:  # which it may resize, what could not be put back
             network.replace(empty)
-        watch.constants.start(network.tensors)
+        watch.constants.start(own(model, network.tensors))
         watch.tell = [network.expect, *on_write]
         stack.enter_context(watch)
         seed_everything(seed, inputs)
@@ -232,15 +259,20 @@ def run(
     *,
     on_write: Iterable[Callable[[Sequence[int]], None]] = (),
     folds: Mapping[int, Fold] = MappingProxyType({}),
+    quiet: bool = False,
 ) -> Pass:
-    """A pass, see ``watched``, with consumers that get the features of the functions that they select."""
+    """A pass, see ``watched``, with consumers that get the features of the functions that they select.
+
+    In a ``quiet`` one dropout leaves nothing out.
+    """
     must_have_values(model, inputs)
     offer = _Offer(consumers, len(inputs[0]), folds)
+    offer.quiet = quiet
     output = watched(model, inputs, offer, seed, on_write)
     reason = failure(output, len(inputs[0]))
     if reason == IGNORES:
         reason = ALIKE if all_alike(inputs) else "" if _starts_at_zero(model, inputs, seed) else reason
-    return Pass(output, reason or offer.finiteness.failure, offer.missed, offer.folded)
+    return Pass(output, reason or offer.finiteness.failure, offer.missed, offer.folded, offer.drops)
 
 
 def folds_of(
@@ -252,6 +284,8 @@ def folds_of(
 ) -> dict[int, Fold]:
     """How the rows of folded features belong to samples, from a pass in which the samples come in reverse.
 
+    Dropout, which draws by place, is left out of that one, and of another in order.
+
     Args:
         model: the network.
         inputs: of the pass before.
@@ -261,8 +295,12 @@ def folds_of(
     """
     n = len(inputs[0])
     turned = tuple(x.flip(0) if x.dim() and len(x) == n else x for x in inputs)
+    consumers: list[tuple[Selector, Consumer]] = [(selects, lambda _: None) for selects in selectors]
     try:
-        others = run(model, turned, [(selects, lambda _: None) for selects in selectors], seed).folded
+        reverse = run(model, turned, consumers, seed, quiet=True)
+        others = reverse.folded
+        if reverse.drops:
+            folded = run(model, inputs, consumers, seed, quiet=True).folded
     except Exception:  # noqa: BLE001 - the network's own, which may want its samples in order
         return {number: rows.likely for number, rows in folded.items()}
     return {number: fold_of(rows, others.get(number, rows), n) for number, rows in folded.items()}

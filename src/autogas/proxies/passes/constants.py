@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from autogas.proxies.passes.writes import HANDLES, memory_of
+from autogas.proxies.passes.writes import HANDLES, memory_of, tensors_in
 
 PLAIN = (bool, int, float, str, slice, torch.dtype, torch.device, torch.layout, torch.memory_format)
 MAKERS = frozenset(
@@ -19,7 +20,7 @@ MAKERS = frozenset(
 """Functions that make the same tensor of no tensor."""
 GIVEN_AWAY = HANDLES - {"__setitem__"}
 """Names of functions after which anything may be written."""
-READ = frozenset(("item", "tolist", "numpy", "__array__", "__int__", "__index__"))
+READ = frozenset(("item", "tolist", "numpy", "__array__", "__int__", "__index__", "__float__"))
 """Names of functions that make Python's numbers of a tensor."""
 BY_NUMBER = frozenset(("__getitem__", "select", "narrow"))
 """Names of functions that choose by whole numbers, which may be those of a sample."""
@@ -30,7 +31,8 @@ class Constants:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Tensor] | Tensor, object]] = {}
-        self._mixed: set[int] = set()  # memories that something else was written to
+        # Memories that something else was written to; no other gets the address of one that a weak reference is to.
+        self._mixed: dict[int, StorageWeakRef] = {}
         self._numbers_of_samples = False  # whether some were read
 
     def start(self, tensors: Iterable[Tensor]) -> None:
@@ -53,12 +55,15 @@ class Constants:
         whole = all(map(self.fits, values)) and (func in MAKERS or any(map(self._holds, values)))
         if name in READ:
             self._numbers_of_samples = self._numbers_of_samples or not whole
-        if whole and self._numbers_of_samples and (memories or name in BY_NUMBER):
-            kinds = (int, float) if memories else (int,)
+        if whole and self._numbers_of_samples and (memories or name in BY_NUMBER or func in MAKERS):
+            kinds = (int, float) if memories else (float,) if func in MAKERS else (int,)
             whole = not any(type(part) in kinds for x in values for part in (x if isinstance(x, tuple) else (x,)))
         if whole and (not memories or name not in GIVEN_AWAY):
             return True
-        self._mixed.update(memories)
+        for tensor in tensors_in(values) if memories else ():
+            memory = memory_of(tensor)
+            if memory in memories and memory and memory not in self._mixed:
+                self._mixed[memory] = StorageWeakRef(tensor.untyped_storage())
         return False
 
     def fits(self, value: Any) -> bool:

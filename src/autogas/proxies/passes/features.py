@@ -43,6 +43,8 @@ ACTIVATIONS = frozenset((by_hand,)) | _named(
 """Rectifiers."""
 CLAMPS = _named("clamp clamp_ clip clip_ clamp_min clamp_min_", torch, Tensor)
 """Rectifiers where they cut at zero from below, and not to shares of one."""
+CUT_ABOVE = _named("relu6 hardtanh hardtanh_", F)
+"""Rectifiers that are cut from above."""
 CONVOLUTIONS = _named(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear convolution", F, torch
 )
@@ -73,6 +75,13 @@ SATURATING = _named("tanh tanh_ sigmoid sigmoid_ expit", F, torch, Tensor, torch
 """The usual ends of generators."""
 DEFORMED = "torchvision::deform_conv2d"
 """A convolution, whose first two arguments are those of others."""
+DROPOUTS = _named(
+    "dropout dropout_ dropout1d dropout2d dropout3d feature_dropout feature_dropout_ alpha_dropout alpha_dropout_ "
+    "feature_alpha_dropout feature_alpha_dropout_",
+    F,
+    torch,
+)
+"""What leaves entries out at random; their third argument says whether it does."""
 SHARES = _named("softmax", F, torch, Tensor)
 """What gives shares of one."""
 
@@ -104,6 +113,11 @@ def role(func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Func
     given = (args[place] if len(args) > place else kwargs.get(name) for place, name in ((1, "min"), (2, "max")))
     least, most = map(_number, given)
     return F.relu if least == 0 and (most is None or (isinstance(most, int | float) and most > 1)) else kind
+
+
+def is_cut_above(func: Function, kind: Function) -> bool:
+    """Whether a rectifier (the ``role`` of a function) may be one that is cut from above, too."""
+    return kind in CUT_ABOVE or (kind is F.relu and known(func) in CLAMPS)
 
 
 def _number(value: object) -> object:

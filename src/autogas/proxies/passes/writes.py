@@ -65,15 +65,15 @@ def _running(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
             yield given
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
     """All tensors among arguments, which may be nested."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from tensors_in(value)
         elif isinstance(value, Mapping):
-            yield from _tensors(value.values())
+            yield from tensors_in(value.values())
 
 
 def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[int]:
@@ -82,7 +82,7 @@ def written(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
         return [memory_of(tensor) for tensor in _running(func, args, kwargs)]
     if not _may_write(func, args, kwargs):
         return ()
-    return [memory_of(tensor) for tensor in _tensors((args, kwargs))]
+    return [memory_of(tensor) for tensor in tensors_in((args, kwargs))]
 
 
 def memory_of(tensor: Tensor) -> int:

@@ -232,6 +232,10 @@ def measure(
     return found
 
 
+def _ignore(_feature: Tensor) -> None:
+    """Stands for a consumer in a pass of which only others are asked."""
+
+
 @with_graphs_if_needed
 def _pass(
     model: nn.Module,
@@ -253,7 +257,9 @@ def _pass(
     absent = [accumulators[word] for word in STAND_INS if word in accumulators and not accumulators[word].live]
     if absent:
         convolutions = REGISTRY[Stage.LAYERS]["convolutions"].function
-        instead = [(convolutions, accumulator) for accumulator in absent]
+        others = [(select, _ignore) for select in selects.values()]  # so that features have the numbers that they had
+        instead: list[tuple[capture.Selector, capture.Consumer]]
+        instead = [*((convolutions, accumulator) for accumulator in absent), *others]
         on_write = [accumulator.on_write for accumulator in absent]
         capture.run(model, inputs, instead, seed, on_write=on_write, folds=folds)
     if seen.folded and not folds:
