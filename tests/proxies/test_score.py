@@ -294,5 +294,5 @@ def test_the_term_that_has_no_score_is_named():
     found = "not defined for its features in softmax > covariance > eigenvalue_floor > log$"
     with pytest.raises(InputError, match=found):
         score(net, x, expression)
-    with pytest.raises(InputError, match=r"in evaluation mode, .*try network\.train\(\)$"):
+    with pytest.raises(InputError, match=r"in evaluation mode may let .* vanish: try network\.train\(\)$"):
         score(net.eval(), x, expression)

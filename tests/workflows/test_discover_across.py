@@ -18,6 +18,7 @@ from autogas.report import write_report
 from autogas.runs import Run
 from autogas.workflows import discover_across as module
 from autogas.workflows.discover_across import AcrossFitness, AcrossSettings, Ground, discover_across
+from autogas.workflows.judging import together
 
 SETTINGS = {"population": 8, "iterations": 3, "top_k": 4, "batch_size": 4, "terms": 2}
 WITHOUT_PARENTS = {name: value for name, value in SETTINGS.items() if name != "top_k"}
@@ -183,24 +184,48 @@ def test_the_order_within_equal_counts_counts_too(benches, tmp_path, monkeypatch
         ]
         labels = [coarse(None, arch)["num_downsamples"] for arch in archs]
         assert row["toy:within"] == pytest.approx(within(labels, benches[0].goodness[chosen], scores))
-    test = {r["name"]: r for r in run.results["test"]["toy"]}["discovered"]["within"]["value"]
+    unseen = run.read_table("scores-toy")
+    labels = [len(arch) % 2 for arch in unseen["arch"]]
+    test = within(labels, unseen[benches[0].metric].to_numpy(), unseen["discovered"].to_numpy())
     before = run.results["validation_tau_a"]["discovered"]["toy:within"]
+    assert run.results["test_tau_a"]["toy:within"] == pytest.approx(test)
     assert run.results["fall"]["toy:within"] == pytest.approx(before - test)
-    assert "within equal counts" in shown_across(run.results)
+    assert "tau-a within equal counts fell by" in shown_across(run.results)
     assert "toy:within" in write_report(run).read_text()
-    climbed = discover_across(benches, out=str(tmp_path / "climbed"), **ASCENT, top_k=2, **asked)
-    assert "toy:within" in climbed.read_table("candidates")
+    climbed = discover_across(benches, out=str(tmp_path / "climbed"), **ASCENT, top_k=2, **asked, scoring_seeds=2)
+    assert climbed.read_table("candidates")["toy:within"].between(-1, 1).all()
+    front = discover_across(
+        benches, out=str(tmp_path / "front"), **WITHOUT_PARENTS, objective="pareto", within_counts=True
+    )
+    best = front.results["front"][0]
+    assert f"other:within {best['other:within']:.3f}" in shown_across(front.results)
+    assert '<th scope="col">other:within</th>' in write_report(front).read_text()
 
 
 def test_an_order_within_counts_needs_equal_counts(benches, tmp_path, monkeypatch):
     monkeypatch.setattr(type(benches[0].space), "traits", lambda space, arch: {})
-    with pytest.raises(InputError, match="hardly any two architectures of toy, other have equal counts"):
+    with pytest.raises(InputError, match="architectures of toy have no counts, or hardly any equal ones"):
         discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, within_counts=True)
     ending = [benches[0], replace(benches[1], name="other:within")]
     with pytest.raises(InputError, match="does not end with ':within'"):
         discover_across(ending, out=str(tmp_path / "run"), **SETTINGS)
-    with pytest.raises(ValueError, match="'toy:within' is no benchmark of this run"):
+    with pytest.raises(ValueError, match="'toy:within' is accepted with within_counts"):
         discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, targets={"toy:within": 0.5})
+
+
+def test_a_benchmark_of_hardly_any_equal_counts_stands_without(benches, tmp_path, monkeypatch):
+    def counts(bench, chosen):
+        return np.arange(len(chosen)) if bench.name == "other" else np.arange(len(chosen)) % 2
+
+    for place in (module, together):
+        monkeypatch.setattr(place, "counts_of", counts)
+    run = discover_across(benches, out=str(tmp_path / "run"), **SETTINGS, within_counts=True)
+    assert "toy:within" in run.results["fall"]
+    assert "other:within" not in run.results["fall"]
+    assert shown_across(run.results).count("no order within these counted") == 1
+    asked = {"within_counts": True, "targets": {"other:within": 0.5}}
+    with pytest.raises(InputError, match="architectures of other have no counts, or hardly any equal ones"):
+        discover_across(benches, out=str(tmp_path / "other"), **SETTINGS, **asked)
 
 
 @pytest.fixture(scope="module")

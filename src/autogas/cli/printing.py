@@ -150,13 +150,20 @@ def shown_across(results: Mapping[str, Any]) -> str:
         for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
             a = row["kendall_a"]
             line = f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]"
-            within = row["within"] if f"{name}:within" in results["fall"] else None
-            lines.append(line + (f", within equal counts {number(within['value'])}" if within else ""))
-        lines.append(f"  the discovered proxy's tau-a fell by {number(results['fall'][name])} from validation to test")
+            lines.append(line)
+        lines += [
+            f"  the discovered proxy's tau-a {word}fell by {number(results['fall'][key])} from validation to test"
+            for key, word in ((name, ""), (f"{name}:within", "within equal counts "))
+            if key in results["fall"]
+        ]
+        if len(results["fall"]) > len(results["test"]) and f"{name}:within" not in results["fall"]:
+            lines.append("  hardly any of its architectures have equal counts: no order within these counted")
     if "front" in results:
         lines += ["", "no other candidate beats these on every benchmark (tau-a where they were chosen):"]
         for row in results["front"]:
-            lines.append("  " + "  ".join(f"{name} {row[name]:.3f}" for name in results["test"]) + f"  {row['proxy']}")
+            lines.append(
+                "  " + "  ".join(f"{name} {row[name]:.3f}" for name in results["reachable"]) + f"  {row['proxy']}"
+            )
     return "\n".join(lines)
 
 

@@ -100,7 +100,9 @@ def score_many(
             value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
             if not math.isfinite(value):
                 why = _why_not(proxy, value, evaluator) if isinstance(proxy, Expression) else _undefined(proxy, value)
-                raise InputError(f"proxy {name!r} has no finite score on this network: {why}{_hint(model, proxy)}")
+                raise InputError(
+                    f"proxy {name!r} has no finite score on this network: {why}{_hint(model, proxy, value)}"
+                )
         except Exception as error:  # the network's own must not take the scores of others
             if failures is None:
                 raise
@@ -205,12 +207,10 @@ def _kind(value: float) -> str:
     return "a logarithm of zero or an overflow" if math.isinf(value) else "a value that is not defined for its features"
 
 
-def _hint(model: object, proxy: Expression | Scorer) -> str:
+def _hint(model: object, proxy: Expression | Scorer, value: float) -> str:
     """What may help where batch normalisation passes on what an untrained network makes ever smaller."""
-    modules = model.modules() if isinstance(model, nn.Module) and isinstance(proxy, Expression) else ()
+    vanished = isinstance(proxy, Expression) and math.isnan(value)
+    modules = model.modules() if isinstance(model, nn.Module) and vanished else ()
     still = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and not m.training for m in modules)
-    return (
-        "; it is in evaluation mode, where signals of untrained weights may vanish: try network.train()"
-        if still
-        else ""
-    )
+    hint = "; batch normalisation in evaluation mode may let signals of untrained weights vanish: try network.train()"
+    return hint if still else ""

@@ -59,10 +59,6 @@ def discover(data: RunData) -> Context:
     }
 
 
-def _after(before: float | None, fall: float | None) -> float | None:
-    return None if before is None or fall is None else before - fall
-
-
 def discover_across(data: RunData) -> Context:
     """The winner, how far it fell, how it ranks every benchmark."""
     results = data.results
@@ -78,7 +74,7 @@ def discover_across(data: RunData) -> Context:
                 "name": name,
                 "reachable": results["reachable"][name],
                 "validation": results["validation_tau_a"]["discovered"].get(name),
-                "test": _after(results["validation_tau_a"]["discovered"].get(name), fall),
+                "test": results.get("test_tau_a", taus).get(name),
                 "fall": fall,
             }
             for name, fall in results["fall"].items()

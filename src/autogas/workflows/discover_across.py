@@ -39,7 +39,7 @@ from autogas.workflows.judging.correlations import (
     name_of,
     trivial_scores,
 )
-from autogas.workflows.judging.together import check_together, equal_counts, splits_of
+from autogas.workflows.judging.together import check_together, counts_of, splits_of, with_equal_counts
 from autogas.workflows.keywords import DiscoverAcrossKeywords
 from autogas.workflows.opening import open_run, read_settings
 from autogas.workflows.seconds import Stopwatch
@@ -85,10 +85,7 @@ def discover_across(
     for bench in benches.values():
         check_metric(bench, ("discovered", "best single term", *known_expressions(), *TRIVIAL))
     splits = splits_of(benches, s)
-    counts = {name: equal_counts(bench, splits[name].validation) for name, bench in benches.items()}
-    counted = {name: labels for name, labels in counts.items() if s.within_counts and labels is not None}
-    if s.within_counts and not counted:
-        raise InputError(f"within counts: hardly any two architectures of {', '.join(benches)} have equal counts")
+    counted = with_equal_counts(benches, splits, s)
     digests = {f"benchmark {name}": bench.digest for name, bench in benches.items()}
     grammar = SumGrammar(s.terms)
     starts = [grammar.read(str(EXPRESSIONS.get(text, text))) for text in s.starts]
@@ -115,21 +112,29 @@ def discover_across(
             goodness = np.tile(bench.goodness[chosen], s.scoring_seeds)
             grounds[name] = Ground(Evaluator(statistics), goodness, space=bench.space.name)
             if name in counted:
-                grounds[f"{name}{WITHIN}"] = grounds[name].within(np.tile(counted[name], s.scoring_seeds))
+                labels = counts_of(bench, chosen)  # of each seed its own: no architecture is compared with itself
+                each_seed = np.concatenate([labels + seed * len(labels) for seed in range(s.scoring_seeds)])
+                grounds[f"{name}{WITHIN}"] = grounds[name].within(each_seed)
         judge = AcrossFitness(grounds, s)
         with seconds("enumeration"):
-            singles, scores = best_terms(grammar, judge, s)
+            singles, of_terms = best_terms(grammar, judge, s)
         with seconds("search"):
             if s.strategy == "ascent":
-                best, candidates = ascend(grammar, judge, s, run, [*starts, *singles[: s.top_k]], scores, jobs)
+                best, candidates = ascend(grammar, judge, s, run, [*starts, *singles[: s.top_k]], of_terms, jobs)
             else:
                 best, candidates = race(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
 
-        tables = {}
+        tables, unseen = {}, dict[str, float]()
         for name, bench in benches.items():
             with seconds(f"test {name}"):
-                tables[name] = on_test(name, bench, splits[name].test, banks[name], finalists, jobs, run)
+                ground, scores = on_test(name, bench, splits[name].test, banks[name], finalists, jobs, run)
+            about = {key: str(expression) for key, expression in finalists.items()}
+            tables[name] = correlation_table(bench, splits[name].test, scores, about)
+            unseen[name] = ground.tau(scores["discovered"])
+            if name in counted:
+                within = ground.within(counts_of(bench, splits[name].test))
+                unseen[f"{name}{WITHIN}"] = within.tau(scores["discovered"])
         run.write_table("candidates", candidates)
         run.write_costs({"seconds": seconds.laps})
         validation = {name: _without_nan(judge(expression)[1]) for name, expression in finalists.items()}
@@ -147,10 +152,8 @@ def discover_across(
                 **front_of(candidates),
                 "validation_tau_a": validation,
                 "test": tables,
-                "fall": {
-                    name: or_none(or_nan(validation["discovered"].get(name)) - on_unseen(tables, name, "discovered"))
-                    for name in grounds
-                },
+                "test_tau_a": _without_nan(unseen),
+                "fall": {name: or_none(or_nan(validation["discovered"].get(name)) - unseen[name]) for name in grounds},
             }
         )
     return run
@@ -222,9 +225,10 @@ def ascend(
     lives: dict[Evaluator, NDArray[np.float32]] = {}  # copied once
     for name, ground in judge.grounds.items():
         live = ground.evaluator.live_networks  # the others have no score whatever the expression
-        alive = lives.setdefault(ground.evaluator, scores[name][:, live])
+        if ground.evaluator not in lives:
+            lives[ground.evaluator] = scores[name][:, live]
         labels = None if ground.labels is None else ground.labels[live]
-        pairs[name] = Pairs.draw(alive, ground.goodness[live], rng, labels)
+        pairs[name] = Pairs.draw(lives[ground.evaluator], ground.goodness[live], rng, labels)
     ascent = Ascent(list(grammar.terms()), pairs, judge.objective, penalty=s.penalty, most=s.terms)
     starts = list(dict.fromkeys(starts))
     rows: list[dict[str, Any]] = []
@@ -308,19 +312,12 @@ def on_test(
     finalists: Mapping[str, Expression],
     jobs: int | None,
     run: Run,
-) -> list[dict[str, Any]]:
-    """Correlations of the finalists and the trivial scorers on the test architectures of one benchmark."""
+) -> tuple[Ground, dict[str, NDArray[np.float64]]]:
+    """The test architectures of one benchmark, with their scores by the finalists and the trivial scorers."""
     archs = [bench.archs[i] for i in chosen]
     evaluator = Evaluator(bank.load_all(archs, prefixes=measured_prefixes(finalists.values()), jobs=jobs))
     scores = {finalist: evaluator.scores(expression) for finalist, expression in finalists.items()}
     scores |= trivial_scores(bench.space, archs)
     table = {"arch": [str(arch) for arch in archs], bench.metric: bench.quality[chosen], **scores}
     run.write_table(f"scores-{name}", pd.DataFrame(table))
-    return correlation_table(bench, chosen, scores, {key: str(expression) for key, expression in finalists.items()})
-
-
-def on_unseen(tables: Mapping[str, Sequence[Mapping[str, Any]]], ground: str, scorer: str) -> float:
-    """Kendall's tau-a of a scorer on the test architectures of a benchmark, or its tau-b within equal counts."""
-    row = next(row for row in tables[ground.removesuffix(WITHIN)] if row["name"] == scorer)
-    estimate = row["within" if ground.endswith(WITHIN) else "kendall_a"]
-    return or_nan(estimate["value"]) if estimate else math.nan
+    return Ground(evaluator, bench.goodness[chosen]), scores

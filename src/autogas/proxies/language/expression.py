@@ -213,7 +213,7 @@ def _simplify_score(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_proxy(text: str) -> Expression:
-    """Read a proxy expression: a term, or a sum of up to four with coefficients, such as ``A > … - 2 * B > …``.
+    """Read a proxy expression: a term, or a sum of up to five with coefficients, such as ``A > … - 2 * B > …``.
 
     Raises:
         InputError: an unknown word (with the nearest known one), kinds that do not fit, or too many of a stage.

@@ -30,7 +30,7 @@ class SumGrammar:
     ``Grammar``.
 
     Args:
-        terms: at most so many terms, 1 to 4.
+        terms: at most so many terms, 1 to 5.
         layers: default ``LAYERS``.
         transforms: default ``TRANSFORMS``.
     """

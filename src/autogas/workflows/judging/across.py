@@ -18,6 +18,7 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line
 
 Values = NDArray[np.float64]
+Kind = Literal["worst", "mean", "balanced", "pareto"]
 RACE = (25, 100)
 """Architectures after which a candidate that lies behind the parents by ``MARGIN`` standard errors is dropped."""
 MARGIN = 2.0
@@ -43,14 +44,15 @@ class AcrossSettings(Settings):
         description="where measured quality comes from",
         json_schema_extra=on_command_line(flag="--benchmark", always=True),
     )
-    objective: Literal["worst", "mean", "balanced", "pareto"] = Field(
+    objective: Kind = Field(
         "worst",
         description="the space ranked worst counts, or the mean, or the worst and a quarter of the mean (balanced);"
         " pareto: a front over benchmarks by NSGA-II",
     )
     within_counts: bool = Field(
         False,
-        description="the order within equal counts (of stages, skips, ...) counts as another benchmark, NAME:within",
+        description="the order within equal counts (of stages, skips, ...) counts as another benchmark, NAME:within,"
+        " where a tenth of all pairs have equal ones",
     )
     targets: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict,
@@ -100,8 +102,11 @@ class AcrossSettings(Settings):
         if self.objective == "pareto":
             must_be_usual(self, ("sampling_ratio", "top_k"), "with objective pareto")
         must_be_usual(self, UNUSED.get(self.strategy, ()), f"with strategy {self.strategy}")
-        named = [*self.benchmarks, *(f"{name}{WITHIN}" for name in self.benchmarks if self.within_counts)]
+        within = [f"{name}{WITHIN}" for name in self.benchmarks]
+        named = [*self.benchmarks, *(within if self.within_counts else ())]
         for name in self.targets.keys() - set(named):
+            if name in within:
+                raise ValueError(f"targets: {name!r} is accepted with within_counts")
             raise ValueError(f"targets: {name!r} is no benchmark of this run; expected {', '.join(named)}")
         return self
 
@@ -115,7 +120,7 @@ class Ground:
         goodness: measured quality, bigger is better.
         reachable: tau-a that counts as 1, which other values are shares of.
         space: of the benchmark; several of one have one vote.
-        labels: if given, only architectures of equal label are compared.
+        labels: ``[architectures]``; if given, only those of equal label are compared.
     """
 
     evaluator: Evaluator
@@ -148,7 +153,7 @@ class Ground:
         return concordant / pairs if pairs else 0.0
 
     def within(self, labels: NDArray[np.intp]) -> Ground:
-        """The same architectures and scores, compared with those of equal label only: a ground of its own vote."""
+        """The same architectures and scores, compared with those of equal label only; it has a vote of its own."""
         return replace(self, labels=labels, space=f"{self.space}{WITHIN}")
 
 
@@ -159,12 +164,12 @@ class Objective:
     Attributes:
         reachable: by benchmark, tau-a that counts as 1.
         spaces: by benchmark; several benchmarks of one space count by their mean.
-        kind: ``mean``, ``balanced`` (the worst and a quarter of the mean), or any other: the worst.
+        kind: as in ``AcrossSettings``; that of a front is the worst.
     """
 
     reachable: Mapping[str, float]
     spaces: Mapping[str, str]
-    kind: str
+    kind: Kind
 
     def __call__(self, taus: Mapping[str, Values]) -> Values:
         """Of many candidates, from their tau-a by benchmark; NaN where one of them is."""

@@ -48,7 +48,7 @@ class Pairs:
         rng: np.random.Generator,
         labels: NDArray[np.intp] | None = None,
     ) -> Pairs:
-        """Random pairs, or all where there are fewer; only of equal label where there are labels."""
+        """Random pairs, or all where there are fewer; of equal label where there are labels ``[architectures]``."""
         first, second = np.triu_indices(len(goodness), 1)
         if labels is not None:
             equal = labels[first] == labels[second]

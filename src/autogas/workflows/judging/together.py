@@ -58,15 +58,33 @@ def splits_of(benches: Mapping[str, Benchmark], s: AcrossSettings) -> dict[str, 
     return found
 
 
-def equal_counts(bench: Benchmark, chosen: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """A number for each architecture, one for those of equal traits; None where too few have equal ones.
+def counts_of(bench: Benchmark, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+    """A number for each chosen architecture ``[chosen]``, the same for those of equal traits."""
+    labels = strata(bench.space, [bench.archs[i] for i in chosen])
+    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
 
-    A space without traits has none to be equal in.
+
+def with_equal_counts(benches: Mapping[str, Benchmark], splits: Mapping[str, Split], s: AcrossSettings) -> list[str]:
+    """Benchmarks of which a tenth of the pairs that choose are of equal counts, so that an order within these is known.
+
+    None where it is not asked for. A space without traits has none to be equal in.
+
+    Raises:
+        InputError: it is asked for and no benchmark has it, or not one that has a target for it.
     """
-    labels = np.unique(strata(bench.space, [bench.archs[i] for i in chosen]), return_inverse=True)[1].astype(np.intp)
-    sizes = np.bincount(labels)
-    pairs = (sizes * (sizes - 1)).sum() / max(len(labels) * (len(labels) - 1), 1)
-    return labels if len(sizes) > 1 and pairs >= FEWEST_EQUAL else None
+    if not s.within_counts:
+        return []
+    found = []
+    for name, bench in benches.items():
+        sizes = np.bincount(counts_of(bench, splits[name].validation))
+        pairs = (sizes * (sizes - 1)).sum() / max(sizes.sum() * (sizes.sum() - 1), 1)
+        if len(sizes) > 1 and pairs >= FEWEST_EQUAL:
+            found.append(name)
+    wanted = [name for name in benches if f"{name}{WITHIN}" in s.targets]
+    for name in wanted if found else benches:
+        if name not in found:
+            raise InputError(f"within counts: architectures of {name} have no counts, or hardly any equal ones")
+    return found
 
 
 def _networks(bench: Benchmark) -> list[tuple[str, str]]:
