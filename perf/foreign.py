@@ -4,7 +4,7 @@
     python perf/foreign.py [--repeats 5] [--threads 1]
 
 Random weights, batches of 8 images. Columns: milliseconds of one bare forward pass under inference mode, and a score by
-the default proxy and by the paper's as multiples of it: everything from the call to the number, or to a refusal, what is
+the default proxy and by the paper's as multiples of it: everything from the call to the number or refusal, what is
 checked and restored included. Each is the fastest of the repeats, taken in turn. A package that is absent leaves its
 networks out.
 """
