@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autogas import DEFAULT_PROXY, InputError, explain, score
+from autogas import DEFAULT_PROXY, InputError, explain, get_proxy, score
 
 
 def noise(*shape):
@@ -70,8 +70,8 @@ def test_values_add_up_to_the_score(net, proxy):
 def test_each_term_has_its_column(net):
     found = explain(net, noise(4, 3, 8, 8))
     assert found.proxy == DEFAULT_PROXY
-    assert len(found.terms) == 4
-    assert list(found.frame().columns[-4:]) == ["term 1", "term 2", "term 3", "term 4"]
+    assert found.terms == tuple(str(term) for _, term in get_proxy(DEFAULT_PROXY).terms)
+    assert list(found.frame().columns[-len(found.terms) :]) == [f"term {i + 1}" for i in range(len(found.terms))]
 
 
 @pytest.mark.filterwarnings("ignore:.*no dimension of samples")
