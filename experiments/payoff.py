@@ -33,13 +33,13 @@ from autogas.training.gan import GANRecipe
 from autogas.workflows.build import read
 
 PROXIES = ("separation", "autogas", "nwot")
-FOUR_TERMS = (
-    "16 * normalisations@decoder > gram > trace > log"
+FORMER = {
+    "four terms": "16 * normalisations@decoder > gram > trace > log"
     " + activations@encoder > softmax > covariance > eigenvalue_floor > log > min"
     " + 0.125 * gram > coding_rate > spread"
     " - 16 * activations@decoder > covariance > trace > log > spread"
-)
-"""The default, `concord`, before it had five."""
+}
+"""Proxies of arms that are no names: the default, `concord`, before it had a fifth term."""
 SEEDS = range(8)
 TASKS = {"gan": "eagan-generator", "pix2pix": "resnet-translation", "cyclegan": "resnet-translation"}
 LATER = {"small-gan": "eagan-generator"}
@@ -101,10 +101,10 @@ def searches() -> dict[str, dict[str, Any]]:
     }
 
 
-def searched(out: Path, space: str, proxy: str, seed: int, settings: dict[str, Any]) -> str:
-    """The winner of a search, done now, continued or done before."""
+def searched(out: Path, space: str, arm: str, seed: int, settings: dict[str, Any]) -> str:
+    """The winner of a search by the proxy of an arm, done now, continued or done before."""
     torch.set_num_threads(1)
-    folder = out / f"{space}-{'four terms' if proxy == FOUR_TERMS else proxy}-{seed}"
+    folder, proxy = out / f"{space}-{arm}-{seed}", FORMER.get(arm, arm)
     if not (folder / "results.json").exists():
         where: dict[str, Any] = {"resume": str(folder)} if folder.exists() else {"out": str(folder)}
         given = {} if folder.exists() else {"proxy": proxy, "seed": seed, "sample": 10, "agreement": 0, **settings}
@@ -166,7 +166,7 @@ def write_controls(options: argparse.Namespace) -> None:
     arms: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
     for name, make in (("plain", plain), ("smallest", smallest)):
         arms[name] = arms.get(name) or make()
-    calls = (delayed(searched)(options.out, space, FOUR_TERMS, seed, searches()[space]) for seed in SEEDS)
+    calls = (delayed(searched)(options.out, space, "four terms", seed, searches()[space]) for seed in SEEDS)
     arms["four terms"] = arms.get("four terms") or Parallel(n_jobs=options.jobs)(calls)
     file.write_text(json.dumps(arms, indent=1))
 

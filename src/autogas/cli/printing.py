@@ -149,8 +149,7 @@ def shown_across(results: Mapping[str, Any]) -> str:
         lines.append(f"{name} (test architectures: {rows[0]['count']})")
         for row in sorted(rows, key=lambda row: -(row["kendall_a"]["value"] or 0.0)):
             a = row["kendall_a"]
-            line = f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]"
-            lines.append(line)
+            lines.append(f"  {row['name']:<20} tau-a {number(a['value'])} [{number(a['low'])}, {number(a['high'])}]")
         lines += [
             f"  the discovered proxy's tau-a {word}fell by {number(results['fall'][key])} from validation to test"
             for key, word in ((name, ""), (f"{name}:within", "within equal counts "))
@@ -161,9 +160,8 @@ def shown_across(results: Mapping[str, Any]) -> str:
     if "front" in results:
         lines += ["", "no other candidate beats these on every benchmark (tau-a where they were chosen):"]
         for row in results["front"]:
-            lines.append(
-                "  " + "  ".join(f"{name} {row[name]:.3f}" for name in results["reachable"]) + f"  {row['proxy']}"
-            )
+            taus = "  ".join(f"{name} {row[name]:.3f}" for name in results["reachable"])
+            lines.append(f"  {taus}  {row['proxy']}")
     return "\n".join(lines)
 
 

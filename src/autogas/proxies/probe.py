@@ -7,11 +7,10 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autogas.errors import InputError
@@ -20,6 +19,7 @@ from autogas.proxies.gradients import gradients
 from autogas.proxies.isolation.replacing import OnlyReplaced, stand_in
 from autogas.proxies.isolation.saved import Change
 from autogas.proxies.isolation.unchanged import ONE_AT_A_TIME, Snapshot, unchanged
+from autogas.proxies.objective import Loss, reconstruction
 from autogas.proxies.passes.binding import own
 from autogas.proxies.passes.capture import Watch, folds_of
 from autogas.proxies.passes.features import OUTER, Fold, as_feature, is_bias, scales_of
@@ -28,24 +28,12 @@ from autogas.proxies.passes.liveness import must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Graphs, Recorded, Recorder
 from autogas.proxies.passes.shared import Passes, shared
 from autogas.proxies.primitives.layers import activations, convolutions
+from autogas.proxies.telling import as_number
 from autogas.seeding import same_randomness, seed_everything, torch_generator
 
 T = TypeVar("T")
 UNDIFFERENTIABLE = "is not implemented"
 """What torch says of a function without a second derivative."""
-Loss = Callable[[Any, Any], Tensor]
-
-
-def reconstruction(output: Any, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The default objective: mean absolute error of the output against the input.
-
-    Where their shapes differ (a generator of images from latents, a discriminator) it is against zero, which is the
-    grey image when images are scaled to [-1, 1]. Of several outputs the first of floating-point numbers counts.
-    """
-    image = principal(output, len(inputs[0]))
-    like = inputs[0].to(image.dtype) if inputs[0].dtype is torch.bool else inputs[0]
-    target = like.detach() if inputs[0].shape == image.shape else torch.zeros_like(image)
-    return F.l1_loss(image, target)
 
 
 @dataclass(frozen=True)
@@ -60,17 +48,6 @@ WRITTEN_LEAF = "a leaf Variable that requires grad"
 """What torch says of code that writes a parameter with a gradient in place."""
 NO_LEAF = re.compile("requires.grad|created explicitly by the user")
 """What torch says of code that takes no tensor with a graph, as of numpy and deepcopy."""
-
-
-def as_number(score: object) -> float:
-    """What a scorer gives; raises ``InputError`` for what is no number."""
-    try:
-        if isinstance(score, str | bytes):
-            raise TypeError
-        return float(cast("float", score))
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        shown = f"{score!r:.40}" if isinstance(score, int | str) else f"a {type(score).__name__}"
-        raise InputError(f"the scorer gives {shown}: expected a number") from None
 
 
 class Probe(Passes):
@@ -466,22 +443,3 @@ class Probe(Passes):
             loss = self.loss_of(output, inputs)
         through = [x for x in inputs if x.requires_grad] if watch.without else []
         return self.derivatives(loss, self.weights, written=written, through=through, retain_graph=False)
-
-
-NO_GRADIENT = "the output starts at zero, no layer is alive, or the forward pass runs without gradients"
-
-
-def telling(probe: Probe, value: float, why: str = NO_GRADIENT) -> float:
-    """The value, unless it is the zero that every network gets whose gradients or weights are zero, and ``why``.
-
-    Raises:
-        InputError: it is, although there are parameters.
-    """
-    if value == 0 and probe.weights:
-        raise InputError(f"zero for every weight, which ranks nothing: {why}")
-    if value == 0 and probe.parameters:
-        raise InputError(
-            "zero, which ranks nothing: the network has no weights of two or more dimensions, such as those of "
-            "convolutions and linear layers"
-        )
-    return value

@@ -15,9 +15,10 @@ from torch import nn
 from autogas.errors import InputError, describe
 from autogas.proxies.language.expression import Expression, measured_prefixes, parts_read
 from autogas.proxies.named import DEFAULT_PROXY, get_proxy
+from autogas.proxies.objective import Loss, reconstruction
 from autogas.proxies.passes.binding import Bound, Inputs, bind, hidden
 from autogas.proxies.passes.recording import Recorded
-from autogas.proxies.probe import Loss, Probe, reconstruction
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import measure
@@ -99,10 +100,8 @@ def score_many(
         try:
             value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
             if not math.isfinite(value):
-                why = _why_not(proxy, value, evaluator) if isinstance(proxy, Expression) else _undefined(proxy, value)
-                raise InputError(
-                    f"proxy {name!r} has no finite score on this network: {why}{_hint(model, proxy, value)}"
-                )
+                why = _why_not(proxy, value, evaluator, network)
+                raise InputError(f"proxy {name!r} has no finite score on this network: {why}")
         except Exception as error:  # the network's own must not take the scores of others
             if failures is None:
                 raise
@@ -190,27 +189,25 @@ def _proxy(given: object) -> Expression | Scorer:
     raise InputError(f"proxy {given!r}: expected a name, an expression, or what get_proxy and parse_proxy return")
 
 
-def _undefined(proxy: Scorer, value: float) -> str:
-    return proxy.undefined or _kind(value)
-
-
-def _why_not(proxy: Expression, value: float, evaluator: Callable[[Expression], float]) -> str:
-    """Why an expression has no finite score, with the term that has none where it has several."""
+def _why_not(
+    proxy: Expression | Scorer, value: float, evaluator: Callable[[Expression], float], network: nn.Module
+) -> str:
+    """Why a proxy has no finite score, with the first term of an expression that has none where it has several."""
+    if isinstance(proxy, Scorer):
+        return proxy.undefined or _kind(value)
+    place = ""
     if len(proxy.terms) > 1:
-        for _, term in proxy.terms:
-            if not math.isfinite(found := evaluator(term)):
-                return f"{_kind(found)} in {term}"
-    return _kind(value)
+        found = ((evaluator(term), f" in {term}") for _, term in proxy.terms)
+        value, place = next((one for one in found if not math.isfinite(one[0])), (value, ""))
+    return _kind(value) + place + _hint(network, value)
 
 
 def _kind(value: float) -> str:
     return "a logarithm of zero or an overflow" if math.isinf(value) else "a value that is not defined for its features"
 
 
-def _hint(model: object, proxy: Expression | Scorer, value: float) -> str:
+def _hint(network: nn.Module, value: float) -> str:
     """What may help where batch normalisation passes on what an untrained network makes ever smaller."""
-    vanished = isinstance(proxy, Expression) and math.isnan(value)
-    modules = model.modules() if isinstance(model, nn.Module) and vanished else ()
-    still = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and not m.training for m in modules)
+    still = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and not m.training for m in network.modules())
     hint = "; batch normalisation in evaluation mode may let signals of untrained weights vanish: try network.train()"
-    return hint if still else ""
+    return hint if still and math.isnan(value) else ""

@@ -125,11 +125,11 @@ def discover_across(
                 best, candidates = race(grammar, judge, s, run, singles)
         finalists: dict[str, Expression] = {"discovered": best, "best single term": singles[0], **known_expressions()}
 
+        about = {name: str(expression) for name, expression in finalists.items()}
         tables, unseen = {}, dict[str, float]()
         for name, bench in benches.items():
             with seconds(f"test {name}"):
                 ground, scores = on_test(name, bench, splits[name].test, banks[name], finalists, jobs, run)
-            about = {key: str(expression) for key, expression in finalists.items()}
             tables[name] = correlation_table(bench, splits[name].test, scores, about)
             unseen[name] = ground.tau(scores["discovered"])
             if name in counted:
@@ -147,7 +147,7 @@ def discover_across(
                 "objective": s.objective,
                 "reachable": {name: ground.reachable for name, ground in grounds.items()},
                 "winner": {"proxy": str(best), "fitness": judge(best)[0], "complexity": best.complexity},
-                "finalists": {name: str(expression) for name, expression in finalists.items()},
+                "finalists": about,
                 "evaluated": len(candidates),
                 **front_of(candidates),
                 "validation_tau_a": validation,

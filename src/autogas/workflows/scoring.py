@@ -18,11 +18,12 @@ from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.proxies.language.expression import Expression, Prefix, measured_prefixes, parts_read
 from autogas.proxies.named import get_proxy
-from autogas.proxies.probe import Probe, as_number
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics.bank import FeatureBank
 from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics, measure
+from autogas.proxies.telling import as_number
 from autogas.runs import Failure, attempt
 from autogas.settings import Device, ScoredBatch, Settings, validated
 from autogas.spaces import Arch, Space, by_name, get_space, shared_space

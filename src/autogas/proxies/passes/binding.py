@@ -17,6 +17,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader
 
 from autogas.errors import InputError
+from autogas.proxies.passes.liveness import all_tensors
 
 Inputs: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 """What ``model`` takes: a tensor, its arguments in order, or its arguments by name."""
@@ -59,24 +60,6 @@ class Bound(nn.Module):
         given = self._arguments(tensors)
         return given if self.by_name else tuple(given.values())
 
-    def inside(self) -> Iterator[Tensor]:
-        """Tensors inside arguments that are objects, such as a dataclass, which may be samples."""
-        waiting, seen = list(self.others), set()
-        while waiting:
-            value = waiting.pop()
-            if id(value) in seen or isinstance(value, nn.Module | type):
-                continue
-            seen.add(id(value))
-            if isinstance(value, Tensor):
-                yield value
-            elif isinstance(value, Mapping):
-                waiting += value.values()
-            elif isinstance(value, list | tuple | set):
-                waiting += value
-            else:
-                waiting += getattr(value, "__dict__", {}).values()
-                waiting += [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
-
     def _arguments(self, tensors: Sequence[Tensor]) -> dict[int | str, Any]:
         parts = list(self.others)
         for place, tensor in zip(self.places, tensors, strict=True):
@@ -86,8 +69,8 @@ class Bound(nn.Module):
 
 
 def own(model: nn.Module, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Those of these tensors that are not inside a network's arguments."""
-    given = set(map(id, model.inside())) if isinstance(model, Bound) else ()
+    """Those of these tensors that are not inside a network's arguments, such as a dataclass, and so may be samples."""
+    given = set(map(id, all_tensors(model.others))) if isinstance(model, Bound) else ()
     return (tensor for tensor in tensors if id(tensor) not in given)
 
 

@@ -88,7 +88,7 @@ class Watch(Interceptor):
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network gets from a function."""
         kind = self._role(func, args, kwargs)
-        if kind in DROPOUTS and self._left_out(args, kwargs):
+        if kind in DROPOUTS and self._dropout_is_off(args, kwargs):
             return input_of(args, kwargs)
         memories = written(func, args, kwargs)
         constant = self.constants.alone(func, args, kwargs, memories)
@@ -138,8 +138,8 @@ class Watch(Interceptor):
         gate = is_cut_above(func, kind) and self.by_hand.is_gate(input_of(args, kwargs))
         return F.hardsigmoid if gate else kind
 
-    def _left_out(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether dropout is not to be, and note that it would."""
+    def _dropout_is_off(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether dropout is to leave nothing out; it is noted that it would."""
         self.drops = self.drops or bool(args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True)))
         return self.quiet
 

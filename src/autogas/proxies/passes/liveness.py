@@ -97,7 +97,7 @@ def failure(output: object, samples: int | None = None) -> str:
     No tensor in the output may hold NaN or infinity, and a batch ``[N, D, …]`` must vary: of several any of
     floating-point numbers with a row for each sample, or if there is none the first.
     """
-    found = list(_tensors(output))
+    found = list(all_tensors(output))
     if not found:
         return WITHOUT.format(type(output).__name__)
     if not all(bool(x.isfinite().all()) for x in found):
@@ -114,7 +114,7 @@ def tensors(output: object) -> Iterator[Tensor]:
     Raises:
         InputError: there is none.
     """
-    found = list(_tensors(output))
+    found = list(all_tensors(output))
     if not found:
         raise InputError(WITHOUT.format(type(output).__name__))
     return iter(found)
@@ -150,7 +150,8 @@ def principal(output: object, samples: int) -> Tensor:
     return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]
 
 
-def _tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+def all_tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+    """As ``tensors``, or none; what is ``above``, by identity, is not looked into."""
     parts: Iterable[object] = ()
     if isinstance(output, Tensor):
         yield _plain(output)
@@ -167,7 +168,7 @@ def _tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Te
     inside = above | {id(output)}
     for part in parts:
         if id(part) not in inside:
-            yield from _tensors(part, inside)
+            yield from all_tensors(part, inside)
 
 
 def _plain(output: Tensor) -> Tensor:

@@ -32,8 +32,9 @@ from autogas.proxies.passes.features import (
 )
 from autogas.proxies.passes.gates import Gates
 from autogas.proxies.passes.liveness import differentiable
-from autogas.proxies.probe import Probe, telling
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
+from autogas.proxies.telling import telling
 
 BLOCK = 1 << 16
 """Weights that are worked on at a time: what comes between two steps stays in the cache."""

@@ -7,8 +7,9 @@ import math
 import torch
 
 from autogas.proxies.passes.features import as_real
-from autogas.proxies.probe import Probe, telling
+from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
+from autogas.proxies.telling import telling
 
 DRAWS = 2
 FLAT = "the output is piecewise linear in the weights or starts at zero, or the forward pass runs without gradients"
