@@ -160,14 +160,16 @@ def search(options: argparse.Namespace) -> None:
 def write_controls(options: argparse.Namespace) -> None:
     """Write controls.json: arms of GANs that were added when others were trained, which are kept.
 
-    The trivial ones came when it was seen what random ones fail by, then winners of searches with the default of then.
+    The trivial ones came when it was seen what random ones fail by, then winners of searches with the default of then,
+    and with that of now.
     """
     file, space = options.out / "controls.json", TASKS["gan"]
     arms: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
     for name, make in (("plain", plain), ("smallest", smallest)):
         arms[name] = arms.get(name) or make()
-    calls = (delayed(searched)(options.out, space, "four terms", seed, searches()[space]) for seed in SEEDS)
-    arms["four terms"] = arms.get("four terms") or Parallel(n_jobs=options.jobs)(calls)
+    for name in (*FORMER, "concord"):
+        calls = (delayed(searched)(options.out, space, name, seed, searches()[space]) for seed in SEEDS)
+        arms[name] = arms.get(name) or Parallel(n_jobs=options.jobs)(calls)
     file.write_text(json.dumps(arms, indent=1))
 
 

@@ -123,6 +123,16 @@ def test_noise_ceiling_leaves_out_what_was_trained_once(make_bench):
     assert ceiling == pytest.approx(mean_tau(repeats.iloc[: 8 * 3]))
 
 
+def test_noise_ceiling_weighs_a_pair_of_seeds_by_its_architectures(make_bench):
+    repeats = repeats_of(make_bench(), rows=12)
+    few = repeats["arch"].isin(repeats["arch"].unique()[:4])
+    ceiling, count = make_bench(repeats=repeats[(repeats["seed"] < 2) | few]).noise_ceiling()
+    first = mean_tau(repeats[repeats["seed"] < 2])
+    third = [mean_tau(repeats[few & repeats["seed"].isin([seed, 2])]) for seed in (0, 1)]
+    assert count == 12
+    assert ceiling == pytest.approx((12 * first + 4 * third[0] + 4 * third[1]) / 20)
+
+
 def test_noise_ceiling_of_a_part_counts_its_own(make_bench):
     bench = make_bench()
     repeats = repeats_of(bench, rows=20)

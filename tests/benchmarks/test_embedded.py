@@ -14,7 +14,7 @@ SEEDS_OF_DENOISERS = {2: 120}
 TABLES = {
     "mini-autoencoder": ("ssim", True, {1: 135, 3: 15, 10: 150}),
     "mini-gan": ("fid_cifarnet", False, {1: 80, 3: 20}),
-    "mini-gan-2": ("fid_cifarnet", False, {2: 100}),
+    "mini-gan-2": ("fid_cifarnet", False, {2: 70, 3: 30}),
     "mini-diffusion": ("denoising_loss", False, SEEDS_OF_DENOISERS),
 }
 """Metric, whether higher is better, and how many architectures have how many seeds."""
@@ -68,7 +68,7 @@ def test_no_node_of_mini_gan_is_without_input():
     assert genes[..., 4:].any(axis=-1).all()
 
 
-@pytest.mark.parametrize(("name", "tau", "count"), [("mini-gan", 0.235, 20), ("mini-gan-2", 0.278, 100)])
+@pytest.mark.parametrize(("name", "tau", "count"), [("mini-gan", 0.235, 20), ("mini-gan-2", 0.240, 100)])
 def test_seeds_of_gans_agree_as_documented(name, tau, count):
     assert load_benchmark(name).noise_ceiling() == (pytest.approx(tau, abs=1e-3), count)
 

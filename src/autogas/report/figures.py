@@ -66,19 +66,21 @@ def draw_figures(data: RunData) -> dict[str, bytes]:
 
 
 def scatter(chosen: Sequence[Panel], metric: str) -> Figure:
-    """Score against measured quality, one panel a scorer, as in Figure 1 of the paper."""
+    """Score against measured quality, one panel a scorer on one scale of quality, as in Figure 1 of the paper."""
     columns = min(4, len(chosen))
     lines = -(-len(chosen) // columns)
     figure = Figure(figsize=(3.1 * columns, 2.9 * lines), dpi=DPI, layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     for axes, panel in zip(grid.flat, chosen, strict=False):
-        _scatter_panel(axes, panel, metric)
+        _scatter_panel(axes, panel)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(metric, fontsize=8, parse_math=False)
     return figure
 
 
-def _scatter_panel(axes: Axes, panel: Panel, metric: str) -> None:
+def _scatter_panel(axes: Axes, panel: Panel) -> None:
     values, how = plotted(panel.scores)
     colour = COLOURS["trivial" if panel.trivial else "scorer"]
     axes.scatter(values, panel.quality, s=12, alpha=0.6, linewidths=0, color=colour)
@@ -88,10 +90,10 @@ def _scatter_panel(axes: Axes, panel: Panel, metric: str) -> None:
         axes.locator_params(axis="x", nbins=4)
     title = textwrap.shorten(panel.name, 60, placeholder="…")
     if panel.row:
-        title = f"{title}\nτ-b {signed(panel.row['kendall_b']['value'])}"
+        tau = {name: signed(panel.row[f"kendall_{name}"]["value"]) for name in "ab"}
+        title = f"{title}\nτ-a {tau['a']}, τ-b {tau['b']}"
     axes.set_title(textwrap.fill(title, 34, replace_whitespace=False), fontsize=9, parse_math=False)
     axes.set_xlabel(AXIS_NOTE[how] if panel.row else panel.name, fontsize=8, parse_math=False)
-    axes.set_ylabel(metric, fontsize=8, parse_math=False)
     _plain(axes)
 
 

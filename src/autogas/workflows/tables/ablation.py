@@ -197,8 +197,8 @@ def _expression(name: str) -> Expression:
 
 
 def _search_row(name: str, taus: Values, paper: tuple[float, ...]) -> dict[str, Any]:
-    """Mean test tau-b over seeds with its 95 % t-interval."""
-    mean, low, high = interval(taus)
+    """Mean test tau-b over seeds with its 95 % t-interval, as far as it lies in [-1, 1]."""
+    mean, low, high = (float(bound) for bound in np.clip(interval(taus), -1, 1))
     return {
         "method": name,
         "proxy": "",
