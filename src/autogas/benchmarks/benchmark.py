@@ -116,9 +116,9 @@ class Benchmark:
     def noise_ceiling(self) -> tuple[float, int] | None:
         """Mean tau-b between pairs of training seeds, and over how many architectures; None without repeats.
 
-        A pair of seeds is compared on the architectures that have both, and counts as many times. A second training reaches this as a scorer of
-        the first; one that knew the expected quality has no noise of its own and would reach more, above all where
-        quality is a mean over seeds.
+        A pair of seeds is compared on the architectures that have both, and counts as many times. A second training
+        reaches this as a scorer of the first; one that knew the expected quality has no noise of its own and would
+        reach more, above all where quality is a mean over seeds.
         """
         wide = self._by_seed(self.metric)
         pairs = itertools.combinations(wide.columns, 2)
@@ -158,7 +158,7 @@ class Benchmark:
 
 
 def _mean_tau(pairs: list[NDArray[np.float64]]) -> float | None:
-    """Mean tau-b over pairs of qualities ``[2, n]``, by n; None if none has any: of one value, or of two architectures."""
+    """Mean tau-b over pairs of qualities ``[2, n]``, weighed by n; None if none has any, as of one value."""
     from autogas.benchmarks.correlation import kendall_many
 
     taus = [(float(kendall_many(first, second)[0]), len(first)) for first, second in pairs if len(first) >= 3]
