@@ -33,7 +33,7 @@ from autogas.proxies.passes.features import (
     why_not,
 )
 from autogas.proxies.passes.graphs import with_graphs_if_needed
-from autogas.proxies.passes.liveness import varies
+from autogas.proxies.passes.liveness import must_have_values, varies
 from autogas.proxies.score import score
 from autogas.proxies.scorer import Scorer
 from autogas.proxies.statistics.evaluate import Evaluator
@@ -178,6 +178,7 @@ class _List(Watch):
 
 @with_graphs_if_needed
 def _seen(network: nn.Module, tensors: tuple[Tensor, ...], seed: int) -> list[Layer]:
+    must_have_values(network, tensors)
     watch = _listed(network, tensors, seed, {})
     if watch.folded:
         folds = folds_of(network, tensors, [lambda _: True], watch.folded, seed)

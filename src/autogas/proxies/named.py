@@ -75,6 +75,8 @@ def get_proxy(name: str) -> Expression | Scorer:
         >>> str(get_proxy("autogas"))
         'swish > above_mean > gram > slogdet > pow2'
     """
+    if not isinstance(name, str):
+        raise InputError(f"proxy {name!r}: expected a name or the text of an expression")
     plugins.load()
     if name in EXPRESSIONS:
         return parse_proxy(EXPRESSIONS[name])

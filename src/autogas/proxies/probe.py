@@ -24,7 +24,7 @@ from autogas.proxies.passes.binding import own
 from autogas.proxies.passes.capture import Watch, folds_of
 from autogas.proxies.passes.features import OUTER, Fold, as_feature, is_bias, scales_of
 from autogas.proxies.passes.graphs import graphs_as_needed, with_graphs_if_needed
-from autogas.proxies.passes.liveness import must_have_values, principal, tensors
+from autogas.proxies.passes.liveness import ROUNDING, must_have_values, principal, tensors
 from autogas.proxies.passes.recording import Graphs, Recorded, Recorder
 from autogas.proxies.passes.shared import Passes, shared
 from autogas.proxies.primitives.layers import activations, convolutions
@@ -32,6 +32,8 @@ from autogas.proxies.telling import as_number
 from autogas.seeding import same_randomness, seed_everything, torch_generator
 
 T = TypeVar("T")
+CANCELLED = 1e-2
+"""Share of an output's changes that a derivative by the input explains, below which it may be rounding."""
 UNDIFFERENTIABLE = "is not implemented"
 """What torch says of a function without a second derivative."""
 
@@ -346,14 +348,32 @@ class Probe(Passes):
     @shared
     def jacobian(self) -> Tensor:
         """Derivative of the summed output by the first input, ``[N, D]``; raises ``InputError`` for whole numbers."""
+        return self._by_input(torch.ones_like)
+
+    def _by_input(self, weights: Callable[[Tensor], Tensor]) -> Tensor:
+        """Derivative of a weighted sum of the output by the first input, ``[N, D]``."""
         record = self.recorded
         if not record.inputs[0].requires_grad:
             raise InputError(f"input of {record.inputs[0].dtype} has no derivative: expected floating-point inputs")
         with torch.enable_grad():
-            total = principal(record.output, len(self.inputs[0])).sum()
-        if total.is_complex():
-            raise InputError("the output of the network is complex: expected real numbers")
+            output = principal(record.output, len(self.inputs[0]))
+            if output.is_complex():
+                raise InputError("the output of the network is complex: expected real numbers")
+            total = (output * weights(output.detach())).sum()
         return self.derivatives(total, [record.inputs[0]])[0].reshape(len(self.inputs[0]), -1)
+
+    def jacobian_is_rounding(self) -> bool:
+        """Whether the derivatives of single entries cancel in that of their sum, as behind a last normalisation.
+
+        That is asked of a sum with random signs, and only where the derivative is small beside what the output varies.
+        """
+        output, x = principal(self.recorded.output, len(self.inputs[0])).detach(), self.inputs[0]
+        moved = float(self.jacobian.norm()) * float((x - x.mean(0)).square().mean().sqrt())
+        if moved > CANCELLED * float((output - output.mean(0)).norm()):
+            return False
+        signed = self._by_input(lambda y: torch.randn(y.shape, generator=self.generator()).sign().to(y))
+        least = ROUNDING * torch.finfo(signed.dtype).eps * float(signed.abs().max())
+        return float(self.jacobian.abs().max()) <= least
 
     @shared
     def differentiable_gradient(self) -> list[Tensor]:
@@ -426,6 +446,7 @@ class Probe(Passes):
         return [self._half_gradients(part) for part in (slice(0, half), slice(half, 2 * half))]
 
     def _half_gradients(self, part: slice) -> list[Tensor]:
+        self.must_have_values()
         watch, inputs = Graphs(part.stop - part.start), self.samples(part)
         try:
             with torch.enable_grad():

@@ -89,7 +89,7 @@ def score_many(
     if not callable(loss):
         raise InputError(f"loss {loss!r}: expected a function of the network's output and its inputs")
     named = _named(proxies, seed)
-    _look_into(network, named)
+    _warn_of_scripted(network, named)
     rearranged = isinstance(network, Bound) and loss is not reconstruction
     objective: Loss = functools.partial(_loss_of_given, loss, network) if rearranged else loss
     evaluator = _evaluator(network, tensors, [p for p in named.values() if isinstance(p, Expression)], seed)
@@ -98,6 +98,7 @@ def score_many(
     def value_of(name: str, proxy: Expression | Scorer) -> float | None:
         value = math.nan
         try:
+            _must_be_seen(network, name)
             value = evaluator(proxy) if isinstance(proxy, Expression) else probe.cost_of(proxy.of_network)[0]
             if not math.isfinite(value):
                 why = _why_not(proxy, value, evaluator, network)
@@ -158,17 +159,20 @@ COUNTED = ("params", "macs")
 """Scorers that see into scripted modules."""
 
 
-def _look_into(network: nn.Module, names: Iterable[str]) -> None:
-    """Refuse a scripted network, and warn of scripted parts, where a proxy wants to see their layers."""
-    if not hidden(network) or set(names) <= set(COUNTED):
-        return
-    if isinstance(network, torch.jit.ScriptModule):
+def _must_be_seen(network: nn.Module, name: str) -> None:
+    """Refuse a scripted network where a proxy wants to see its layers."""
+    if isinstance(network, torch.jit.ScriptModule) and name not in COUNTED:
         raise InputError("the network is a scripted module, whose layers are not seen: score it unscripted")
-    warnings.warn(
-        f"the network has {hidden(network)} scripted modules or functions, whose layers are not seen: "
-        "score it unscripted",
-        stacklevel=4,
-    )
+
+
+def _warn_of_scripted(network: nn.Module, names: Iterable[str]) -> None:
+    """Say that a network has scripted parts, where a proxy wants to see their layers."""
+    if hidden(network) and not isinstance(network, torch.jit.ScriptModule) and not set(names) <= set(COUNTED):
+        warnings.warn(
+            f"the network has {hidden(network)} scripted modules or functions, whose layers are not seen: "
+            "score it unscripted",
+            stacklevel=4,
+        )
 
 
 def _named(proxies: object, seed: object) -> dict[str, Expression | Scorer]:

@@ -56,7 +56,7 @@ def test_terms_share_a_pass_and_their_prefixes():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gram > trace + ", "an empty stage"),
+        ("gram > trace + ", "a term is missing"),
         ("gram > trace + gram", "ends in a matrix"),
         ("x * gram > trace", r"'x' before \*: expected numbers other than zero"),
         ("0 * gram > trace", "other than zero"),

@@ -45,7 +45,7 @@ def equal(found, expected):
 MODULES = {
     "relu": nn.ReLU(),
     "relu6": nn.ReLU6(),
-    "hardtanh": nn.Hardtanh(),
+    "hardtanh": nn.Hardtanh(0.0, 6.0),
     "leaky_relu": nn.LeakyReLU(0.2),
     "prelu": nn.PReLU(),
     "rrelu": nn.RReLU(),

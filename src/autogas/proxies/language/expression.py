@@ -226,7 +226,11 @@ def parse_proxy(text: str) -> Expression:
         ...
         autogas.errors.InputError: proxy 'gram > tanh': 'tanh' (transform) cannot follow 'gram': a reduction must
     """
+    if not isinstance(text, str):
+        raise InputError(f"proxy {text!r}: expected the text of an expression")
     pieces = TERM_SIGN.split(text.strip())
+    if len(pieces) > 1 and not all(piece.strip() for piece in pieces):
+        raise InputError(f"proxy {text!r}: a term is missing; expected TERM, or TERM + TERM - TERM …")
     terms = []
     for sign, piece in zip(["+", *pieces[1::2]], pieces[::2], strict=True):
         factor, body = _coefficient(piece, text)

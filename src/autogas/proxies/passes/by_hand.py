@@ -20,7 +20,7 @@ class Step(Flag):
 
     SCALED = 0
     GATED = 1
-    """Something bounded, or exponential, or a comparison."""
+    """Something bounded, or exponential, or a comparison with zero."""
     ABSOLUTE = 2
     CURVED = 4
 
@@ -29,7 +29,7 @@ STEPS = {
     Step.SCALED: "mul multiply rmul imul div divide true_divide truediv add radd iadd sub subtract rsub isub "
     "neg clone contiguous float half double to type type_as detach",
     Step.GATED: "sigmoid tanh erf erfc ndtr expit hardsigmoid exp expm1 softplus softsign sign sgn heaviside clamp "
-    "clip atan arctan gt ge lt le greater greater_equal less less_equal logical_not bitwise_not invert",
+    "clip atan arctan logical_not bitwise_not invert",
     Step.ABSOLUTE: "abs absolute",
     Step.CURVED: "pow rpow square sqrt rsqrt reciprocal rdiv rtruediv log log1p log2 sin cos logsigmoid log_sigmoid",
 }
@@ -38,6 +38,7 @@ PRODUCTS = frozenset(("mul", "multiply", "rmul", "imul", "div", "divide", "true_
 SUMS = frozenset(("add", "radd", "iadd", "sub", "subtract", "rsub", "isub"))
 CHOICES = frozenset(("where", "masked_fill", "setitem"))
 LARGER = frozenset(("max", "maximum", "fmax"))
+COMPARISONS = frozenset(["gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"])
 BY_NAME = ("condition", "input", "self", "mask", "value", "other")
 """Arguments of these, in the order in which they follow those that are given by place."""
 STEP_OF = {name: step for step, names in STEPS.items() for name in names.split()}
@@ -109,19 +110,19 @@ class ByHand:
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], made: object) -> None:
         """Note what a call made of its arguments."""
-        step = STEP_OF.get(name_of(func))
+        name, given = name_of(func), (*args, *kwargs.values())
+        compared = name in COMPARISONS and any(map(self._is_zero, given))
+        step = Step.GATED if compared else STEP_OF.get(name)
         if step is None or not isinstance(made, Tensor):
             return
-        sources = [self._made(x) for x in (*args, *kwargs.values()) if self._varies(x)]
+        sources = [self._made(x) for x in given if self._varies(x) and not (compared and self._is_zero(x))]
         if not sources or len(sources) > 2:
             return
         last, steps = (sources[0], step) if len(sources) == 1 else self._shared(*sources)
         if last is None:
             return
         before = [(source, done | steps | step) for source, done in last.line() if source.tensor() is not made]
-        raised = name_of(func) in SUMS and any(
-            type(x) in (int, float) and x == RAISE for x in (*args, *kwargs.values())
-        )
+        raised = name in SUMS and any(type(x) in (int, float) and x == RAISE for x in given)
         self._known[id(made)] = _Made(weakref.ref(made), stamp(made), before[:LONGEST], raised)
 
     def is_gate(self, x: Tensor) -> bool:
@@ -147,7 +148,7 @@ class ByHand:
         if not isinstance(first, Tensor) or not isinstance(second, Tensor):
             return None
         for value, other in ((first, second), (second, first)):
-            if self._varies(value) and other.numel() and not other.is_meta and not bool(other.any()):
+            if self._varies(value) and self._is_zero(other):
                 return value
         last, steps = self._shared(self._made(first), self._made(second))
         return last.now() if last is not None and steps is Step.SCALED and first is not second else None
@@ -160,6 +161,13 @@ class ByHand:
             if id(source) in others:
                 return source, done | others[id(source)]
         return None, Step.SCALED
+
+    @staticmethod
+    def _is_zero(value: object) -> bool:
+        """Whether it is the number zero, or a tensor of zeros."""
+        if not isinstance(value, Tensor):
+            return type(value) in (int, float) and value == 0
+        return value.numel() > 0 and not value.is_meta and not bool(value.any())
 
     def _varies(self, value: object) -> bool:
         """Whether it is a tensor that is no number and not made of weights alone."""

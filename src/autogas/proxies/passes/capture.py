@@ -97,7 +97,7 @@ class Watch(Interceptor):
             kind = F.linear
         # In place an activation overwrites its input, so what comes before must be read before the call.
         before = input_of(args, kwargs) if kind in ACTIVATIONS else self.by_hand.rectified(kind, args, kwargs)
-        if before is not None:
+        if before is not None and (before.is_floating_point() or before.is_complex()):  # no names of tokens, or places
             kind = kind if kind in ACTIVATIONS else by_hand
             self.finiteness.add(kind, before)
             self._constant = constant

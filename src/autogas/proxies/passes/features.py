@@ -35,16 +35,16 @@ def _named(names: str, *owners: object) -> frozenset[Function]:
 
 ACTIVATIONS = frozenset((by_hand,)) | _named(
     "relu relu_ leaky_relu leaky_relu_ rrelu rrelu_ prelu relu6 elu elu_ celu celu_ selu selu_ silu mish gelu "
-    "hardswish hardtanh hardtanh_ threshold threshold_",
+    "hardswish threshold threshold_",
     F,
     torch,
     Tensor,
 )
 """Rectifiers."""
-CLAMPS = _named("clamp clamp_ clip clip_ clamp_min clamp_min_", torch, Tensor)
+HARD_TANH = _named("hardtanh hardtanh_", F)
+"""``CLAMPS`` by another name, from -1 to 1 where nothing is said."""
+CLAMPS = HARD_TANH | _named("clamp clamp_ clip clip_ clamp_min clamp_min_", torch, Tensor)
 """Rectifiers where they cut at zero from below, and not to shares of one."""
-CUT_ABOVE = _named("relu6 hardtanh hardtanh_", F)
-"""Rectifiers that are cut from above."""
 CONVOLUTIONS = _named(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear convolution", F, torch
 )
@@ -64,7 +64,7 @@ NATIVE_NORMALISATIONS = _named(
     "native_batch_norm native_group_norm native_layer_norm _native_batch_norm_legit "
     "_native_batch_norm_legit_no_training",
     torch,
-)
+) | _named("_native_batch_norm_legit_functional", torch.ops.aten)
 """What normalisations are in decomposed graphs: they give statistics beside the feature."""
 NORMALISATIONS = _named("batch_norm instance_norm group_norm layer_norm rms_norm", F, torch) | NATIVE_NORMALISATIONS
 NORMALISING = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -102,7 +102,7 @@ def known(func: Function) -> Function:
             if hasattr(owner, called):
                 found: Function = getattr(owner, called)
                 return found
-    return func
+    return func.overloadpacket if isinstance(func, OpOverload) else func
 
 
 def role(func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Function:
@@ -110,14 +110,18 @@ def role(func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Func
     kind = known(func)
     if kind not in CLAMPS:
         return kind
-    given = (args[place] if len(args) > place else kwargs.get(name) for place, name in ((1, "min"), (2, "max")))
+    names, unsaid = (("min_val", "max_val"), (-1, 1)) if kind in HARD_TANH else (("min", "max"), (None, None))
+    given = (
+        args[place] if len(args) > place else kwargs.get(name, usual)
+        for place, name, usual in zip((1, 2), names, unsaid, strict=True)
+    )
     least, most = map(_number, given)
     return F.relu if least == 0 and (most is None or (isinstance(most, int | float) and most > 1)) else kind
 
 
 def is_cut_above(func: Function, kind: Function) -> bool:
     """Whether a rectifier (the ``role`` of a function) may be one that is cut from above, too."""
-    return kind in CUT_ABOVE or (kind is F.relu and known(func) in CLAMPS)
+    return kind is F.relu6 or (kind is F.relu and known(func) in CLAMPS)
 
 
 def _number(value: object) -> object:

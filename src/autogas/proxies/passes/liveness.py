@@ -143,8 +143,8 @@ def principal(output: object, samples: int) -> Tensor:
         InputError: there is none.
     """
     found = differentiable(output)
-    # What depends on weights before masks, where there is a graph, and nothing that is empty.
-    found.sort(key=lambda x: (not x.requires_grad, not x.numel()))
+    # What is computed of weights before masks and inputs, where there is a graph, and nothing that is empty.
+    found.sort(key=lambda x: (x.grad_fn is None, not x.numel()))
     alike = {(x.shape, x.dtype, x.device) for x in found}
     apart = isinstance(output, list | tuple) and len(output) == len(found) == samples > 1 and len(alike) == 1
     return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]

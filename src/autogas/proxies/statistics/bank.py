@@ -26,7 +26,7 @@ from autogas.proxies.statistics.measure import Statistics, measure
 from autogas.runs import Failure, parallel_map
 from autogas.spaces import Space, shared_space
 
-FORMAT = 14
+FORMAT = 15
 """Raise when statistics of the same network change, be it by a rounding: old and new ones must not be mixed."""
 
 

@@ -15,18 +15,35 @@ from torch.nn import functional as F
 from autogas.errors import InputError
 from autogas.proxies.isolation.replacing import stand_in
 from autogas.proxies.passes.capture import Watch
-from autogas.proxies.passes.features import ACTIVATIONS, CONVOLUTIONS, is_bias, known
+from autogas.proxies.passes.features import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    NATIVE_NORMALISATIONS,
+    Function,
+    is_bias,
+    known,
+)
 from autogas.proxies.probe import Probe
 from autogas.proxies.scorer import scorer
 
 PERTURBATION = 1e-2
 OF_F = inspect.signature(F.batch_norm)
 OF_TORCH = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
-BATCH_NORMS = {
+
+
+def _signature(names: Sequence[str]) -> inspect.Signature:
+    return OF_F.replace(parameters=[inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+
+
+NATIVE_BATCH_NORMS = {
+    kind: _signature([n for n in OF_TORCH[:-1] if n != "training" or "no_training" not in kind.__name__])
+    for kind in NATIVE_NORMALISATIONS
+    if "batch_norm" in kind.__name__
+}
+BATCH_NORMS: dict[Function, inspect.Signature] = {
     F.batch_norm: OF_F,
-    torch.batch_norm: OF_F.replace(
-        parameters=[inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in OF_TORCH]
-    ),
+    torch.batch_norm: _signature(OF_TORCH),
+    **NATIVE_BATCH_NORMS,
 }
 """How those that are called directly, or in exported graphs, name their arguments."""
 
@@ -68,7 +85,7 @@ def zen(probe: Probe) -> float:
 def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
     if not x.is_floating_point():
         return x
-    return torch.empty(x.shape, dtype=x.dtype, device="cpu").normal_(generator=generator).to(x.device)
+    return torch.empty(x.shape, dtype=torch.float32, device="cpu").normal_(generator=generator).to(x)
 
 
 def _redrawn(probe: Probe, name: str, generator: torch.Generator) -> Tensor:
@@ -93,17 +110,20 @@ class _Watch(Watch):
 
     def called(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = known(func)
-        if kind in BATCH_NORMS and self.scales:
-            given = BATCH_NORMS[kind].bind(*args, **kwargs).arguments
-            out, variances = _batch_norm(**given)
-            running = id(given.get("running_var"))
-            if running in self._known and given.get("running_var") is not None:  # one that is called twice is one
-                return out
-            self._known.add(running)
+        names = BATCH_NORMS.get(kind)
+        if names is None or not self.scales:
+            return super().called(func, args, kwargs)
+        native = kind in NATIVE_BATCH_NORMS
+        if native and len(args) + len(kwargs) < len(names.parameters):  # an instance norm, which has no statistics
+            return super().called(func, args, kwargs)
+        given = names.bind(*args, **kwargs).arguments
+        out, variances = _batch_norm(**given)
+        running = given.get("running_var")
+        if running is None or id(running) not in self._known:  # one that is called twice is one
+            self._known.add(id(running))
             variance = float(variances.mean(dtype=torch.float64))
             self.log_scale += 0.5 * math.log(variance) if variance != 0 else -math.inf
-            return out
-        return super().called(func, args, kwargs)
+        return (out, *func(*args, **kwargs)[1:]) if native else out
 
     def see(self, func: Callable[..., Any], feature: Tensor) -> Tensor:
         """Note a layer's output."""

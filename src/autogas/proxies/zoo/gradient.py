@@ -114,15 +114,19 @@ def grasp(probe: Probe) -> float:
     return telling(probe, -_dot(probe.weights_then, product))
 
 
-@scorer(undefined="the output does not depend on every sample, or samples are single, or single numbers")
+@scorer(
+    undefined="the sum of the output does not depend on every sample (behind a last normalisation on none), or samples "
+    "are single, or single numbers"
+)
 def jacov(probe: Probe) -> float:
     """Correlation of the input Jacobians of the samples.
 
     -sum_i log(v_i + k) + 1/(v_i + k), v the eigenvalues of the correlation matrix of the rows of
     J = d(sum of the output)/dx, k = 1e-5 (Mellor et al., first version of NASWOT, 2020). Bigger is better.
-    Not defined for one sample, for samples of one number, or when the output does not depend on one of them.
+    Not defined for one sample, for samples of one number, or when the output does not depend on one of them, or its sum
+    on none, as that of normalised entries.
     """
-    if min(probe.jacobian.shape) < 2:
+    if min(probe.jacobian.shape) < 2 or probe.jacobian_is_rounding():
         return math.nan
     correlation = torch.corrcoef(probe.jacobian.double())
     if not bool(correlation.isfinite().all()):
@@ -203,13 +207,15 @@ SCALES = (
 
 ``INSTEAD`` is for networks with numbers of their own in float32, which do not run in float64.
 """
+STATISTICS = 4
+"""The most that normalisations of decomposed graphs give beside the feature."""
 LINEAR = 1e-3
 """Relative difference of an output from what its derivative by the input says, below which it is rounding."""
 
 
 def _gates(probe: Probe, one: tuple[Tensor, ...]) -> frozenset[int]:
     """Numbers of the calls of saturating functions that are no ends of the network."""
-    gates = Gates()
+    gates = Gates(len(one[0]))
     with torch.no_grad():
         probe.run(one, None, gates)
     return frozenset(gates.found)
@@ -323,7 +329,7 @@ class _Linear(Interceptor):
         gate = kind in SATURATING and next(self._saturating) in self._gates
         if kind in self.SKIPPED and not gate:
             passed = input_of(args, kwargs)
-            return (passed, *[passed.new_zeros(())] * 3) if kind in NATIVE_NORMALISATIONS else passed
+            return (passed, *[passed.new_zeros(())] * STATISTICS) if kind in NATIVE_NORMALISATIONS else passed
         if kind in SHARES:
             shares: Tensor = func(*args, **kwargs)
             return shares.detach()

@@ -57,7 +57,7 @@ def variance(probe: Probe) -> float:
     formula.
     """
     found = _variances(probe)
-    return sum(found) / len(found) if found else math.nan
+    return telling(probe, sum(found) / len(found), "no convolution varies") if found else math.nan
 
 
 @scorer()

@@ -26,14 +26,21 @@ def short_training(probe: Probe) -> float:
     batch norms that train. Parameters that are frozen stay so, unless all are. Bigger is better. What it takes beside a
     forward pass is in the costs of `autogas rank`.
     """
+    probe.must_have_values()
     cut = len(probe.inputs[0]) - max(len(probe.inputs[0]) // HELD_OUT, 1)
     seen, held_out = probe.samples(slice(cut)), probe.samples(slice(cut, None))
     if len(seen[0]) < 2 or len(held_out[0]) < 2:  # batch norm needs two
         seen = held_out = probe.inputs
 
     def objective(inputs: tuple[Tensor, ...]) -> Tensor:
-        with probe.as_called():
-            output = probe.model(*(x.clone() for x in inputs))
+        try:
+            with probe.as_called():
+                output = probe.model(*(x.clone() for x in inputs))
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the network's own
+            _ = probe.recorded  # whose error it is, where it does not run on all of them either
+            raise InputError(f"the network does not run on {len(inputs[0])} of the samples: {error}") from None
         return probe.loss_of(output, inputs)
 
     own = [p for p in probe.model.parameters() if p.is_floating_point()]
@@ -60,4 +67,5 @@ def short_training(probe: Probe) -> float:
             optimizer.step()
         if not learns:
             raise InputError("the network learns nothing: the objective does not depend on any weight")
-        return -float(objective(held_out))
+        with torch.enable_grad():  # so that the same output is read
+            return -float(objective(held_out).detach())
