@@ -7,6 +7,7 @@ import os
 import traceback
 import zipfile
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 
 TORCH_LOAD_ERRORS = (EOFError, LookupError, RuntimeError, OSError, ValueError, AttributeError, ImportError, TypeError,
@@ -39,6 +40,23 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
     if near:
         return InputError(f"unknown {kind} {given!r}: did you mean {' or '.join(map(repr, near))}?")
     return InputError(f"unknown {kind} {given!r}: expected {', '.join(accepted) or 'none'}")
+
+
+def must_be_whole(least: int, most: int | None = None, **given: object) -> None:
+    """Raise ``InputError`` for an argument, by its name, that is no whole number from ``least`` to ``most``.
+
+    Examples:
+        >>> must_be_whole(1, size=32)
+        >>> must_be_whole(1, 8192, size="32")
+        Traceback (most recent call last):
+        ...
+        autogas.errors.InputError: size '32': expected a whole number from 1 to 8192
+    """
+    for name, value in given.items():
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not (whole and least <= int(value) and (most is None or int(value) <= most)):  # type: ignore[call-overload]
+            accepted = f"of {least} or more" if most is None else f"from {least} to {most}"
+            raise InputError(f"{name} {value!r:.40}: expected a whole number {accepted}")
 
 
 class Terminated(SystemExit):

@@ -454,6 +454,7 @@ WRITTEN = {
     "byte order mark": "\ufeff" + PLAIN,
     "semicolons": PLAIN.replace(",", ";"),
     "decimal commas": PLAIN.replace(",", ";").replace("0.", "0,"),
+    "quoted decimal commas": re.sub(r"0\.\d+", lambda found: f'"{found[0]}"'.replace(".", ","), PLAIN),
     "tabs": PLAIN.replace(",", "\t"),
     "CRLF": PLAIN.replace("\n", "\r\n"),
     "CR": PLAIN.replace("\n", "\r"),

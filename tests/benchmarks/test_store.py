@@ -7,7 +7,7 @@ from scipy import stats
 
 from autogas import files
 from autogas.benchmarks import list_benchmarks, load_benchmark, save_benchmark, store
-from autogas.benchmarks.store import checked_name, with_space_settings
+from autogas.benchmarks.store import benchmark_of, checked_name, with_space_settings
 from autogas.errors import InputError
 from autogas.spaces import get_space
 
@@ -370,3 +370,9 @@ def test_a_setting_that_the_space_lacks_is_refused(table):
 def test_default_space_settings_are_those_of_the_space(table):
     save_benchmark("toy", table, **{**ABOUT, "space_settings": {}})
     assert load_benchmark("toy").space.settings == get_space("transnas").settings
+
+
+def test_numbers_whose_squares_are_none_are_refused(tmp_path):
+    table = pd.DataFrame({"arch": ["64-41414-basic", "64-4141-basic"], "ssim": [1e308, -1e308]})
+    with pytest.raises(ValueError, match=r"beyond 1e\+100"):
+        benchmark_of("huge", table, {"space": "transnas-macro", "metric": "ssim", "higher_is_better": True})

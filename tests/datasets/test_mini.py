@@ -102,3 +102,31 @@ def test_bad_input(tmp_path):
         make_translation("edges2photo", tmp_path / "data", **options)
     with pytest.raises(InputError, match="images of 1 colours"):
         colour_clusters(torch.zeros(2, 3, 6, 6, dtype=torch.uint8), torch.zeros(2, 3, 6, 6, dtype=torch.uint8))
+
+
+def test_a_data_set_is_not_written_among_the_images_that_it_is_made_of(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
+    options = {"images": str(tmp_path / "a"), "held_out": str(tmp_path / "b"), "size": 8}
+    with pytest.raises(InputError, match=r"lies in .*/a', of which it is made"):
+        make_translation("edges2photo", tmp_path / "a" / "data", **options)
+    with pytest.raises(InputError, match="folder '': expected the name"):
+        make_translation("edges2photo", "", **options)
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_half_a_data_set_is_taken_away(tmp_path, monkeypatch):
+    options = {"images": "dead-leaves", "held_out": "dead-leaves", "count": 2, "held_out_count": 2, "size": 8}
+    save = Image.Image.save
+
+    def full(image, path):
+        if path.parent.name == "test":
+            raise OSError("File too large")
+        save(image, path)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="too large"):
+        make_translation("edges2photo", tmp_path / "data", **options)
+    monkeypatch.undo()
+    assert make_translation("edges2photo", tmp_path / "data", **options) == {"train": 2, "test": 2}

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -134,13 +135,54 @@ def test_a_sideways_pair_has_its_halves_side_by_side_when_upright(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["._a.png", ".hidden.png", ".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/a.png", ".git/x/a.png", "deep/._b.png"],
+    [
+        "._a.png",
+        ".hidden.png",
+        ".ipynb_checkpoints/a-checkpoint.png",
+        "__MACOSX/a.png",
+        "@eaDir/a.jpg",
+        ".git/x/a.png",
+        "deep/._b.png",
+    ],
 )
 def test_what_is_hidden_is_no_image(tmp_path, name):
     half_white().save(tmp_path / "a.png")
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"\x00\x05\x16\x07 what macOS keeps")
     assert len(load_images(tmp_path, size=8)) == count_images(tmp_path) == 1
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    colours = Image.new("P", (8, 8))
+    colours.putpalette([200, 100, 0, 0, 0, 0])
+    colours.save(tmp_path / "a.png", transparency=bytes([128, 255]))
+    assert load_images(tmp_path, size=8).pixels[0, :, 0, 0].tolist() == [200, 100, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"size": "32"}, "size '32': expected a whole number from 1"),
+        ({"size": 0}, "size 0: expected"),
+        ({"size": 10**6}, "size 1000000: expected"),
+        ({"size": 8, "limit": -1}, "limit -1: expected a whole number of 1 or more"),
+        ({"size": 8, "limit": 2.0}, "limit 2.0: expected"),
+        ({"size": 8, "source": None}, "images of type NoneType: expected a path"),
+        ({"size": 8, "source": "a.png"}, "'a.png': a single image; expected a folder"),
+    ],
+)
+def test_arguments_of_loading_are_checked(tmp_path, monkeypatch, given, said):
+    half_white().save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_images(**{"source": str(tmp_path), **given})
+
+
+def test_a_path_of_the_name_of_a_data_set_is_a_path(tmp_path, monkeypatch):
+    (tmp_path / "cifar10").mkdir()
+    half_white().save(tmp_path / "cifar10" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_images(Path("cifar10"), size=8)) == 1
 
 
 def test_hidden_files_have_no_partner_and_need_none(tmp_path):

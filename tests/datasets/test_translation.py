@@ -270,13 +270,18 @@ def test_label_maps_of_colours(labelled):
         everything(data.inputs)
 
 
-def test_a_broken_file(unpaired):
-    file = unpaired / "trainA" / "0.png"
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_file_that_ends_too_early_is_said_before_any_work(unpaired, suffix):
+    file = unpaired / "trainA" / f"0{suffix}"
+    if suffix == ".jpg":
+        Image.open(unpaired / "trainA" / "0.png").save(file)
+        (unpaired / "trainA" / "0.png").unlink()
     whole = file.read_bytes()
+    file.write_bytes(whole + b"\0" * 5000)  # something behind the image is no fault
+    load_translation(unpaired, layout="unpaired", frame=FRAME)
     file.write_bytes(whole[: len(whole) // 2])  # with a header that can be read
-    data = load_translation(unpaired, layout="unpaired", frame=FRAME)
-    with pytest.raises(InputError, match=r"0.png': not readable"):
-        everything(data.inputs)
+    with pytest.raises(InputError, match=rf"0{suffix}': not readable"):
+        load_translation(unpaired, layout="unpaired", frame=FRAME)
 
 
 def test_a_folder_that_is_half_cityscapes(tmp_path):

@@ -53,6 +53,49 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize(("saved", "asked"), [(8, None), (None, 8)])
+def test_saved_statistics_are_those_of_images_of_one_size(folders, saved, asked):
+    images, reference = folders
+    first = evaluate(images, reference, size=8, splits=1).results["metrics"]
+    evaluate(images, reference, size=saved, splits=1, save_reference="known.npz")
+    with pytest.raises(InputError, match=r"size 16|statistics of images of size 16, 8 asked"):
+        evaluate(images, "known.npz", size=asked, splits=1)
+    if saved:
+        assert evaluate(images, "known.npz", size=8, splits=1).results["metrics"] == first
+
+
+@pytest.mark.parametrize("out", ["fake/run", "real/deep/run"])
+def test_no_run_is_written_among_the_images_that_it_reads(folders, out):
+    with pytest.raises(InputError, match=r"--out .* lies in (images|reference) .*, which it reads"):
+        evaluate(*folders, splits=1, out=out)
+    assert not Path(out).exists()
+
+
+def test_statistics_are_not_saved_onto_a_folder(folders):
+    Path("folder.npz").mkdir()
+    with pytest.raises(InputError, match=r"--save-reference .*: expected"):
+        evaluate(*folders, splits=1, save_reference="folder.npz", out="run")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"samples": "10"}, "samples '10': expected a whole number of 2 or more"),
+        ({"splits": None}, "splits None: expected"),
+        ({"batch_size": 3.0}, "batch_size 3.0: expected"),
+        ({"seed": -1}, "seed -1: expected a whole number of 0 or more"),
+        ({"extractor": None}, "extractor None: expected a name"),
+        ({"reference": torch.zeros(3)}, "reference of type Tensor: expected a path"),
+        ({"generate": None}, "generate None: expected a function"),
+    ],
+)
+def test_arguments_of_an_evaluation_of_a_generator_are_checked(folders, given, said):
+    usual = {"generate": replay(pixels(FAKE, 1)), "reference": folders[1], "samples": 10, "extractor": Mean()}
+    with pytest.raises(InputError, match=said):
+        evaluate_generator(**{**usual, **given})
+
+
 def replay(images):
     """A generator that makes the given images, as floats."""
     rest = iter(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)

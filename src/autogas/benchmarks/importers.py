@@ -111,7 +111,7 @@ def _name(parts: Sequence[Imported], name: str | None, *, replace: bool) -> None
     """Give every part the name under which it is stored; raises ``InputError`` where one is taken."""
     for part in parts:
         if name is not None:
-            part.name = name if len(parts) == 1 else f"{name}-{part.name.rpartition('-')[2]}"
+            part.name = checked_name(name if len(parts) == 1 else f"{name}-{part.name.rpartition('-')[2]}")
         if not replace:
             check_replaceable(part.name)
 

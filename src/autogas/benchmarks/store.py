@@ -17,6 +17,8 @@ from autogas.files import damaged, read_table, write_table
 from autogas.paths import EMBEDDED, LONGEST_NAME, benchmark_files, is_name, store_folder
 from autogas.spaces import SPACES, get_space
 
+LARGEST = 1e100
+"""The largest quality whose powers and differences are numbers, too."""
 WAY_OUT = "import it again, or store a built one again with `autogas bench build --resume RUN`"
 
 
@@ -189,6 +191,8 @@ def _check_columns(table: pd.DataFrame, metric: str) -> None:
         raise ValueError("column 'arch' holds more than texts")
     if table[metric].dtype.kind not in "iuf" or table[metric].isna().any() or not np.isfinite(table[metric]).all():
         raise ValueError(f"column {metric!r} holds more than finite numbers")
+    if float(table[metric].abs().max()) > LARGEST:
+        raise ValueError(f"column {metric!r} holds numbers beyond {LARGEST:g}")
     if "seed" in key and (table["seed"].dtype.kind not in "iu" or table["seed"].isna().any()):
         raise ValueError("column 'seed' holds more than whole numbers")
     if table.duplicated(key).any():

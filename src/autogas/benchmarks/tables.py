@@ -17,6 +17,8 @@ from autogas.errors import InputError
 SEPARATORS = ",;\t"
 MISSING = ("", "-", "na", "n/a", "nan", "none", "null")
 """What stands for a missing value, in any case."""
+THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
+"""What a comma may also stand for."""
 DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
 MOST_COLUMNS = 1000
 SHOWN, SHOWN_CHARACTERS = 10, 40
@@ -71,7 +73,7 @@ def _separator(text: str) -> str:
 
 def _column(entries: list[str], separator: str) -> pd.Series:
     texts = pd.Series([None if entry.lower() in MISSING else entry for entry in entries], dtype=object)
-    if separator != ",":
+    if separator != "," or not texts.str.fullmatch(THOUSANDS).any():  # between commas, one inside of a number is quoted
         texts = texts.str.replace(DECIMAL_COMMA, r"\1.\2", regex=True)
     numbers = pd.to_numeric(texts, errors="coerce")
     return numbers if (numbers.notna() | texts.isna()).all() else texts

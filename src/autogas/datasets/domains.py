@@ -154,10 +154,23 @@ class LabelMaps:
         return torch.from_numpy(np.array(placed))
 
 
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+"""What files of these formats end with, ``TAIL`` bytes before their end at most."""
+TAIL = 1024
+
+
 def image_size(file: Path) -> tuple[int, int]:
-    """Width and height, from the header."""
-    size: tuple[int, int] = _read(file, upright_size)
-    return size
+    """Width and height, from the header; raises ``InputError`` also for a file that ends too early."""
+
+    def size(image: Image.Image) -> tuple[int, int]:
+        end = ENDS.get(image.format or "", b"")
+        with file.open("rb") as opened:
+            opened.seek(max(file.stat().st_size - TAIL, 0))
+            if end not in opened.read():
+                image.load()  # says so, unless there is something else behind the image
+        return upright_size(image)
+
+    return _read(file, size)
 
 
 def _rows(index: Tensor, views: Tensor | None) -> list[tuple[int, list[float] | None]]:

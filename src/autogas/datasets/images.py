@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from autogas.datasets.pictures import find_images, rgb
+from autogas.datasets.pictures import IMAGE_SUFFIXES, find_images, rgb
 from autogas.datasets.synthetic import dead_leaves
-from autogas.errors import InputError
+from autogas.errors import InputError, must_be_whole
 from autogas.files import record_batches
 
 IMAGE_COLUMNS = ("image", "img", "bytes", "jpeg", "png")
@@ -25,6 +25,8 @@ LABEL_COLUMN = "label"
 TORCHVISION = ("cifar10", "stl10", "stl10-unlabeled")
 LABELLED = ("cifar10", "stl10")
 DEAD_LEAVES = "dead-leaves"
+LARGEST = 1 << 14
+"""Height and width of the largest images that anything is resized to."""
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,28 @@ def _from_torchvision(name: str, root: Path, train: bool, size: int | None) -> I
         yield _pixels(source[i][0], size)
 
 
+def _is_named(source: str | Path, names: Sequence[str]) -> bool:
+    """Whether a data set is meant, and no path of its name, which in Python may be written as one."""
+    return str(source) in names and not (isinstance(source, Path) and source.exists())
+
+
 def _arrays(
     source: str | Path, size: int | None, limit: int | None, train: bool, root: str | Path
 ) -> Iterator[np.ndarray]:
     """Images one by one, ``uint8 [height, width, 3]``; raises ``InputError`` as ``load_images`` says."""
+    if not isinstance(source, str | Path):
+        raise InputError(f"images of type {type(source).__name__}: expected a path or the name of a data set")
+    must_be_whole(1, LARGEST, **({} if size is None else {"size": size}))
+    must_be_whole(1, **({} if limit is None else {"limit": limit}))
     path = Path(source)
-    if str(source) == DEAD_LEAVES:
+    if _is_named(source, (DEAD_LEAVES,)):
         arrays = dead_leaves(size=size or 32, seed=0 if train else 1)
-    elif str(source) in TORCHVISION:
+    elif _is_named(source, TORCHVISION):
         arrays = _from_torchvision(str(source), Path(root), train, size)
     elif path.is_dir() and str(source):  # nothing is no name of the working folder
         arrays = _from_folder(path, size)
+    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"images {str(source)!r}: a single image; expected a folder of images or a Parquet file")
     elif path.is_file():
         arrays = _from_parquet(path, size)
     else:
@@ -203,6 +216,7 @@ def stream_images(
     Raises:
         InputError: as ``load_images``, and for images of different sizes when no ``size`` is given.
     """
+    must_be_whole(1, batch_size=batch_size)
     arrays = _arrays(source, size, limit, train, root)
     shape: tuple[int, ...] | None = None
     while batch := list(itertools.islice(arrays, batch_size)):

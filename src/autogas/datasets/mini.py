@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -57,17 +58,10 @@ def make_translation(
         InputError: an unknown kind, images that cannot be read, lack labels or are the same for both splits, a part
             that would hold no image, a folder that holds such data already.
     """
-    if kind not in MAKERS:
-        raise unknown("data set", kind, MAKERS)
+    if not str(folder):
+        raise InputError("folder '': expected the name of a folder")
     folder = Path(folder)
-    if held_out is None:
-        if images not in WITH_SPLITS:
-            raise InputError(f"images {images!r} without --held-out: expected other images for the test split")
-        held_out = images
-    if images not in WITH_SPLITS and Path(images).resolve() == Path(held_out).resolve():
-        raise InputError(f"images {images!r} for both splits: expected others for the test split")
-    if any(path.is_dir() for split in SPLITS for path in folder.glob(f"{split}*")):
-        raise InputError(f"folder {str(folder)!r}: holds data already, expected another folder")
+    held_out = _checked_held_out(kind, folder, images, held_out)
     parts: dict[str, Tensor] = {}
     reference: Tensor | None = None
     for split, source, limit in zip(SPLITS, (images, held_out), (count, held_out_count), strict=True):
@@ -79,7 +73,32 @@ def make_translation(
     for name, part in parts.items():
         if not len(part):
             raise InputError(f"{name} of {kind} would hold no image: expected more images")
-    return {name: write_images(folder / name, part) for name, part in parts.items()}
+    try:
+        return {name: write_images(folder / name, part) for name, part in parts.items()}
+    except BaseException:  # half a data set would be taken for a whole one
+        for name in parts:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        raise
+
+
+def _checked_held_out(kind: str, folder: Path, images: str, held_out: str | None) -> str:
+    """Images for the test split; raises ``InputError`` as ``make_translation`` says."""
+    if kind not in MAKERS:
+        raise unknown("data set", kind, MAKERS)
+    if held_out is None:
+        if images not in WITH_SPLITS:
+            raise InputError(f"images {images!r} without --held-out: expected other images for the test split")
+        held_out = images
+    if images not in WITH_SPLITS and Path(images).resolve() == Path(held_out).resolve():
+        raise InputError(f"images {images!r} for both splits: expected others for the test split")
+    for source in {images, held_out} - {*WITH_SPLITS}:
+        if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
+            raise InputError(
+                f"folder {str(folder)!r}: lies in {source!r}, of which it is made; expected another folder"
+            )
+    if any(path.is_dir() for split in SPLITS for path in folder.glob(f"{split}*")):
+        raise InputError(f"folder {str(folder)!r}: holds data already, expected another folder")
+    return held_out
 
 
 def write_images(folder: Path, images: Tensor) -> int:

@@ -66,6 +66,8 @@ def rgb(image: Image.Image) -> Image.Image:
         if image.mode == "I" and values.size and 0 < values.max() <= 255:
             raise ValueError(f"32-bit numbers up to {values.max()}, of 8 bits or dark ones of 16; expected either")
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode == "P":
+        image = image.convert("RGBA")  # at once, Pillow warns of the transparency that is left out
     return image.convert("RGB")
 
 
@@ -93,8 +95,8 @@ def _orientation(image: Image.Image) -> object:
 def find_images(folder: Path, *, deep: bool = True) -> list[Path]:
     """Image files of a folder (``deep``: and of those in it, also linked ones), sorted.
 
-    What is hidden is left out: names that begin with a dot, and what macOS puts beside. A warning says how many images
-    of formats that are not read are left out.
+    What is hidden is left out: names that begin with a dot, and what macOS and network drives put beside. A warning
+    says how many images of formats that are not read are left out.
 
     Raises:
         InputError: there is none, or a folder that a run made, whose pictures are of no one kind.
@@ -149,4 +151,4 @@ def _check_no_run(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")

@@ -204,7 +204,11 @@ def _folders(folder: Path, layout: Layout, split: str, ends: Sequence[str]) -> t
             return name, paths
     missing = next(path for path in (folder / f"{split}{end}" for end in ends) if not path.is_dir())
     accepted = " and ".join(f"{split}{end}" for end in ends)
-    raise InputError(f"data {str(folder)!r}: no folder {missing.name!r}; {layout} data has {accepted}")
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    raise InputError(
+        f"data {str(folder)!r}: no folder {missing.name!r}; {layout} data has {accepted}, this has "
+        f"{', '.join(there) or 'none'}"
+    )
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

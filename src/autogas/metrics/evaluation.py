@@ -13,7 +13,7 @@ from pydantic import BaseModel, model_validator
 from torch import Tensor
 
 from autogas.datasets import stream_images
-from autogas.errors import InputError
+from autogas.errors import InputError, must_be_whole
 from autogas.metrics.features import FeatureExtractor, get_extractor, metric_name
 from autogas.metrics.frechet import FeatureAccumulator, FeatureStatistics, frechet_distance
 from autogas.metrics.inception_score import inception_score
@@ -74,10 +74,17 @@ def evaluate_generator(
     Raises:
         InputError: as ``autogas.evaluate``, and for what ``generate`` returns when it is no batch of images.
     """
-    if samples < 2 or batch_size < 1:
-        raise InputError(f"samples {samples} in batches of {batch_size}: expected 2 or more in batches of 1 or more")
+    must_be_whole(2, samples=samples)
+    must_be_whole(1, splits=splits, batch_size=batch_size)
+    must_be_whole(0, seed=seed)
+    if not callable(generate):
+        raise InputError(f"generate {generate!r}: expected a function of a batch size and a random generator")
+    if not isinstance(extractor, str) and not callable(extractor):
+        raise InputError(f"extractor {extractor!r}: expected a name, or what get_extractor gives")
     network = get_extractor(extractor, device=device) if isinstance(extractor, str) else extractor
     if not isinstance(reference, FeatureStatistics):
+        if not isinstance(reference, str | Path):
+            raise InputError(f"reference of type {type(reference).__name__}: expected a path, a name or statistics")
         reference = reference_statistics(str(reference), network, batch_size=batch_size)
     batches = generated(generate, samples, batch_size, torch_generator("evaluate", seed))
     result = evaluation_of(batches, "generator", reference, network, samples, splits, batch_size)
@@ -96,7 +103,7 @@ def reference_statistics(
     """Statistics of reference images, read from a ``.npz`` or measured; see ``autogas.evaluate``."""
     if not source.endswith(STATISTICS_SUFFIX):
         batches = stream_images(source, batch_size=batch_size, size=size, limit=samples)
-        return replace(measure_images(batches, source, extractor, samples, batch_size)[0], size=size)
+        return measure_images(batches, source, extractor, samples, batch_size)[0]
     if samples is not None:
         raise InputError(f"reference {source!r}: statistics have their samples; accepted for images")
     known = FeatureStatistics.load(source)
@@ -136,7 +143,7 @@ def measure_images(
     if samples is not None and accumulator.count < samples:
         raise InputError(f"{samples} samples asked of {source!r}, which holds {accumulator.count}")
     statistics = accumulator.statistics(extractor=identity(extractor), source=source)
-    return statistics, torch.cat(logits), shape
+    return replace(statistics, size=shape[0] if shape[0] == shape[1] else None), torch.cat(logits), shape
 
 
 def evaluation_of(
@@ -196,7 +203,16 @@ def sampled(statistics: FeatureStatistics) -> int | None:
 def distances(
     statistics: FeatureStatistics, reference: FeatureStatistics, extractor: FeatureExtractor
 ) -> dict[str, float]:
-    """``fid``, and ``kid`` with its standard error ``kid-error`` where the reference has a sample of its features."""
+    """``fid``, and ``kid`` with its standard error ``kid-error`` where the reference has a sample of its features.
+
+    Raises:
+        InputError: the images are of another size than those of the reference, where both are known.
+    """
+    if None not in (statistics.size, reference.size) and statistics.size != reference.size:
+        raise InputError(
+            f"images {statistics.source!r} of size {statistics.size} against {reference.source!r} of size "
+            f"{reference.size}: expected equal sizes, which --size SIZE gives to both"
+        )
     found = {"fid": frechet_distance(statistics, reference)}
     if statistics.sample is not None and reference.sample is not None:
         kernel = kernel_distance(statistics.sample, reference.sample)

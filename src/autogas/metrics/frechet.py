@@ -32,7 +32,7 @@ class FeatureStatistics:
         extractor: name and version of what made the features; None when a file does not say.
         source: what the images are; None when a file does not say.
         sample: features of randomly chosen images, ``[m, d]``, for the kernel distance; None when a file has none.
-        size: what the images were cropped and resized to; None as they came, or when a file does not say.
+        size: height and width of the images; None when they are no squares, or a file does not say.
     """
 
     mu: Array

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autogas.errors import InputError
+from autogas.errors import InputError, must_be_whole
 
 SHUFFLE_SEED = 2020
 
@@ -39,6 +39,9 @@ def inception_score(logits: torch.Tensor, *, splits: int = 10) -> InceptionScore
         >>> round(score.mean, 6), score.std
         (4.0, 0.0)
     """
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(f"logits of type {type(logits).__name__}: expected a tensor [n, classes]")
+    must_be_whole(0, splits=splits)
     if logits.dim() != 2 or not 1 <= splits <= len(logits):
         raise InputError(
             f"logits of shape {tuple(logits.shape)} in {splits} splits: expected 1 to n splits of [n, classes]"

@@ -68,12 +68,15 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistan
         reference: ``[n, d]`` of the real images, 2 or more.
 
     Raises:
-        InputError: sets of fewer than two images or of different dimension.
+        InputError: sets of fewer than two images or of different dimension, or features that are not finite.
 
     Examples:
         >>> kernel_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [1.0]])).value  # (1 + 8 - 2 * (1 + 27) / 2)
         -19.0
     """
+    features, reference = np.asarray(features), np.asarray(reference)
+    if not (np.isfinite(features).all() and np.isfinite(reference).all()):
+        raise InputError("features: some are not finite")
     if features.ndim != 2 or features.shape[1:] != reference.shape[1:] or min(len(features), len(reference)) < 2:
         raise InputError(f"features {features.shape} and {reference.shape}: expected 2 or more of equal length")
     x, y = (torch.from_numpy(np.asarray(part, dtype=np.float64)) for part in (features, reference))

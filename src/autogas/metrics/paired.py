@@ -61,6 +61,9 @@ def psnr(images: Tensor, targets: Tensor) -> float:
 
 
 def _checked(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    for x in (images, targets):
+        if not isinstance(x, Tensor):
+            raise InputError(f"images of type {type(x).__name__}: expected tensors [N, C, H, W]")
     if images.shape != targets.shape or images.dim() != 4 or 0 in images.shape:
         raise InputError(
             f"images of shape {tuple(images.shape)} against {tuple(targets.shape)}: expected two equal [N, C, H, W]"

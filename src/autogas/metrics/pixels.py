@@ -16,7 +16,7 @@ def as_unit(images: Tensor) -> Tensor:
     """
     if images.dtype == torch.uint8:
         return images.float() / 255
-    if not images.is_floating_point():
+    if not images.is_floating_point() or images.dtype.itemsize < 2:
         raise InputError(f"images of type {images.dtype}: expected uint8 or floats in [0, 1]")
     low, high = (float(value) for value in images.aminmax())
     if not (low >= 0 and high <= 1):  # NaN fails both

@@ -199,7 +199,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, InputError) and self._before is not None and self._did_nothing(self._before):
+        if isinstance(error, InputError | OSError) and self._before is not None and self._did_nothing(self._before):
             self.record.close()
             for file in self.path.iterdir():
                 if file.name in BARE and file.name not in self._before:

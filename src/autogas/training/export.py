@@ -79,7 +79,7 @@ class TrainedTranslator(TrainedNetwork):
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Images ``[N, 3, H, W]`` in [0, 1] from inputs of the space."""
+        """Images ``[N, 3, H, W]`` in [0, 1] from inputs of the space: images in [-1, 1], or label maps."""
         images: Tensor = (self.network(inputs.to(next(self.network.parameters()).device)) + 1) / 2
         return images
 

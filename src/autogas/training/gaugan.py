@@ -16,7 +16,14 @@ from autogas.spaces.spectral import SpectralConv2d
 from autogas.spaces.translation import TranslationArch, TranslationSpace
 from autogas.training.distill import Teacher
 from autogas.training.losses import feature_matching_loss
-from autogas.training.translation import OneWayTask, Terms, Translated, TranslationRecipe, build_discriminator
+from autogas.training.translation import (
+    LARGEST_ENLARGED,
+    OneWayTask,
+    Terms,
+    Translated,
+    TranslationRecipe,
+    build_discriminator,
+)
 from autogas.training.vgg import PerceptualDistance
 
 SPECTRAL = ("conv_0", "conv_1", "conv_s")
@@ -42,7 +49,9 @@ class GauGANRecipe(TranslationRecipe):
         None, description="normalise the generator's convolutions spectrally; None: without a teacher"
     )
     distill_weight: float = Field(10.0, ge=0, description="of the features of a teacher")
-    enlarge: float = Field(1.0, ge=1, description="images are resized to so many times their size and cropped")
+    enlarge: float = Field(
+        1.0, ge=1, le=LARGEST_ENLARGED, description="images are resized to so many times their size and cropped"
+    )
 
 
 def gaugan_task(

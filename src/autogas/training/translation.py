@@ -29,6 +29,7 @@ from autogas.training.patchgan import MultiScalePatchGAN
 
 SAMPLE_BATCH = 16
 ENLARGED = 286 / 256
+LARGEST_ENLARGED = 4
 
 R = TypeVar("R", bound="TranslationRecipe")
 Terms = dict[str, tuple[float, Tensor]]
@@ -50,7 +51,9 @@ class TranslationRecipe(Settings):
     discriminator_width: int = Field(64, ge=1, description="channels of the discriminator's first layer")
     discriminator_layers: int = Field(3, ge=1, description="its layers of stride 2")
     distill_weight: float = Field(1.0, ge=0, description="of the features of a teacher")
-    enlarge: float = Field(ENLARGED, ge=1, description="images are resized to so many times their size and cropped")
+    enlarge: float = Field(
+        ENLARGED, ge=1, le=LARGEST_ENLARGED, description="images are resized to so many times their size and cropped"
+    )
     flip: bool = Field(True, description="mirror one image in two")
 
     def with_steps(self: R, data: TranslationData) -> R:

@@ -127,5 +127,5 @@ def _check_count(there: int | None, s: EvaluateSettings) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    if path.suffix != STATISTICS_SUFFIX or not path.parent.is_dir():
+    if path.suffix != STATISTICS_SUFFIX or not path.parent.is_dir() or path.is_dir():
         raise InputError(f"--save-reference {str(path)!r}: expected a {STATISTICS_SUFFIX} file in a folder that exists")

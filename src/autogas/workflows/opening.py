@@ -124,7 +124,18 @@ def open_run(
         )
     if resume is not None:
         return Run.resume(resume, workflow, digests)
+    for name in sorted(PATHS & named.keys()):
+        _must_be_apart(out, named[name], name)
     return Run.start(workflow, saved, out, digests, described(type(settings), saved))
+
+
+def _must_be_apart(out: str | Path | None, source: object, name: str) -> None:
+    """Refuse a run folder inside one that it reads, which would then hold more than it was given."""
+    if not isinstance(source, str) or not Path(source).is_absolute() or (Path(source) / GENERATOR_FILE).is_file():
+        return
+    folder, place = Path(source), Path(out or "runs")
+    if folder.is_dir() and place.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"--out {str(place)!r} lies in {name} {source!r}, which it reads: name another folder")
 
 
 def _digest(source: object, name: str) -> str:

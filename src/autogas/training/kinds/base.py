@@ -315,6 +315,11 @@ class ComparedTraining(Training[C, T]):
         s = self.settings
         return get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
 
+    @property
+    def size(self) -> int | None:
+        """What images of a reference are cropped and resized to; None: as they are."""
+        return None
+
     @cached_property
     def known(self) -> FeatureStatistics:
         """Statistics of real images: those in the folder, of the reference that was named, or measured now."""
@@ -322,7 +327,7 @@ class ComparedTraining(Training[C, T]):
         if saved is not None and saved.exists():
             return reference_statistics(str(saved), self.extractor)
         if self.settings.reference is not None:
-            return reference_statistics(self.settings.reference, self.extractor)
+            return reference_statistics(self.settings.reference, self.extractor, size=self.size)
         return self.real_statistics()
 
     @abstractmethod

@@ -60,10 +60,15 @@ class DiffusionTraining(ComparedTraining[DiffusionSettings, DiffusionTask]):
         """Training and held-out images."""
         return self.settings.load(self.space.image_size)
 
+    @property
+    def size(self) -> int:
+        """See ``ComparedTraining.size``."""
+        return self.space.image_size
+
     def real_statistics(self) -> FeatureStatistics:
         """Of all images of the source, which may be more than those that are trained on."""
         s = self.settings
-        return reference_statistics(s.images, self.extractor, size=self.space.image_size)
+        return reference_statistics(s.images, self.extractor, size=self.size)
 
     def prepare(self) -> None:
         """See ``Training.prepare``."""

@@ -110,10 +110,15 @@ class AdversarialTraining(ComparedTraining[A, GANTask]):
         """Training images."""
         return load_images(self.settings.images, size=self.space.image_size, limit=self.settings.train_images)
 
+    @property
+    def size(self) -> int:
+        """See ``ComparedTraining.size``."""
+        return self.space.image_size
+
     def real_statistics(self) -> FeatureStatistics:
         """Of the training images."""
         s = self.settings
-        return reference_statistics(s.images, self.extractor, size=self.space.image_size, samples=s.train_images)
+        return reference_statistics(s.images, self.extractor, size=self.size, samples=s.train_images)
 
     def prepare(self) -> None:
         """See ``Training.prepare``."""
