@@ -374,5 +374,7 @@ def test_default_space_settings_are_those_of_the_space(table):
 
 def test_numbers_whose_squares_are_none_are_refused(tmp_path):
     table = pd.DataFrame({"arch": ["64-41414-basic", "64-4141-basic"], "ssim": [1e308, -1e308]})
+    about = {"space": "transnas-macro", "metric": "ssim", "higher_is_better": True}
+    about |= {"space_settings": {}, "provenance": {}}
     with pytest.raises(ValueError, match=r"beyond 1e\+100"):
-        benchmark_of("huge", table, {"space": "transnas-macro", "metric": "ssim", "higher_is_better": True})
+        benchmark_of("huge", table, about)

@@ -171,7 +171,7 @@ def test_claims_and_tables_of_table5(table5):
         low, high = stats.t.interval(0.95, 2, np.mean(taus), stats.sem(taus))
         ours = row["ours"]["kendall"]
         assert ours["value"] == pytest.approx(np.mean(taus))
-        assert (ours["low"], ours["high"]) == pytest.approx((low, high))
+        assert (ours["low"], ours["high"]) == pytest.approx((max(low, -1), min(high, 1)))  # as far as a tau goes
 
 
 def test_searches_see_no_test_architecture(shared_home, monkeypatch):

@@ -166,7 +166,10 @@ def reproduced_panels(data: RunData) -> dict[str, list[Panel]]:
         out[str(benchmark)] = [
             Panel(
                 name,
-                {"kendall_b": rows[str(benchmark), name]["ours"]["kendall"]},
+                {
+                    "kendall_b": rows[str(benchmark), name]["ours"]["kendall"],
+                    "kendall_a": rows[str(benchmark), name]["ours"]["kendall_a"],
+                },
                 archs,
                 quality,
                 part[name].to_numpy(dtype=np.float64),
