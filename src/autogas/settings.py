@@ -107,11 +107,11 @@ class SettingError(InputError):
         return type(self), (self.name, self.value, self.reason)
 
 
-def over(own: Mapping[str, Any], given: Mapping[str, Any], name: str = "space_settings") -> dict[str, Any]:
+def over(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a space with those over them that are given among others; raises ``InputError`` for no mapping."""
-    found = given.get(name) or {}
+    found = given.get("space_settings") or {}
     if not isinstance(found, Mapping):
-        raise SettingError(name, found, "expected settings by name")
+        raise SettingError("space_settings", found, "expected settings by name")
     return {**own, **found}
 
 
@@ -126,7 +126,14 @@ def known_device(name: str) -> str:
     return name
 
 
-Device: TypeAlias = Annotated[str, AfterValidator(known_device)]
+Device: TypeAlias = Annotated[str, AfterValidator(known_device), Field(description="where networks run")]
+SpaceSettings: TypeAlias = Annotated[
+    dict[str, Any],
+    Field(description="settings of the space that differ", json_schema_extra=on_command_line(flag="--set")),
+]
+SamplingRatio: TypeAlias = Annotated[
+    float, Field(gt=0, le=1, description="share of the population that parents come from")
+]
 Batch: TypeAlias = Annotated[int, Field(ge=1, le=1 << 16)]
 ScoredBatch: TypeAlias = Annotated[int, Field(ge=2, le=1 << 16)]
 """Samples that networks are scored on together: of one, nothing varies."""

@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from autogas.runs import Failure, parallel_map, progress
+from autogas.errors import InputError
+from autogas.runs import Failure, attempt, parallel_map, progress
 
 
 @pytest.fixture
@@ -145,3 +146,26 @@ def test_progress_passes_items_through_lazily():
 def test_progress_is_silent_without_a_terminal(capfd):
     assert list(progress(range(3), 3, "counting")) == [0, 1, 2]
     assert capfd.readouterr() == ("", "")
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise TypeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnspeakableError(), "UnspeakableError: it cannot be shown"),
+        (InputError(""), ""),
+        (InputError("one line\nanother"), "one line"),
+        (ValueError("two\nlines"), "ValueError: two"),
+    ],
+)
+def test_whatever_is_raised_is_a_failure_with_a_reason(error, reason):
+    def fails():
+        raise error
+
+    failure = attempt(fails)
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason

@@ -18,7 +18,9 @@ from autogas.errors import InputError
 def score(
     proxies: Annotated[
         list[str] | None,
-        typer.Argument(help="Names or expressions; default concord, of GANs separation, of denoisers common."),
+        typer.Argument(
+            help="Names or expressions; default concord; of eagan-generator separation, of diffusion-unet common."
+        ),
     ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of --space.")] = None,
     space: Annotated[str | None, typer.Option(help="Search space of --arch; default transnas-macro.")] = None,

@@ -8,6 +8,7 @@ noise and blur too, so that these alone hardly move its features.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import torch
@@ -39,11 +40,11 @@ class CifarNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, WHITENED, 2, bias=False).requires_grad_(False)
-        self.blocks = nn.Sequential(*(_block(a, b) for a, b in zip((WHITENED, *widths), widths, strict=False)))
-        self.classifier = nn.Linear(widths[-1], CLASSES, bias=False)
+        self.blocks = nn.Sequential(*(_block(a, b) for a, b in itertools.pairwise((WHITENED, *WIDTHS))))
+        self.classifier = nn.Linear(WIDTHS[-1], CLASSES, bias=False)
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1), persistent=False)
 
@@ -53,13 +54,13 @@ class CifarNet(nn.Module):
         return normalised.contiguous(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """``uint8 [N, 3, 32, 32]`` to penultimate features ``[N, widths[-1]]``."""
+        """``uint8 [N, 3, 32, 32]`` to penultimate features ``[N, WIDTHS[-1]]``."""
         maps = self.blocks(F.gelu(self.whiten(self.normalise(images))))
         pooled: Tensor = maps.amax(dim=(2, 3))
         return pooled
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """``uint8 [N, 3, 32, 32]`` to features ``[N, widths[-1]]`` and logits ``[N, 10]``."""
+        """``uint8 [N, 3, 32, 32]`` to features ``[N, WIDTHS[-1]]`` and logits ``[N, 10]``."""
         features = self.features(images)
         return features, LOGIT_SCALE * self.classifier(features)
 

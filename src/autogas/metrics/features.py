@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from autogas import plugins
@@ -78,6 +79,14 @@ def known_extractor(name: str) -> str:
     if name not in EXTRACTORS:
         raise unknown("extractor", name, EXTRACTORS)
     return name
+
+
+Extractor: TypeAlias = Annotated[
+    str,
+    AfterValidator(known_extractor),
+    Field(description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"),
+]
+InceptionWeights: TypeAlias = Annotated[str | None, Field(description="file of Inception's weights; None: downloaded")]
 
 
 def get_extractor(name: str, *, inception_weights: str | Path | None = None, device: str = "cpu") -> FeatureExtractor:

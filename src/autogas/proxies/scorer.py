@@ -77,7 +77,7 @@ def add_scorer(made: Scorer, *, replace: bool = False) -> None:
         raise ValueError(f"scorer {made.name!r} is registered twice")
     known = SCORERS.get(made.name)
     if known is not None and not replace:
-        warnings.warn(f"scorer {made.name!r} is replaced", stacklevel=4)
+        warnings.warn(f"scorer {made.name!r} is replaced", stacklevel=3)
     SCORERS[made.name] = made
 
 

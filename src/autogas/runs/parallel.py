@@ -35,7 +35,11 @@ class Failure:
 
     def __init__(self, error: Exception | SystemExit) -> None:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        self.reason = f"{kind}{error}".splitlines()[0]
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 - of a class of the user's
+            message = "it cannot be shown"
+        self.reason = f"{kind}{message}".partition("\n")[0]
 
 
 def attempt(function: Callable[..., R], *args: Any) -> R | Failure:

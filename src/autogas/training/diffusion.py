@@ -21,6 +21,8 @@ from autogas.training.measured import measured
 
 LEVELS = 8
 """Times at which held-out images are denoised, evenly spread over (0, 1)."""
+TOGETHER = 64
+"""Held-out images that are denoised at a time, which their noise depends on."""
 
 
 class DiffusionRecipe(Settings):
@@ -104,16 +106,12 @@ class DiffusionTask:
         return self.space.images(self.average, count, generator)
 
 
-def denoising_loss(
-    model: nn.Module, images: Images, *, seed: int = 0, batch_size: int = 64, device: str = "cpu"
-) -> dict[str, float]:
+def denoising_loss(model: nn.Module, images: Images, *, device: str = "cpu") -> dict[str, float]:
     """Mean squared error of the predicted noise in held-out images, at fixed times and with fixed noise.
 
     Args:
         model: noisy images and times to noise.
         images: to denoise, each at ``LEVELS`` times with noise of its own.
-        seed: of that noise.
-        batch_size: images at a time; their noise depends on it.
         device: where to compute.
 
     Returns:
@@ -121,10 +119,10 @@ def denoising_loss(
     """
     sums = torch.zeros(LEVELS, dtype=torch.float64)
     with measured(model, device):
-        for start in range(0, len(images), batch_size):
-            index = torch.arange(start, min(start + batch_size, len(images)))
+        for start in range(0, len(images), TOGETHER):
+            index = torch.arange(start, min(start + TOGETHER, len(images)))
             batch = images.batch(index)
-            generator = torch_generator("denoising", seed, start)
+            generator = torch_generator("denoising", 0, start)
             for level in range(LEVELS):
                 noise = torch.randn(batch.shape, generator=generator)
                 time = torch.full((len(batch), 1), (level + 0.5) / LEVELS)

@@ -28,7 +28,18 @@ from autogas.proxies.statistics.evaluate import Evaluator
 from autogas.proxies.statistics.measure import Statistics
 from autogas.runs import Run, progress
 from autogas.seeding import numpy_generator
-from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line, takes
+from autogas.settings import (
+    MOST,
+    Device,
+    SamplingRatio,
+    ScoredBatch,
+    Settings,
+    SpaceSettings,
+    all_is_none,
+    must_be_usual,
+    on_command_line,
+    takes,
+)
 from autogas.workflows.judging.correlations import (
     about_benchmark,
     benchmark_at_hand,
@@ -62,17 +73,13 @@ class DiscoverSettings(Settings):
         description="where measured quality comes from",
         json_schema_extra=on_command_line(always=True),
     )
-    space_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="settings of the space that differ",
-        json_schema_extra=on_command_line(flag="--set"),
-    )
+    space_settings: SpaceSettings = Field(default_factory=dict)
     strategy: Annotated[str, AfterValidator(lambda name: known_strategy(name, "enumerate"))] = Field(
         "evolution", description="how candidates are found: evolution, random, enumerate, or a plug-in's"
     )
     population: int = Field(20, ge=1, le=MOST, description="candidates an iteration")
     iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
-    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    sampling_ratio: SamplingRatio = 0.9
     top_k: int = Field(5, ge=1, description="parents an iteration")
     fitness: Kendall = Field("kendall_a", description="Kendall's tau-a, or tau-b, the paper's, which leaves out ties")
     validation: Annotated[int | None, BeforeValidator(all_is_none)] = Field(
@@ -85,7 +92,7 @@ class DiscoverSettings(Settings):
     batch_size: ScoredBatch = Field(16, description="samples of noise that networks are scored on")
     controls: bool = Field(True, description="also run random search and the enumeration, for comparison")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
     @model_validator(mode="after")
     def _used(self) -> DiscoverSettings:

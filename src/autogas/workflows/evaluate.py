@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Unpack
+from typing import Unpack
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from autogas.datasets import load_images, stream_images
@@ -20,7 +20,7 @@ from autogas.metrics.evaluation import (
     generated,
     reference_statistics,
 )
-from autogas.metrics.features import known_extractor
+from autogas.metrics.features import Extractor, InceptionWeights
 from autogas.runs import Run
 from autogas.seeding import torch_generator
 from autogas.settings import Batch, Device, Settings, takes
@@ -40,10 +40,8 @@ class EvaluateSettings(Settings):
     reference: str = Field(
         description="a folder, a Parquet file, cifar10 or stl10 (train split), or statistics as .npz"
     )
-    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
-    )
-    inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
+    extractor: Extractor = "cifarnet"
+    inception_weights: InceptionWeights = None
     samples: int | None = Field(None, ge=2, description="the first so many images; None: all, or 50,000 generated")
     reference_samples: int | None = Field(None, ge=2, description="the first so many reference images; None: all")
     size: int | None = Field(
@@ -52,7 +50,7 @@ class EvaluateSettings(Settings):
     splits: int = Field(10, ge=1, description="parts of the Inception Score")
     batch_size: Batch = Field(100, description="images at a time")
     seed: int = Field(0, ge=0, description="of the latents of a generator")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
 
 @takes(EvaluateSettings)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Unpack
+from typing import Literal, Unpack
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from autogas.datasets.translation import find_layout, load_data
 from autogas.metrics import get_extractor
 from autogas.metrics.evaluation import reference_statistics
-from autogas.metrics.features import known_extractor
+from autogas.metrics.features import Extractor, InceptionWeights
 from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
 from autogas.runs import Run
 from autogas.settings import Batch, Device, takes
@@ -28,13 +28,11 @@ class EvaluateTranslationSettings(SegmentationSettings):
         None, description="of paired and unpaired data; None: the one that the generator was trained for, or AtoB"
     )
     reference: str | None = Field(None, description="images or statistics to compare with; None: the target images")
-    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
-    )
-    inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
+    extractor: Extractor = "cifarnet"
+    inception_weights: InceptionWeights = None
     samples: int | None = Field(None, ge=2, description="the first so many inputs; None: all")
     batch_size: Batch = Field(16, description="images at a time")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
 
 @takes(EvaluateTranslationSettings)

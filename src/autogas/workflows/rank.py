@@ -19,7 +19,7 @@ from autogas.proxies.language.expression import Expression
 from autogas.proxies.named import DEFAULT_PROXY, PAPERS_PROXY, TRIVIAL, get_proxy
 from autogas.proxies.statistics.bank import code_of
 from autogas.runs import Failure, Run, parallel_map
-from autogas.settings import Device, ScoredBatch, Settings, on_command_line, takes
+from autogas.settings import Device, ScoredBatch, Settings, SpaceSettings, on_command_line, takes
 from autogas.workflows.judging.beyond import beyond_size
 from autogas.workflows.judging.correlations import (
     about_benchmark,
@@ -50,11 +50,7 @@ class RankSettings(Settings):
         description="scorers",
         json_schema_extra=on_command_line(argument=True),
     )
-    space_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="settings of the space that differ",
-        json_schema_extra=on_command_line(flag="--set"),
-    )
+    space_settings: SpaceSettings = Field(default_factory=dict)
     test: int | None = Field(None, ge=3, description="test architectures; None: 200, or all if fewer")
     everything: bool = Field(
         False, description="all architectures of the benchmark instead", json_schema_extra=on_command_line(flag="--all")
@@ -62,7 +58,7 @@ class RankSettings(Settings):
     batch_size: ScoredBatch = Field(16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on noise")
     seed: int = Field(0, ge=0, description="of weights, noise and split")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
 
 @takes(RankSettings)

@@ -36,7 +36,7 @@ class Scoring(Settings):
     batch_size: ScoredBatch = Field(16, description="samples that networks are scored on")
     images: str | None = Field(None, description="score on images of this source; None: on the space's own input")
     seed: int = Field(0, ge=0, description="of weights and noise")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
     code: str | None = Field(None, description="digest of the code that builds networks; None: looked up each time")
 
 
@@ -194,7 +194,7 @@ class Subject:
         if isinstance(result, Failure):
             found.fail(name, result.reason)
         else:
-            found.put(name, *result)
+            found.put(name, *result, scorer.undefined)
 
     def _measured(self, scorer: Scorer) -> tuple[float, float]:
         """A score and the seconds that it took, with the passes that it needs."""

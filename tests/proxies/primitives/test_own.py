@@ -85,8 +85,9 @@ def test_registering_again_replaces_with_a_warning():
         return swell
 
     primitive(Stage.TRANSFORM, formula="x", edge="none")(made(2))
-    with pytest.warns(UserWarning, match="primitive 'swell' is replaced"):
+    with pytest.warns(UserWarning, match="primitive 'swell' is replaced") as said:
         primitive(Stage.TRANSFORM, formula="x", edge="none")(made(3))
+    assert said[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         primitive(Stage.TRANSFORM, formula="x", edge="none", replace=True)(made(4))
@@ -120,6 +121,7 @@ def test_a_scorer_that_is_registered_again_is_the_new_one():
         return constant
 
     scorer()(made(1.0))
-    with pytest.warns(UserWarning, match="scorer 'constant' is replaced"):
+    with pytest.warns(UserWarning, match="scorer 'constant' is replaced") as said:
         scorer()(made(2.0))
+    assert said[0].filename == __file__
     assert autogas.score(*network(), "constant") == 2.0

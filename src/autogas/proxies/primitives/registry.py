@@ -118,7 +118,7 @@ def add_primitive(made: Primitive, *, replace: bool = False) -> None:
         if known.stage is not made.stage or known.function.__module__.startswith("autogas."):
             raise ValueError(f"primitive {made.name!r} is registered twice")
         if not replace:
-            warnings.warn(f"primitive {made.name!r} is replaced", stacklevel=4)
+            warnings.warn(f"primitive {made.name!r} is replaced", stacklevel=3)
     REGISTRY[made.stage][made.name] = made
 
 

@@ -75,10 +75,10 @@ class TranslationSpace(Space[TranslationArch]):
         if value not in tuple(accepted):
             raise InputError(f"{self.name}: {name}={value!r}: expected {', '.join(accepted)}")
 
-    def _check_multiple(self, name: str, value: object, of: int, least: int) -> None:
+    def _check_image_size(self, value: object, of: int, least: int) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_IMAGE or value % of:
             raise InputError(
-                f"{self.name}: {name}={value!r}: expected multiples of {of} from {least} to {LARGEST_IMAGE}"
+                f"{self.name}: image_size={value!r}: expected multiples of {of} from {least} to {LARGEST_IMAGE}"
             )
 
     @property

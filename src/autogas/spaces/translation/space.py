@@ -53,7 +53,7 @@ class ResNetTranslation(TranslationSpace):
         ratio: float = 2,
         divisor: int = 1,
     ) -> None:
-        self._check_multiple("image_size", image_size, 4, 8)
+        self._check_image_size(image_size, 4, 8)
         super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio, divisor=divisor)
 
     @property
@@ -141,7 +141,7 @@ class SPADETranslation(TranslationSpace):
         divisor: int = 1,
     ) -> None:
         self._check_one_of("layout", layout, LAYOUTS)
-        self._check_multiple("image_size", image_size, 2 ** LAYOUTS[layout].upsamplings, 64)
+        self._check_image_size(image_size, 2 ** LAYOUTS[layout].upsamplings, 64)
         super().__init__(choices=choices, block=block, image_size=image_size, draw=draw, ratio=ratio, divisor=divisor)
         self.layout = layout
         if num_labels is None:

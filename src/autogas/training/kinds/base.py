@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, Field, create_model
+from pydantic import BaseModel, Field, create_model
 from torch import nn
 
 from autogas.datasets import Images, load_images
@@ -20,8 +20,8 @@ from autogas.datasets.images import DEAD_LEAVES, TORCHVISION
 from autogas.errors import InputError
 from autogas.metrics import FeatureExtractor, FeatureStatistics, get_extractor
 from autogas.metrics.evaluation import Evaluation, reference_statistics
-from autogas.metrics.features import known_extractor
-from autogas.settings import Device, Settings, on_command_line, validated
+from autogas.metrics.features import Extractor, InceptionWeights
+from autogas.settings import Device, Settings, SpaceSettings, on_command_line, validated
 from autogas.spaces import Space, get_space
 from autogas.training.loop import CollapseError, Row, Task, train
 from autogas.training.machine import Precision, launch
@@ -36,11 +36,7 @@ class TrainingSettings(Settings):
     """
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(always=True))
-    space_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="settings of the space that differ",
-        json_schema_extra=on_command_line(flag="--set"),
-    )
+    space_settings: SpaceSettings = Field(default_factory=dict)
     seed: int = Field(0, ge=0, description="of weights, batches and latents")
     device: Device = Field("cpu", description="where to train")
 
@@ -48,10 +44,8 @@ class TrainingSettings(Settings):
 class ComparedSettings(TrainingSettings):
     """Those of a training whose images are compared with others by a network's features."""
 
-    extractor: Annotated[str, AfterValidator(known_extractor)] = Field(
-        "cifarnet", description="whose features are compared: cifarnet, cifarnet-robust, inception, or a plug-in's"
-    )
-    inception_weights: str | None = Field(None, description="file of Inception's weights; None: downloaded")
+    extractor: Extractor = "cifarnet"
+    inception_weights: InceptionWeights = None
     reference: str | None = Field(None, description="images or statistics to compare with; None: those of the source")
 
 

@@ -15,7 +15,16 @@ from autogas.benchmarks.correlation import kendall_of_ranks, ranks_failures_last
 from autogas.evolution import known_strategy
 from autogas.proxies.language.expression import MAX_TERMS, Expression, Proxy
 from autogas.proxies.statistics.evaluate import Evaluator
-from autogas.settings import MOST, Device, ScoredBatch, Settings, all_is_none, must_be_usual, on_command_line
+from autogas.settings import (
+    MOST,
+    Device,
+    SamplingRatio,
+    ScoredBatch,
+    Settings,
+    all_is_none,
+    must_be_usual,
+    on_command_line,
+)
 
 Values = NDArray[np.float64]
 Kind = Literal["worst", "mean", "balanced", "pareto"]
@@ -77,7 +86,7 @@ class AcrossSettings(Settings):
     )
     population: int = Field(50, ge=1, le=MOST, description="candidates an iteration")
     iterations: int = Field(100, ge=1, le=MOST, description="rounds of ask and tell")
-    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    sampling_ratio: SamplingRatio = 0.9
     top_k: int = Field(20, ge=1, description="parents an iteration")
     validation: Annotated[int | None, BeforeValidator(all_is_none)] = Field(
         None,
@@ -93,7 +102,7 @@ class AcrossSettings(Settings):
         ge=1,
         description="validation architectures are scored with so many seeds of weights and noise, each as if another",
     )
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
     @model_validator(mode="after")
     def _front_by_evolution(self) -> AcrossSettings:

@@ -53,10 +53,10 @@ def about_benchmark(bench: Benchmark) -> dict[str, Any]:
     }
 
 
-def enough(bench: Benchmark, count: int, least: int = 3) -> None:
+def enough(bench: Benchmark, count: int) -> None:
     """Raise ``InputError`` for fewer architectures than a correlation needs."""
-    if count < least:
-        raise InputError(f"benchmark {bench.name}: {count} of its {len(bench)} architectures, expected {least} or more")
+    if count < 3:
+        raise InputError(f"benchmark {bench.name}: {count} of its {len(bench)} architectures, expected 3 or more")
 
 
 def default_test(bench: Benchmark, asked: int | None) -> int | None:

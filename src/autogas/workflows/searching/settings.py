@@ -9,7 +9,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from autogas.evolution import known_strategy
 from autogas.proxies.named import DEFAULT_PROXY
-from autogas.settings import MOST, Device, ScoredBatch, Settings, must_be_usual, on_command_line, split_at_commas
+from autogas.settings import (
+    MOST,
+    Device,
+    SamplingRatio,
+    ScoredBatch,
+    Settings,
+    SpaceSettings,
+    must_be_usual,
+    on_command_line,
+    split_at_commas,
+)
 from autogas.spaces import Space, get_space
 
 Objective: TypeAlias = Literal["score", "params", "macs"]
@@ -37,11 +47,7 @@ class SearchSettings(Settings):
     """What determines a search; but for the proxy the defaults are the paper's."""
 
     space: str = Field(description="search space", json_schema_extra=on_command_line(argument=True))
-    space_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="settings of the space that differ",
-        json_schema_extra=on_command_line(flag="--set"),
-    )
+    space_settings: SpaceSettings = Field(default_factory=dict)
     proxy: str = Field(
         default_factory=of_the_space("search_proxy", DEFAULT_PROXY),
         description=f"what is maximised: a name or an expression; None: {DEFAULT_PROXY}, of eagan-generator "
@@ -68,7 +74,7 @@ class SearchSettings(Settings):
         le=MOST,
         description="rounds of ask and tell; None: 150, translators 500",
     )
-    sampling_ratio: float = Field(0.9, gt=0, le=1, description="share of the population that parents come from")
+    sampling_ratio: SamplingRatio = 0.9
     top_k: int = Field(5, ge=1, description="parents an iteration")
     max_params: Limit = Field(None, description="most parameters")
     max_macs: Limit = Field(None, description="most multiply-accumulate operations for one sample")
@@ -86,7 +92,7 @@ class SearchSettings(Settings):
         description="score on images of this source; None: on noise, discriminators on their data set",
     )
     seed: int = Field(0, ge=0, description="of weights, noise and search")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
     @model_validator(mode="before")
     @classmethod

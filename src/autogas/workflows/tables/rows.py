@@ -54,7 +54,7 @@ class ReproduceSettings(Settings):
     iterations: int = Field(100, ge=1, le=MOST, description="table5: rounds of ask and tell")
     validation: int = Field(50, ge=3, description="table5: architectures that candidates are judged on")
     seed: int = Field(0, ge=0, description="of weights, noise, split and search")
-    device: Device = Field("cpu", description="where networks run")
+    device: Device = "cpu"
 
     @model_validator(mode="after")
     def _used(self) -> ReproduceSettings:
