@@ -186,6 +186,8 @@ def read_suite_zero(
     """NAS-Bench-Suite-Zero's JSON: quality, and each published score as ``<name>_score`` and ``<name>_seconds``."""
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_Entries)
+        if not isinstance(content[task], _Entries):
+            raise TypeError(f"its task {task!r} holds no architectures by name")
         entries = list(content[task].pairs)
     except KeyError:
         raise InputError(f"{str(path)!r} has no task {some([task])!r}: it has {some(content)}") from None

@@ -178,7 +178,9 @@ def read_work(resume: str) -> list[tuple[str, int]]:
 
 BAND = 0.05
 DRAWS = 100_000
-"""Architectures that may be drawn before a band counts as empty."""
+"""Architectures that may be drawn before a band counts as too narrow."""
+EMPTY = 2000
+"""Those after which one that holds none counts as empty."""
 
 
 def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.random.Generator) -> list[Any]:
@@ -190,7 +192,9 @@ def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.rand
     found: dict[float, dict[Any, None]] = {band: {} for band in bands}
     known: dict[Any, float] = {}
     each = -(-count // len(found))
-    for _ in range(DRAWS):
+    for drawn in range(DRAWS):
+        if drawn == EMPTY and not all(found.values()):
+            break
         open_bands = [band for band, members in found.items() if len(members) < each]
         if not open_bands:
             break
@@ -203,7 +207,10 @@ def in_bands(space: Space[Any], count: int, bands: Sequence[float], rng: np.rand
             found[fits[0]][arch] = None
     short = [band for band, members in found.items() if len(members) < each]
     if short:
-        raise InputError(f"macs_band={short[0]:g}: {len(found[short[0]])} of {DRAWS:,} random architectures are in it")
+        raise InputError(
+            f"macs_band={short[0]:g}: {len(found[short[0]])} of {drawn + 1:,} random architectures are in it, "
+            f"whose MACs are {min(known.values()):.3g} to {max(known.values()):.3g}"
+        )
     return [arch for row in zip(*found.values(), strict=True) for arch in row][:count]
 
 

@@ -129,7 +129,7 @@ def evolve(candidates: Candidates, s: SearchSettings) -> tuple[Strategy[Any], li
         if strategy.best is None and len(rows) >= HOPELESS:
             break
     if not rows:
-        raise candidates.within.nothing_inside()
+        raise candidates.within.nothing_inside(min(candidates.measured.values(), default=math.inf))
     if strategy.best is None:
         raise InputError(f"none of {len(rows)} candidates has a score by {s.proxy!r}: {rows[0]['reason']}")
     return strategy, rows

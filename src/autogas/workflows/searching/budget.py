@@ -80,8 +80,8 @@ class Budget:
         rng = numpy_generator("budget", self.s.seed)
         return any(self.admits(self.space.sample(rng)) for _ in range(draws))
 
-    def nothing_inside(self) -> InputError:
-        """What to raise when no architecture was found inside, with the smallest that were looked at."""
+    def nothing_inside(self, milliseconds: float = math.inf) -> InputError:
+        """What to raise when no architecture was found inside, with the smallest and fastest that were looked at."""
         if self.failure and self.least.params == sys.maxsize:
             return InputError(f"no architecture of {self.s.space} can be built and run: {self.failure}")
         seen = [
@@ -89,8 +89,9 @@ class Budget:
             for name, limit, least in (
                 ("parameters", self.s.max_params, self.least.params),
                 ("MACs", self.s.max_macs, self.least.macs),
+                ("ms", self.s.max_latency, milliseconds),
             )
-            if limit is not None
+            if limit is not None and math.isfinite(least)
         ]
         smallest = f": the smallest seen has {', another '.join(seen)}" if seen else f" among {REDRAWS} draws"
         return InputError(f"no architecture of {self.s.space} is inside the budget ({self.s.budget}){smallest}")

@@ -15,7 +15,7 @@ from autogas.runs.folder import MEASURED
 from autogas.spaces import Space
 from autogas.workflows.latency import timed_by_torch
 from autogas.workflows.scoring import Scoring, score_record, space_key
-from autogas.workflows.searching.budget import Budget
+from autogas.workflows.searching.budget import REDRAWS, Budget
 from autogas.workflows.searching.settings import SearchSettings, spaces_of
 
 FULL_SIZE = "at full size: "
@@ -33,6 +33,7 @@ class Candidates:
         self.jobs = jobs
         self.space, self.scored_in = spaces_of(s)
         self.cost = self.within.cost
+        self.measured: dict[str, float] = {}  # milliseconds of those that are inside the rest of the budget
         self.scoring = Scoring(
             proxies=[s.proxy],
             batch_size=s.batch_size,
@@ -50,7 +51,14 @@ class Candidates:
     def admits(self, arch: Any) -> bool:
         """Whether an architecture is inside the whole budget."""
         limit = self.s.max_latency
-        return self.within.admits(arch) and (limit is None or self.latency(arch) <= limit)
+        if not self.within.admits(arch):
+            return False
+        if limit is None:
+            return True
+        latency = self.measured[str(arch)] = self.latency(arch)
+        if len(self.measured) >= REDRAWS and min(self.measured.values()) > limit:
+            raise self.within.nothing_inside(min(self.measured.values()))
+        return latency <= limit
 
     def latency(self, arch: Any, space: Space[Any] | None = None) -> float:
         """Milliseconds of a forward pass of one sample at full size, measured once."""
