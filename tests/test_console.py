@@ -35,8 +35,15 @@ SMALLER = {
     "train-segmentation": "--size 32 --recipe steps=1",
 }
 """Options, appended to those that are shown, with which the same command takes seconds."""
-LEFT_OUT = {"--all": [], "--compile": [], "cuda": ["cpu"], "4": ["1"], "horse2deer": ["edges2photo"]}
-"""Words that ask for everything, for GPUs, a compiler or photographs with labels; what stands instead."""
+LEFT_OUT = {
+    "FOUR": ["separation"],
+    "--all": [],
+    "--compile": [],
+    "cuda": ["cpu"],
+    "4": ["1"],
+    "horse2deer": ["edges2photo"],
+}
+"""Words that stand for a formula, ask for everything, for GPUs, a compiler or labels; what stands instead."""
 NOT_HERE = {"vgg=vgg19.pth", "drn.pt", "runs/teacher", "scheduler.json", "TRAIN.parquet"}
 """Weights that others publish, the network that a student learns from, a cluster, the photographs of CIFAR-10."""
 BEFORE = {"docs/training.md": ["search eagan-generator --dataset stl10 --out runs/search"]}

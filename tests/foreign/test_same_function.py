@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -71,6 +74,8 @@ def test_whole_numbers_are_no_features(prepare):
         (lambda x: x * (x.abs() > 0.5), lambda x: F.hardshrink(x, 0.5)),
         (lambda x: x * torch.gt(x, torch.zeros_like(x)), F.relu),
         (lambda x: torch.where(x < 0, 0.01 * x, x), F.leaky_relu),
+        (lambda x: x * (x > torch.finfo(x.dtype).tiny), F.relu),
+        (lambda x: x * (x > np.float32(0)), F.relu),
         (lambda x: x.clamp(-1, 1), F.hardtanh),
         (lambda x: x.clamp(0, 1), lambda x: F.hardtanh(x, 0.0, 1.0)),
         (F.relu6, lambda x: F.hardtanh(x, 0.0, 6.0)),
@@ -132,6 +137,22 @@ class Beside(Between):
 )
 def test_a_short_training_is_measured_on_what_it_trains(beside):
     assert autogas.score(Beside(beside), X, "short_training") == autogas.score(Between(), X, "short_training")
+
+
+@pytest.mark.parametrize("proxy", ["grad_norm", "snip", "jacov", "fisher", "zico", "short_training"])
+@pytest.mark.parametrize("beside", [lambda x, image: (x, image), lambda x, image: (image, x)])
+def test_an_input_that_is_given_back_is_no_output(proxy, beside):
+    assert autogas.score(Beside(beside), X, proxy) == pytest.approx(autogas.score(Between(), X, proxy), rel=1e-6)
+
+
+@pytest.mark.parametrize("proxy", ["concord", "nwot", "synflow", "zen", "jacov", "snip"])
+def test_comparisons_inside_vmap_are_no_trouble(proxy):
+    def masked(x):
+        places = torch.arange(4)
+        later = torch.vmap(torch.vmap(lambda a, b: b <= a, in_dims=(None, 0)), in_dims=(0, None))(places, places)
+        return torch.vmap(lambda y: y * (y > 0))(F.relu(x)) + 0 * later.sum()
+
+    assert math.isfinite(autogas.score(Between(masked), X, proxy))
 
 
 @pytest.mark.parametrize("end", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3), nn.Softmax(1)])

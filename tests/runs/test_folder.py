@@ -1,6 +1,7 @@
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -463,3 +464,11 @@ def test_a_lock_of_somebody_else_stays(tmp_path):
     (folder / ".lock").write_text("mine")
     refused(folder, [])
     assert names(folder) == [".lock"]
+
+
+def test_a_folder_that_is_gone_hides_no_error_and_keeps_no_lock(tmp_path):
+    run = Run.start("rank", {}, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(OSError, match="No space left"), run:
+        raise OSError("No space left")
+    assert run._lock is None

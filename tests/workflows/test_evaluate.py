@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import autogas
+from autogas.datasets import load_images
 from autogas.errors import InputError
 from autogas.metrics import FeatureStatistics, get_extractor, inception_score
 from autogas.metrics.evaluation import Evaluation, evaluate_generator
@@ -58,7 +59,9 @@ def test_saved_statistics_are_those_of_images_of_one_size(folders, saved, asked)
     images, reference = folders
     first = evaluate(images, reference, size=8, splits=1).results["metrics"]
     evaluate(images, reference, size=saved, splits=1, save_reference="known.npz")
-    with pytest.raises(InputError, match=r"size 16|statistics of images of size 16, 8 asked"):
+    with pytest.raises(
+        InputError, match=r"of size (8x8|16x16) against .*known.npz' of size (16x16|8x8): expected equal sizes"
+    ):
         evaluate(images, "known.npz", size=asked, splits=1)
     if saved:
         assert evaluate(images, "known.npz", size=8, splits=1).results["metrics"] == first
@@ -69,6 +72,33 @@ def test_no_run_is_written_among_the_images_that_it_reads(folders, out):
     with pytest.raises(InputError, match=r"--out .* lies in (images|reference) .*, which it reads"):
         evaluate(*folders, splits=1, out=out)
     assert not Path(out).exists()
+
+
+def test_folders_of_images_of_two_sizes_are_refused(folders):
+    images, reference = folders
+    for file in Path(images).iterdir():
+        Image.open(file).crop((0, 0, 12, 10)).save(file)
+    with pytest.raises(InputError, match=r"of size 10x12 against .* of size 16x16: expected equal sizes \(--size"):
+        evaluate(images, reference, splits=1)
+    assert evaluate(images, reference, size=8, splits=1).results["metrics"]
+
+
+def test_a_reference_is_brought_to_the_size_of_what_a_generator_makes(folders):
+    made = [torch.from_numpy(pixels(FAKE, 1)).permute(0, 3, 1, 2)[:, :, 4:12, 4:12] for _ in range(2)]
+    found = [
+        evaluate_generator(lambda count, _, m=m: m[:count], reference=of, samples=FAKE, extractor=Mean(), splits=1)
+        for m, of in zip(made, (folders[1], small(folders[1], 8)), strict=True)
+    ]
+    assert found[0].metrics == found[1].metrics
+
+
+def small(folder, size):
+    """The same images, centre-cropped and resized, in another folder."""
+    loaded = load_images(folder, size=size)
+    Path("small").mkdir()
+    for i, image in enumerate(loaded.pixels):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(f"small/{i:03}.png")
+    return "small"
 
 
 def test_statistics_are_not_saved_onto_a_folder(folders):
@@ -330,7 +360,7 @@ def test_statistics_that_do_not_fit_are_refused(folders):
     evaluate(fake, real, save_reference="small.npz", size=16)
     resized, again = (evaluate(fake, reference, size=16).results["metrics"] for reference in (real, "small.npz"))
     assert resized == again
-    with pytest.raises(InputError, match="statistics of images of size 16, 24 asked"):
+    with pytest.raises(InputError, match="images of size 24x24 against .* of size 16x16"):
         evaluate(fake, "small.npz", size=24)
     dataclasses.replace(known, extractor="cifarnet, weights sha256 00000000").save("old.npz")
     with pytest.raises(InputError, match=r"192 features by cifarnet, weights sha256 00000000, expected 192 by cif"):

@@ -17,6 +17,8 @@ from autogas.errors import InputError
 SEPARATORS = ",;\t"
 MISSING = ("", "-", "na", "n/a", "nan", "none", "null")
 """What stands for a missing value, in any case."""
+ARCH = "arch"
+"""The column that holds no numbers, whatever they look like."""
 THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 """What a comma may also stand for."""
 DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
@@ -62,7 +64,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
     if twice:
         raise InputError(f"{str(path)!r} has columns of one name: {some(twice)}")
     return pd.DataFrame(
-        {name: _column([row[i] if i < len(row) else "" for row in rows], separator) for i, name in named}
+        {name: _column(name, [row[i] if i < len(row) else "" for row in rows], separator) for i, name in named}
     )
 
 
@@ -71,9 +73,10 @@ def _separator(text: str) -> str:
     return max(SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)
 
 
-def _column(entries: list[str], separator: str) -> pd.Series:
+def _column(name: str, entries: list[str], separator: str) -> pd.Series:
     texts = pd.Series([None if entry.lower() in MISSING else entry for entry in entries], dtype=object)
-    if separator != "," or not texts.str.fullmatch(THOUSANDS).any():  # between commas, one inside of a number is quoted
+    between_commas = separator == "," and texts.str.fullmatch(THOUSANDS).any()  # where one inside of a number is quoted
+    if name.casefold() != ARCH and not between_commas:
         texts = texts.str.replace(DECIMAL_COMMA, r"\1.\2", regex=True)
     numbers = pd.to_numeric(texts, errors="coerce")
     return numbers if (numbers.notna() | texts.isna()).all() else texts

@@ -160,7 +160,7 @@ TAIL = 1024
 
 
 def image_size(file: Path) -> tuple[int, int]:
-    """Width and height, from the header; raises ``InputError`` also for a file that ends too early."""
+    """Width and height, from the header; raises ``InputError`` also for a JPEG or PNG that ends too early."""
 
     def size(image: Image.Image) -> tuple[int, int]:
         end = ENDS.get(image.format or "", b"")

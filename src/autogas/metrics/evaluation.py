@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ def evaluate_generator(
 
     Args:
         generate: see ``Generate``; a network must already be in evaluation mode.
-        reference: as for ``autogas.evaluate``, or the statistics, whose root is computed once for all calls.
+        reference: as for ``autogas.evaluate``, brought to the size of what is made where that is square; or the
+            statistics, whose root is computed once for all calls.
         samples: images to make; 50,000 in most papers.
         extractor: a name, or the extractor itself.
         splits: parts of the Inception Score.
@@ -82,11 +83,13 @@ def evaluate_generator(
     if not isinstance(extractor, str) and not callable(extractor):
         raise InputError(f"extractor {extractor!r}: expected a name, or what get_extractor gives")
     network = get_extractor(extractor, device=device) if isinstance(extractor, str) else extractor
+    if not isinstance(reference, str | Path | FeatureStatistics):
+        raise InputError(f"reference of type {type(reference).__name__}: expected a path, a name or statistics")
+    first, batches = _peeked(generated(generate, samples, batch_size, torch_generator("evaluate", seed)))
     if not isinstance(reference, FeatureStatistics):
-        if not isinstance(reference, str | Path):
-            raise InputError(f"reference of type {type(reference).__name__}: expected a path, a name or statistics")
-        reference = reference_statistics(str(reference), network, batch_size=batch_size)
-    batches = generated(generate, samples, batch_size, torch_generator("evaluate", seed))
+        height, width = first.shape[2:]
+        size = height if height == width else None
+        reference = reference_statistics(str(reference), network, size=size, batch_size=batch_size)
     result = evaluation_of(batches, "generator", reference, network, samples, splits, batch_size)
     result.protocol["seed"] = seed
     return result
@@ -107,14 +110,31 @@ def reference_statistics(
     if samples is not None:
         raise InputError(f"reference {source!r}: statistics have their samples; accepted for images")
     known = FeatureStatistics.load(source)
-    if None not in (size, known.size) and size != known.size:
-        raise InputError(f"reference {source!r}: statistics of images of size {known.size}, {size} asked")
+    if size is not None:
+        _must_be_of_one_size((size, size), "images", known, source)
     if len(known.mu) != extractor.dim or known.extractor not in (None, identity(extractor)):
         raise InputError(
             f"reference {source!r}: {len(known.mu)} features by {known.extractor or 'an unknown extractor'}, "
             f"expected {extractor.dim} by {identity(extractor)}"
         )
     return known
+
+
+def _must_be_of_one_size(size: tuple[int, int], images: str, reference: FeatureStatistics, where: str) -> None:
+    """Refuse images of another size than those of the reference, where that is known."""
+    if reference.size not in (None, size):
+        own, other = (f"{height}x{width}" for height, width in (size, reference.size))
+        raise InputError(
+            f"{images} of size {own} against {where!r} of size {other}: expected equal sizes (--size SIZE "
+            "brings images to one)"
+        )
+
+
+def _peeked(batches: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+    """The first batch, and all of them."""
+    rest = iter(batches)
+    first = next(rest)
+    return first, itertools.chain([first], rest)
 
 
 def generated(generate: Generate, samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -133,17 +153,17 @@ def measure_images(
     batches: Iterable[Tensor], source: str, extractor: FeatureExtractor, samples: int | None, batch_size: int
 ) -> tuple[FeatureStatistics, Tensor, list[int]]:
     """Statistics of features, logits ``[n, classes]``, and height and width of the images as they came."""
-    accumulator, logits, shape = FeatureAccumulator(), [], [0, 0]
+    accumulator, logits, shape = FeatureAccumulator(), [], (0, 0)
     total = None if samples is None else -(-samples // batch_size)
     for batch in progress(batches, total, f"{extractor.name} on {source}"):
-        shape = list(batch.shape[2:])
+        shape = (batch.shape[2], batch.shape[3])
         features, scores = extractor(batch)
         accumulator.update(features)
         logits.append(scores.cpu())
     if samples is not None and accumulator.count < samples:
         raise InputError(f"{samples} samples asked of {source!r}, which holds {accumulator.count}")
-    statistics = accumulator.statistics(extractor=identity(extractor), source=source)
-    return replace(statistics, size=shape[0] if shape[0] == shape[1] else None), torch.cat(logits), shape
+    statistics = accumulator.statistics(extractor=identity(extractor), source=source, size=shape)
+    return statistics, torch.cat(logits), list(shape)
 
 
 def evaluation_of(
@@ -156,6 +176,8 @@ def evaluation_of(
     batch_size: int,
 ) -> Evaluation:
     """Metrics of images that come in batches, and their protocol."""
+    first, batches = _peeked(batches)
+    _must_be_of_one_size((first.shape[2], first.shape[3]), f"images {source!r}", reference, str(reference.source))
     statistics, logits, shape = measure_images(batches, source, extractor, samples, batch_size)
     score = inception_score(logits, splits=splits)
     return Evaluation(
@@ -208,11 +230,8 @@ def distances(
     Raises:
         InputError: the images are of another size than those of the reference, where both are known.
     """
-    if None not in (statistics.size, reference.size) and statistics.size != reference.size:
-        raise InputError(
-            f"images {statistics.source!r} of size {statistics.size} against {reference.source!r} of size "
-            f"{reference.size}: expected equal sizes, which --size SIZE gives to both"
-        )
+    if statistics.size is not None:
+        _must_be_of_one_size(statistics.size, f"images {statistics.source!r}", reference, str(reference.source))
     found = {"fid": frechet_distance(statistics, reference)}
     if statistics.sample is not None and reference.sample is not None:
         kernel = kernel_distance(statistics.sample, reference.sample)

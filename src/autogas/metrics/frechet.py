@@ -32,7 +32,7 @@ class FeatureStatistics:
         extractor: name and version of what made the features; None when a file does not say.
         source: what the images are; None when a file does not say.
         sample: features of randomly chosen images, ``[m, d]``, for the kernel distance; None when a file has none.
-        size: height and width of the images; None when they are no squares, or a file does not say.
+        size: height and width of the images; None when a file does not say.
     """
 
     mu: Array
@@ -41,7 +41,7 @@ class FeatureStatistics:
     extractor: str | None = None
     source: str | None = None
     sample: NDArray[np.float32] | None = None
-    size: int | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def rank(self) -> int:
@@ -80,7 +80,7 @@ class FeatureStatistics:
         try:
             mu, sigma = (np.asarray(content[name], dtype=np.float64) for name in ("mu", "sigma"))
             count = operator.index(content["count"].item()) if "count" in content else None
-            size = operator.index(content["size"].item()) if "size" in content else None
+            size = _size(content["size"]) if "size" in content else None
             sample = np.asarray(content["sample"], dtype=np.float32) if "sample" in content else None
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"statistics {str(path)!r}: not numbers ({error})") from None
@@ -89,6 +89,13 @@ class FeatureStatistics:
             raise InputError(f"statistics {str(path)!r}: {fault}")
         extractor, source = (str(content[name]) if name in content else None for name in ("extractor", "source"))
         return cls(mu, sigma, count, extractor, source, sample, size)
+
+
+def _size(content: NDArray[Any]) -> tuple[int, int]:
+    """Height and width, which one number says of squares."""
+    numbers = [operator.index(number) for number in content.ravel().tolist()]
+    height, width = numbers * 2 if len(numbers) == 1 else numbers
+    return height, width
 
 
 def _fault(mu: Array, sigma: Array, count: int | None, sample: NDArray[np.float32] | None) -> str:
@@ -135,13 +142,15 @@ class FeatureAccumulator:
         self._mean += moved * (len(batch) / total)
         self.count = total
 
-    def statistics(self, *, extractor: str | None = None, source: str | None = None) -> FeatureStatistics:
+    def statistics(
+        self, *, extractor: str | None = None, source: str | None = None, size: tuple[int, int] | None = None
+    ) -> FeatureStatistics:
         """Statistics of everything so far; raises ``InputError`` for fewer than two images: they have no covariance."""
         if self._mean is None or self._scatter is None or self.count < 2:
             where = "" if source is None else f"{source!r}: "
             raise InputError(f"{where}{self.count} images: a covariance needs 2 or more")
         mu, sigma = (value.cpu().numpy() for value in (self._mean, self._scatter / (self.count - 1)))
-        return FeatureStatistics(mu, sigma, self.count, extractor, source, self._sample.features())
+        return FeatureStatistics(mu, sigma, self.count, extractor, source, self._sample.features(), size)
 
 
 def frechet_distance(statistics: FeatureStatistics, reference: FeatureStatistics) -> float:

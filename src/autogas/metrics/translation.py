@@ -58,6 +58,12 @@ class SegmentationSettings(Settings):
         return segmenter
 
 
+def square_of(space: TranslationSpace) -> int | None:
+    """Height and width of its images where they are equal, which those of a reference are brought to."""
+    _, height, width = space.input_shapes[0]
+    return height if height == width else None
+
+
 def target_statistics(
     space: TranslationSpace,
     held_out: TranslationData,
@@ -71,12 +77,14 @@ def target_statistics(
     if layout == "unpaired" and held_out.split != "train":
         train = load_data(space, held_out.source, layout, split="train", direction=direction)
         parts, splits = [train.targets, *parts], f"train+{held_out.split}"
-    accumulator = FeatureAccumulator()
+    accumulator, shape = FeatureAccumulator(), (0, 0)
     total = sum(map(len, parts))
     batches = (batch for part in parts for batch in _batches(part, len(part), 100))
     for batch in progress(batches, None, f"{extractor.name} on {total} targets of {held_out.source}"):
         accumulator.update(extractor(as_uint8((batch + 1) / 2))[0])
-    return accumulator.statistics(extractor=identity(extractor), source=f"{held_out.source}, targets of {splits}")
+        shape = (batch.shape[2], batch.shape[3])
+    source = f"{held_out.source}, targets of {splits}"
+    return accumulator.statistics(extractor=identity(extractor), source=source, size=shape)
 
 
 def measure_translation(
@@ -107,11 +115,11 @@ def measure_translation(
     if count > len(data.inputs):
         raise InputError(f"{count} samples asked of {data.source!r}, whose split {data.split} holds {len(data.inputs)}")
     accumulator, sums, confusion = FeatureAccumulator(), {"ssim": 0.0, "psnr": 0.0}, torch.zeros(1, dtype=torch.int64)
-    shape: list[int] = []
+    shape = (0, 0)
     total = -(-count // batch_size)
     for index in progress(torch.arange(count).split(batch_size), total, f"translating {data.source}"):
         pixels = as_uint8(translate(data.inputs.batch(index)).cpu())
-        shape = list(pixels.shape[2:])
+        shape = (pixels.shape[2], pixels.shape[3])
         accumulator.update(extractor(pixels)[0])
         images = pixels.float() / 255
         if data.paired:
@@ -120,7 +128,7 @@ def measure_translation(
             sums["psnr"] += psnr(images, targets) * len(index)
         if segmenter is not None and data.labels is not None:
             confusion = confusion + _confusion(segmenter, images, data.labels, index)
-    statistics = accumulator.statistics(extractor=identity(extractor), source=data.source)
+    statistics = accumulator.statistics(extractor=identity(extractor), source=data.source, size=shape)
     metrics = distances(statistics, reference, extractor)
     if data.paired:
         metrics |= {name: value / count for name, value in sums.items()}
@@ -130,7 +138,7 @@ def measure_translation(
     return Evaluation(
         metrics=metrics,
         protocol={
-            **protocol_of(statistics, reference, extractor, shape, batch_size),
+            **protocol_of(statistics, reference, extractor, list(shape), batch_size),
             "segmentation": None if segmenter is None else segmenter.protocol,
             "data": data.source,
             "split": data.split,

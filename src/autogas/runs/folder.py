@@ -199,14 +199,18 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, InputError | OSError) and self._before is not None and self._did_nothing(self._before):
-            self.record.close()
-            for file in self.path.iterdir():
-                if file.name in BARE and file.name not in self._before:
-                    file.unlink()
-            if self._made:
-                self.path.rmdir()
-        self._release()
+        try:
+            if isinstance(error, InputError | OSError) and self._before is not None and self._did_nothing(self._before):
+                self.record.close()
+                for file in self.path.iterdir():
+                    if file.name in BARE and file.name not in self._before:
+                        file.unlink()
+                if self._made:
+                    self.path.rmdir()
+        except (OSError, sqlite3.Error):  # of a folder that is gone or cannot be written: what was raised says so
+            pass
+        finally:
+            self._release()
 
     def _did_nothing(self, before: set[str]) -> bool:
         """Whether there is nothing that a refused run, started on other settings, would not do again in no time."""

@@ -45,7 +45,10 @@ class EvaluateSettings(Settings):
     samples: int | None = Field(None, ge=2, description="the first so many images; None: all, or 50,000 generated")
     reference_samples: int | None = Field(None, ge=2, description="the first so many reference images; None: all")
     size: int | None = Field(
-        None, ge=1, le=LARGEST_IMAGE, description="crop and resize all images to this; None: as they are"
+        None,
+        ge=1,
+        le=LARGEST_IMAGE,
+        description="crop and resize all images to this; None: as they are, or to the size of a generator",
     )
     splits: int = Field(10, ge=1, description="parts of the Inception Score")
     batch_size: Batch = Field(100, description="images at a time")
@@ -83,9 +86,9 @@ def evaluate(
     if save_reference is not None:
         _check_writable(Path(save_reference))
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
-    batches, samples = _batches(s)
+    batches, samples, size = _batches(s)
     known = reference_statistics(
-        s.reference, extractor, size=s.size, samples=s.reference_samples, batch_size=s.batch_size
+        s.reference, extractor, size=size, samples=s.reference_samples, batch_size=s.batch_size
     )
     with open_run("evaluate", s, out=out, resume=resume) as run:
         if save_reference is not None:
@@ -96,19 +99,24 @@ def evaluate(
     return run
 
 
-def _batches(s: EvaluateSettings) -> tuple[Iterator[Tensor], int | None]:
-    """Images in batches, and how many there are if that is known; a bad source is said at once."""
+def _batches(s: EvaluateSettings) -> tuple[Iterator[Tensor], int | None, int | None]:
+    """Images in batches, how many there are and their size if these are known; a bad source is said at once."""
     trained = Path(s.images) / GENERATOR_FILE
     file = str(trained) if trained.is_file() else s.images
     if not file.endswith(WEIGHTS_SUFFIX):
         load_images(file, size=1, limit=1, train=False)
         _check_count(count_images(file), s)
-        return stream_images(file, batch_size=s.batch_size, size=s.size, limit=s.samples, train=False), s.samples
+        return (
+            stream_images(file, batch_size=s.batch_size, size=s.size, limit=s.samples, train=False),
+            s.samples,
+            s.size,
+        )
     generator, samples = load_generator(file, device=s.device), s.samples or GENERATED
     if s.size not in (None, generator.space.image_size):
         raise InputError(f"--size {s.size} of {s.images!r}: expected its own, {generator.space.image_size}")
     _check_count(samples, s)
-    return generated(generator, samples, s.batch_size, torch_generator("evaluate", s.seed)), samples
+    batches = generated(generator, samples, s.batch_size, torch_generator("evaluate", s.seed))
+    return batches, samples, generator.space.image_size
 
 
 def _check_count(there: int | None, s: EvaluateSettings) -> None:

@@ -10,7 +10,7 @@ from autogas.datasets.translation import find_layout, load_data
 from autogas.metrics import get_extractor
 from autogas.metrics.evaluation import reference_statistics
 from autogas.metrics.features import Extractor, InceptionWeights
-from autogas.metrics.translation import SegmentationSettings, measure_translation, target_statistics
+from autogas.metrics.translation import SegmentationSettings, measure_translation, square_of, target_statistics
 from autogas.runs import Run
 from autogas.settings import Batch, Device, takes
 from autogas.training.export import load_translator
@@ -69,7 +69,7 @@ def evaluate_translation(
     extractor = get_extractor(s.extractor, inception_weights=s.inception_weights, device=s.device)
     segmenter = s.fitting_segmenter(held_out, s.device)
     if s.reference is not None:
-        known = reference_statistics(s.reference, extractor)
+        known = reference_statistics(s.reference, extractor, size=square_of(space))
     else:
         known = target_statistics(space, held_out, layout, extractor, direction=direction)
     with open_run("evaluate", s, out=out, resume=resume) as run:

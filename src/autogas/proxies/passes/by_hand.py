@@ -7,10 +7,12 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Flag
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from autogas.proxies.passes.constants import Constants, stamp
 
@@ -42,6 +44,8 @@ COMPARISONS = frozenset(["gt", "ge", "lt", "le", "greater", "greater_equal", "le
 BY_NAME = ("condition", "input", "self", "mask", "value", "other")
 """Arguments of these, in the order in which they follow those that are given by place."""
 STEP_OF = {name: step for step, names in STEPS.items() for name in names.split()}
+NEARLY = 1e-6
+"""What is no more than this is zero to whoever compares with it."""
 RAISE = 3
 """What is added to a tensor of which a piecewise linear sigmoid is computed, ``relu6(x + 3) / 6``."""
 LONGEST = 12
@@ -164,10 +168,11 @@ class ByHand:
 
     @staticmethod
     def _is_zero(value: object) -> bool:
-        """Whether it is the number zero, or a tensor of zeros."""
-        if not isinstance(value, Tensor):
-            return type(value) in (int, float) and value == 0
-        return value.numel() > 0 and not value.is_meta and not bool(value.any())
+        """Whether it is the number zero but for what keeps from dividing by it, or a tensor of zeros."""
+        if isinstance(value, Tensor):
+            readable = value.numel() > 0 and not value.is_meta and not is_functorch_wrapped_tensor(value)
+            return readable and not bool(value.any())
+        return isinstance(value, Real) and abs(float(value)) <= NEARLY
 
     def _varies(self, value: object) -> bool:
         """Whether it is a tensor that is no number and not made of weights alone."""

@@ -144,10 +144,18 @@ def principal(output: object, samples: int) -> Tensor:
     """
     found = differentiable(output)
     # What is computed of weights before masks and inputs, where there is a graph, and nothing that is empty.
-    found.sort(key=lambda x: (x.grad_fn is None, not x.numel()))
+    found.sort(key=lambda x: (_is_given(x), not x.numel()))
     alike = {(x.shape, x.dtype, x.device) for x in found}
     apart = isinstance(output, list | tuple) and len(output) == len(found) == samples > 1 and len(alike) == 1
     return torch.stack(found) if apart and found[0].shape[:1] != (samples,) else found[0]
+
+
+def _is_given(x: Tensor) -> bool:
+    """Whether there is no graph behind it, or it is the copy of an input."""
+    if x.grad_fn is None:
+        return True
+    behind = [before.name() for before, _ in x.grad_fn.next_functions if before is not None]
+    return x.grad_fn.name() == "CloneBackward0" and behind == ["torch::autograd::AccumulateGrad"]
 
 
 def all_tensors(output: object, above: frozenset[int] = frozenset()) -> Iterator[Tensor]:

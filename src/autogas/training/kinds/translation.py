@@ -17,7 +17,13 @@ from autogas.datasets.translation import Layout, TranslationData, load_data
 from autogas.errors import InputError, unknown
 from autogas.metrics import FeatureStatistics
 from autogas.metrics.evaluation import Evaluation
-from autogas.metrics.translation import SegmentationSettings, Translate, measure_translation, target_statistics
+from autogas.metrics.translation import (
+    SegmentationSettings,
+    Translate,
+    measure_translation,
+    square_of,
+    target_statistics,
+)
 from autogas.runs import progress
 from autogas.seeding import torch_generator
 from autogas.settings import on_command_line
@@ -232,6 +238,11 @@ class TranslationTraining(ComparedTraining[TranslationSettings, TranslationTask]
         )
         result.protocol |= {"direction": s.direction}
         return result
+
+    @property
+    def size(self) -> int | None:
+        """See ``ComparedTraining.size``."""
+        return square_of(self.space)
 
     def _load(self, split: str, **augmentation: Any) -> TranslationData:
         s = self.settings
