@@ -507,3 +507,14 @@ def test_strata_are_of_equal_counts_however_large():
         traits=lambda width: {"size": 1_000_000.0 + width},
     )
     assert len(set(strata(space, list(space.enumerate())))) == 6
+
+
+def test_each_space_is_held_against_its_own_trivial_scorers():
+    run = rank("mini-gan-2", test=3, space_settings={"width": 1})
+    assert run.settings["proxies"][2:] == ["params", "macs", "num_skips", "num_transposed"]
+    assert not any(row["failed"] for row in run.results["test"])
+
+
+def test_transposed_convolutions_are_counted_on_networks_of_other_spaces():
+    run = rank("mini-autoencoder/macro", ["num_transposed"], test=3)
+    assert run.results["test"][0]["failed"] == 0

@@ -51,8 +51,8 @@ ALIASES = {
     "autogas-default": DEFAULT_PROXY,
 }
 """What some are called elsewhere."""
-TRIVIAL = ("params", "macs", "num_downsamples", "num_skips")
-"""Scorers that need no network: no proxy is worth its name without beating them."""
+TRIVIAL = ("params", "macs", "num_downsamples", "num_skips", "num_transposed")
+"""Scorers that need no network: no proxy is worth its name without beating them. Of counts each space has its own."""
 
 
 def list_proxies(pattern: str = "*") -> list[str]:

@@ -29,6 +29,7 @@ from autogas.workflows.judging.correlations import (
     default_test,
     enough,
     name_of,
+    trivial_of,
 )
 from autogas.workflows.keywords import RankKeywords
 from autogas.workflows.opening import DEFAULT_BENCHMARK, open_run, read_settings
@@ -79,7 +80,7 @@ def rank(
 
     Args:
         benchmark: a name or a benchmark.
-        proxies: names or expressions, or one of them; default ours, the paper's and the trivial scorers.
+        proxies: names or expressions, or one of them; default ours, the paper's and the trivial scorers of the space.
         out: folder to make.
         resume: folder to continue instead; its settings count.
         jobs: processes; None: as ``AUTOGAS_JOBS`` says in the environment, or one a core.
@@ -89,6 +90,9 @@ def rank(
     if isinstance(several, Sequence):
         texts = (str(proxy).strip() if isinstance(proxy, str | Expression) else proxy for proxy in several)
         several = list(dict.fromkeys(texts))
+    if several is None and resume is None:
+        judged = benchmark_at_hand(benchmark, name_of(benchmark)).space
+        several = [DEFAULT_PROXY, PAPERS_PROXY, *trivial_of(judged)]
     asked = {} if several is None else {"proxies": several}
     s = read_settings("rank", RankSettings, {"benchmark": name_of(benchmark), **asked, **settings}, resume)
     about = {text: str(proxy) for text in s.proxies if isinstance(proxy := get_proxy(text), Expression)}

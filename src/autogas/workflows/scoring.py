@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -199,13 +200,21 @@ class Subject:
     def _measured(self, scorer: Scorer) -> tuple[float, float]:
         """A score and the seconds that it took, with the passes that it needs."""
         if scorer.of_architecture is None:
-            found = self.probe.cost_of(scorer.of_network)
-            if "recorded" in self.probe.seconds:
-                self.seconds.setdefault("forward", self.probe.seconds["recorded"])
-            return found
+            return self._on_network(scorer)
         start = time.perf_counter()
-        value = as_number(scorer.of_architecture(self.space, self.arch))
+        try:
+            value = as_number(scorer.of_architecture(self.space, self.arch))
+        except InputError as error:  # the space has no such count, but its networks may
+            with contextlib.suppress(InputError):
+                return self._on_network(scorer)
+            raise error from None
         return value, time.perf_counter() - start
+
+    def _on_network(self, scorer: Scorer) -> tuple[float, float]:
+        found = self.probe.cost_of(scorer.of_network)
+        if "recorded" in self.probe.seconds:
+            self.seconds.setdefault("forward", self.probe.seconds["recorded"])
+        return found
 
 
 @dataclass(frozen=True)

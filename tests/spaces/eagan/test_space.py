@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from autogas import score
 from autogas.errors import InputError
 from autogas.spaces import get_space
 from autogas.spaces.eagan import PUBLISHED, EAGANArch
@@ -328,11 +329,11 @@ def test_inputs_are_latents_and_images(dataset, size):
 @pytest.mark.parametrize(
     ("name", "text", "traits"),
     [
-        ("eagan-generator", BEST, {"num_skips": 3, "num_convolutions": 6}),
+        ("eagan-generator", BEST, {"num_skips": 3, "num_convolutions": 6, "num_transposed": 0}),
         (
             "eagan-generator",
             "[[1,1,0,6,0,0,5],[1,1,1,1,1,1,1],[2,2,0,1,1,0,0]]",
-            {"num_skips": 7, "num_convolutions": 2},
+            {"num_skips": 7, "num_convolutions": 2, "num_transposed": 2},
         ),
         (
             "eagan-discriminator",
@@ -344,3 +345,10 @@ def test_inputs_are_latents_and_images(dataset, size):
 def test_traits_are_counts_of_edges(name, text, traits):
     space = get_space(name)
     assert space.traits(space.parse(text)) == traits
+
+
+def test_the_count_of_transposed_convolutions_is_that_of_the_network():
+    space = get_space("eagan-generator", width=4)
+    for arch in space.sample_distinct(8, np.random.default_rng(0)):
+        network = space.build(arch, seed=0)
+        assert space.traits(arch)["num_transposed"] == -score(network, space.inputs(batch_size=2), "num_transposed")

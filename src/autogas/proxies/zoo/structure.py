@@ -95,12 +95,12 @@ def num_activations(probe: Probe) -> float:
     return float(sum(x[0].numel() for x in probe.observed.activations))
 
 
-@scorer()
+@scorer(_trait("num_transposed", -1.0))
 def num_transposed(probe: Probe) -> float:
     """Minus the number of transposed convolutions.
 
     Minus, so that bigger is better: they leave checkerboards (Odena, Dumoulin & Olah, Distill 2016), and generators
-    with many of them train worse.
+    with many of them train worse. They are counted on the network where the space has no such count.
     """
 
     def calls(inputs: tuple[Tensor, ...]) -> int:

@@ -136,8 +136,13 @@ class EAGANGenerator(EAGANSpace):
         return [generator_cell(genes, place) for place, genes in enumerate(arch.cells)]
 
     def traits(self, arch: EAGANArch) -> Mapping[str, float]:
-        """``num_skips`` (skip edges) and ``num_convolutions`` (edges with a convolution) of the three cells."""
-        return _edge_counts(gene for cell in arch.cells for gene in cell[2:])
+        """``num_skips`` (skip edges), ``num_convolutions`` (edges with one) and ``num_transposed`` of the three cells.
+
+        The last counts up-samplings by a transposed convolution.
+        """
+        ups = [genotype.UP_OPS[gene] for cell in arch.cells for gene in cell[:2]]
+        edges = _edge_counts(gene for cell in arch.cells for gene in cell[2:])
+        return {**edges, "num_transposed": float(ups.count("transposed"))}
 
 
 class EAGANDiscriminator(EAGANSpace):

@@ -13,6 +13,7 @@ from autogas.errors import InputError
 from autogas.files import or_none
 from autogas.proxies.named import TRIVIAL
 from autogas.proxies.scorer import SCORERS
+from autogas.seeding import numpy_generator
 from autogas.spaces import Space, by_name
 
 PAPER_TEST = 200
@@ -78,6 +79,11 @@ def trivial_scores(space: Space[Any], archs: Sequence[Any]) -> dict[str, NDArray
         except InputError:
             continue
     return out
+
+
+def trivial_of(space: Space[Any]) -> list[str]:
+    """Names of the trivial scorers that the space knows."""
+    return list(trivial_scores(space, [space.sample(numpy_generator("trivial", space.name))]))
 
 
 def strata(space: Space[Any], archs: Sequence[Any]) -> list[str]:
