@@ -63,12 +63,17 @@ class Terminated(SystemExit):
     """The process was asked to end (SIGTERM), unlike a ``sys.exit`` of somebody's code that it runs."""
 
 
-def describe(error: BaseException) -> str:
-    """What was raised and where, in one line, whatever the exception does when it is shown."""
+def message_of(error: BaseException) -> str:
+    """What an exception says, whatever it does when it is shown."""
     try:
-        message = " ".join(str(error).split())
+        return str(error)
     except Exception:  # noqa: BLE001 - of a class of the user's
-        message = "it cannot be shown"
+        return "it cannot be shown"
+
+
+def describe(error: BaseException) -> str:
+    """What was raised and where, in one line."""
+    message = " ".join(message_of(error).split())
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         place = f" at {Path(error.filename).name}:{error.lineno}"

@@ -19,14 +19,13 @@ from autogas.datasets.pictures import IMAGE_SUFFIXES, find_images, rgb
 from autogas.datasets.synthetic import dead_leaves
 from autogas.errors import InputError, must_be_whole
 from autogas.files import record_batches
+from autogas.spaces.base import LARGEST_IMAGE
 
 IMAGE_COLUMNS = ("image", "img", "bytes", "jpeg", "png")
 LABEL_COLUMN = "label"
 TORCHVISION = ("cifar10", "stl10", "stl10-unlabeled")
 LABELLED = ("cifar10", "stl10")
 DEAD_LEAVES = "dead-leaves"
-LARGEST = 1 << 14
-"""Height and width of the largest images that anything is resized to."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,15 @@ def _from_torchvision(name: str, root: Path, train: bool, size: int | None) -> I
         yield _pixels(source[i][0], size)
 
 
+def _check_arguments(source: object, size: object, limit: object) -> None:
+    if not isinstance(source, str | Path):
+        raise InputError(f"images of type {type(source).__name__}: expected a path or the name of a data set")
+    if size is not None:
+        must_be_whole(1, LARGEST_IMAGE, size=size)
+    if limit is not None:
+        must_be_whole(1, limit=limit)
+
+
 def _is_named(source: str | Path, names: Sequence[str]) -> bool:
     """Whether a data set is meant, and no path of its name, which in Python may be written as one."""
     return str(source) in names and not (isinstance(source, Path) and source.exists())
@@ -129,10 +137,7 @@ def _arrays(
     source: str | Path, size: int | None, limit: int | None, train: bool, root: str | Path
 ) -> Iterator[np.ndarray]:
     """Images one by one, ``uint8 [height, width, 3]``; raises ``InputError`` as ``load_images`` says."""
-    if not isinstance(source, str | Path):
-        raise InputError(f"images of type {type(source).__name__}: expected a path or the name of a data set")
-    must_be_whole(1, LARGEST, **({} if size is None else {"size": size}))
-    must_be_whole(1, **({} if limit is None else {"limit": limit}))
+    _check_arguments(source, size, limit)
     path = Path(source)
     if _is_named(source, (DEAD_LEAVES,)):
         arrays = dead_leaves(size=size or 32, seed=0 if train else 1)

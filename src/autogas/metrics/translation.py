@@ -77,14 +77,13 @@ def target_statistics(
     if layout == "unpaired" and held_out.split != "train":
         train = load_data(space, held_out.source, layout, split="train", direction=direction)
         parts, splits = [train.targets, *parts], f"train+{held_out.split}"
-    accumulator, shape = FeatureAccumulator(), (0, 0)
+    accumulator = FeatureAccumulator()
     total = sum(map(len, parts))
     batches = (batch for part in parts for batch in _batches(part, len(part), 100))
     for batch in progress(batches, None, f"{extractor.name} on {total} targets of {held_out.source}"):
         accumulator.update(extractor(as_uint8((batch + 1) / 2))[0])
-        shape = (batch.shape[2], batch.shape[3])
-    source = f"{held_out.source}, targets of {splits}"
-    return accumulator.statistics(extractor=identity(extractor), source=source, size=shape)
+    source, (_, height, width) = f"{held_out.source}, targets of {splits}", space.input_shapes[0]
+    return accumulator.statistics(extractor=identity(extractor), source=source, size=(height, width))
 
 
 def measure_translation(

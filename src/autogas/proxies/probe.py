@@ -445,20 +445,25 @@ class Probe(Passes):
             raise InputError("1 sample has no two halves: expected batches of at least 2 samples")
         return [self._half_gradients(part) for part in (slice(0, half), slice(half, 2 * half))]
 
-    def _half_gradients(self, part: slice) -> list[Tensor]:
-        self.must_have_values()
-        watch, inputs = Graphs(part.stop - part.start), self.samples(part)
+    @contextlib.contextmanager
+    def on_a_part(self, share: object) -> Iterator[None]:
+        """Refuse a network that does not run on a part of the samples: half, or so many."""
         try:
-            with torch.enable_grad():
-                output, written = self.run(inputs, None, watch), self.written
-                if watch.without:  # a graph, so that they are run again in a backward pass that goes on to the inputs
-                    inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
-                    output, written = self.run(inputs), self.written
+            yield
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - the network's own
             _ = self.recorded  # whose error it is, where it does not run on all of them either
-            raise InputError(f"the network does not run on half of the samples: {error}") from None
+            raise InputError(f"the network does not run on {share} of the samples: {error}") from None
+
+    def _half_gradients(self, part: slice) -> list[Tensor]:
+        self.must_have_values()
+        watch, inputs = Graphs(part.stop - part.start), self.samples(part)
+        with self.on_a_part("half"), torch.enable_grad():
+            output, written = self.run(inputs, None, watch), self.written
+            if watch.without:  # a graph, so that they are run again in a backward pass that goes on to the inputs
+                inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
+                output, written = self.run(inputs), self.written
         watch.must_be_finite()
         with torch.enable_grad():
             loss = self.loss_of(output, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 import time
@@ -199,18 +200,22 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        refused = isinstance(error, InputError | OSError)
         try:
-            if isinstance(error, InputError | OSError) and self._before is not None and self._did_nothing(self._before):
-                self.record.close()
-                for file in self.path.iterdir():
-                    if file.name in BARE and file.name not in self._before:
-                        file.unlink()
-                if self._made:
-                    self.path.rmdir()
-        except (OSError, sqlite3.Error):  # of a folder that is gone or cannot be written: what was raised says so
-            pass
+            with contextlib.suppress(OSError, sqlite3.Error):  # of a folder that is gone, which the error says
+                if refused and self._before is not None and self._did_nothing(self._before):
+                    self._vanish(self._before)
         finally:
             self._release()
+
+    def _vanish(self, before: set[str]) -> None:
+        """Take away what the run made."""
+        self.record.close()
+        for file in self.path.iterdir():
+            if file.name in BARE and file.name not in before:
+                file.unlink()
+        if self._made:
+            self.path.rmdir()
 
     def _did_nothing(self, before: set[str]) -> bool:
         """Whether there is nothing that a refused run, started on other settings, would not do again in no time."""

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autogas import plugins
-from autogas.errors import InputError, Terminated
+from autogas.errors import InputError, Terminated, message_of
 from autogas.memory import keep_freed_memory
 from autogas.threads import one_thread
 
@@ -35,11 +35,7 @@ class Failure:
 
     def __init__(self, error: Exception | SystemExit) -> None:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        try:
-            message = str(error)
-        except Exception:  # noqa: BLE001 - of a class of the user's
-            message = "it cannot be shown"
-        self.reason = f"{kind}{message}".partition("\n")[0]
+        self.reason = f"{kind}{message_of(error)}".partition("\n")[0]
 
 
 def attempt(function: Callable[..., R], *args: Any) -> R | Failure:

@@ -115,11 +115,13 @@ class ByHand:
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], made: object) -> None:
         """Note what a call made of its arguments."""
         name, given = name_of(func), (*args, *kwargs.values())
-        compared = name in COMPARISONS and any(map(self._is_zero, given))
-        step = Step.GATED if compared else STEP_OF.get(name)
+        zero = None
+        if name in COMPARISONS:  # a number says so without reading a tensor
+            zero = next((x for x in sorted(given, key=torch.is_tensor) if self._is_zero(x)), None)
+        step = STEP_OF.get(name) if zero is None else Step.GATED
         if step is None or not isinstance(made, Tensor):
             return
-        sources = [self._made(x) for x in given if self._varies(x) and not (compared and self._is_zero(x))]
+        sources = [self._made(x) for x in given if x is not zero and self._varies(x)]
         if not sources or len(sources) > 2:
             return
         last, steps = (sources[0], step) if len(sources) == 1 else self._shared(*sources)

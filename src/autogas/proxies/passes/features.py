@@ -110,11 +110,8 @@ def role(func: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Func
     kind = known(func)
     if kind not in CLAMPS:
         return kind
-    names, unsaid = (("min_val", "max_val"), (-1, 1)) if kind in HARD_TANH else (("min", "max"), (None, None))
-    given = (
-        args[place] if len(args) > place else kwargs.get(name, usual)
-        for place, name, usual in zip((1, 2), names, unsaid, strict=True)
-    )
+    bounds = (("min_val", -1), ("max_val", 1)) if kind in HARD_TANH else (("min", None), ("max", None))
+    given = (args[place] if len(args) > place else kwargs.get(*bound) for place, bound in enumerate(bounds, 1))
     least, most = map(_number, given)
     return F.relu if least == 0 and (most is None or (isinstance(most, int | float) and most > 1)) else kind
 

@@ -40,8 +40,7 @@ class Gates(Watch):
         name = name_of(kind)
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.numel() > 1]
         tensors = [x for x in given if not self.constants.fits(x)]
-        known_of = (self._of.get(id(x)) for x in tensors)
-        calls = [found for x, found in zip(tensors, known_of, strict=True) if found and found[0]() is x]
+        calls = [self._of[id(x)] for x in tensors if id(x) in self._of and self._of[id(x)][0]() is x]
         if len(tensors) == 2 and name in PRODUCTS:
             self.found.update(call for _, call, _ in calls)
         if len(tensors) == 2 and name in DIFFERENCES:

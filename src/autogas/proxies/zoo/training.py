@@ -33,14 +33,8 @@ def short_training(probe: Probe) -> float:
         seen = held_out = probe.inputs
 
     def objective(inputs: tuple[Tensor, ...]) -> Tensor:
-        try:
-            with probe.as_called():
-                output = probe.model(*(x.clone() for x in inputs))
-        except InputError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the network's own
-            _ = probe.recorded  # whose error it is, where it does not run on all of them either
-            raise InputError(f"the network does not run on {len(inputs[0])} of the samples: {error}") from None
+        with probe.on_a_part(len(inputs[0])), probe.as_called():
+            output = probe.model(*(x.clone() for x in inputs))
         return probe.loss_of(output, inputs)
 
     own = [p for p in probe.model.parameters() if p.is_floating_point()]
